@@ -1,0 +1,314 @@
+"""The command line. Heavy imports stand inside the commands, so that help and completion answer at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from overparam.lab import Results, Study
+
+app = typer.Typer(
+    name="overparam",
+    help="Find how many parameters a network really needs, and how generalization changes on the way there.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+KINDS = ("datasets", "networks", "criteria", "scopes", "steps", "probes", "studies")
+
+StudyArgument = Annotated[str, typer.Argument(help="A study's name, or the path of a YAML file.", show_default=False)]
+StoreOption = Annotated[Path, typer.Option(help="Folder of results.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Set a value, e.g. world.train_size=10000.")
+]
+SweepOption = Annotated[
+    list[str] | None, typer.Option("--sweep", metavar="PATH=A,B,C", help="Sweep over values, e.g. seed=0,1,2.")
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="FOLDER", help="Where datasets are (or set OVERPARAM_DATA).")
+]
+
+
+@app.command()
+def run(
+    study: StudyArgument,
+    set_: SetOption = None,
+    sweep: SweepOption = None,
+    store: StoreOption = Path("runs"),
+    jobs: Annotated[int | None, typer.Option(min=1, help="Steps at a time; default: cores or chains.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads a job; default: cores / jobs.")] = None,
+    data: DataOption = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report page here when done.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Append every event to this file, a JSON object a line.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed steps again.")] = False,
+) -> None:
+    """Run a study. What the store has already is not run again: running again is resuming."""
+    with _clear_errors():
+        from overparam.lab import LogReporter, reporter_for
+
+        chosen = _study(study, set_, sweep, data)
+        reporter = reporter_for(sys.stderr)
+        if log is not None:
+            _writable(log, "--log")
+            reporter = LogReporter(reporter, log)
+        if report is not None:
+            _writable(report, "--report")
+        planned = len(chosen.plan.nodes)
+        try:
+            results = chosen.run(store, jobs=jobs, threads=threads, reporter=reporter, retry_failed=retry_failed)
+        except KeyboardInterrupt:
+            typer.echo(
+                f"\nstopped; every finished step of {chosen.name} ({planned} in all) is in {store}. "
+                "Run the same command again to go on.",
+                err=True,
+            )
+            raise typer.Exit(130) from None
+        _print_table(results)
+        if report is not None and len(results.frame):
+            typer.echo(f"report: {results.report(report)}")
+        else:
+            typer.echo(f"next: overparam report {chosen.name} --store {store}")
+        _complain(results)
+
+
+@app.command()
+def table(
+    study: StudyArgument,
+    store: StoreOption = Path("runs"),
+    format: Annotated[str, typer.Option("--format", help="text, csv, json or parquet.")] = "text",
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="One row per layer.")] = False,
+) -> None:
+    """Print a study's results: means as text, or every checkpoint as csv, json or parquet."""
+    with _clear_errors():
+        from overparam.errors import SpecError
+        from overparam.report import export
+
+        if format not in ("text", "csv", "json", "parquet"):
+            raise SpecError(f"--format must be text, csv, json or parquet, got {format!r}")
+        if format == "parquet" and out is None:
+            raise SpecError("--format parquet needs --out FILE, since it is not text")
+        results = _results(study, store)
+        if format == "text":
+            _print_table(results)
+        else:
+            frame = results.layers if layers else results.frame
+            content = export(frame, format)
+            if out is not None:
+                _writable(out, "--out")
+                out.write_bytes(content)
+                typer.echo(str(out))
+            else:
+                sys.stdout.buffer.write(content)
+        _complain(results)
+
+
+@app.command()
+def report(
+    study: StudyArgument,
+    store: StoreOption = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help="The page; default: STUDY.html.")] = None,
+    charts: Annotated[Path | None, typer.Option(help="Also write the charts as PNG and SVG into this folder.")] = None,
+) -> None:
+    """Write one self-contained HTML page with the curves, the phases and the claims."""
+    with _clear_errors():
+        from overparam.errors import StoreError
+        from overparam.report import write_charts
+
+        results = _results(study, store)
+        if not len(results.frame):
+            raise StoreError(f"study {results.name!r} has no finished checkpoint yet; run it first")
+        goal = out or Path(f"{results.name}.html")
+        _writable(goal, "--out")
+        typer.echo(str(results.report(goal).resolve()))
+        if charts is not None:
+            for path in write_charts(results.frame, charts):
+                typer.echo(str(path))
+        _complain(results)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.", show_default=False)],
+) -> None:
+    """List what there is, with one line on each."""
+    with _clear_errors():
+        from overparam.errors import SpecError
+        from overparam.registry import suggest
+
+        if kind not in KINDS:
+            raise SpecError(f"cannot list {kind!r}{suggest(kind, KINDS)} (known: {', '.join(KINDS)})")
+        entries = _entries(kind)
+        width = max(len(name) for name, _ in entries)
+        for name, line in entries:
+            typer.echo(f"{name:<{width}}  {line}")
+
+
+@app.command()
+def check(
+    study: StudyArgument,
+    set_: SetOption = None,
+    sweep: SweepOption = None,
+    store: StoreOption = Path("runs"),
+    data: DataOption = None,
+) -> None:
+    """Say what a study would run, how much of it is in the store, and what is wrong; runs nothing."""
+    with _clear_errors():
+        from overparam.lab import Store, status
+
+        chosen = _study(study, set_, sweep, data)
+        plan = chosen.plan
+        trainings = sum(node.step is not None and node.step.trains for node in plan.nodes.values())
+        typer.echo(
+            f"{chosen.name}: {len(chosen.experiments)} chains, {len(plan.nodes)} different steps "
+            f"({trainings} trainings), {len(plan.rows)} rows, {len(plan.measurements)} measurements"
+        )
+        for place, world in enumerate(plan.worlds):
+            built = world.build()
+            noise = f", {built.noise_realised:.1%} wrong labels" if built.noise_realised else ""
+            typer.echo(
+                f"world {place + 1}: {len(built.train.labels)} training and {len(built.test.labels)} test examples, "
+                f"{built.classes} classes, shape {tuple(built.input_shape)}{noise}"
+            )
+        if not store.exists():
+            typer.echo(f"store {store}: not there yet, everything would be run")
+            return
+        found = status(plan, Store(store))
+        typer.echo(
+            f"store {store}: {len(found.steps)} of {len(plan.nodes)} steps and {len(found.probes)} of "
+            f"{len(plan.measurements)} measurements are there"
+        )
+        for fingerprint, reason in found.failures.items():
+            typer.echo(f"failed before: {plan.nodes[fingerprint].title}: {reason} (--retry-failed runs it again)")
+        for _, _, damage in found.damaged:
+            typer.echo(f"{damage}; a run sets it aside and computes it again")
+        if found.damaged:
+            raise typer.Exit(1)
+
+
+def _entries(kind: str) -> list[tuple[str, str]]:
+    from overparam.lab import built_in_studies, parse_yaml
+    from overparam.networks import NETWORKS
+    from overparam.probes import PROBES
+    from overparam.prune import CRITERIA, SCOPES
+    from overparam.registry import Registry
+    from overparam.steps import STEPS
+    from overparam.worlds import DATASETS
+
+    if kind == "studies":
+        return [(n, str(parse_yaml(t, n).get("description", "")).strip()) for n, t in built_in_studies().items()]
+    registries: dict[str, Registry[Any]] = {
+        "datasets": DATASETS,
+        "networks": NETWORKS,
+        "criteria": CRITERIA,
+        "scopes": SCOPES,
+        "steps": STEPS,
+        "probes": PROBES,
+    }
+    return [(name, registries[kind].summary(name)) for name in registries[kind]]
+
+
+def _study(given: str, set_: list[str] | None, sweep: list[str] | None, data: str | None) -> Study:
+    import os
+
+    from overparam.errors import SpecError
+    from overparam.lab import Study, parse_yaml
+
+    if data is not None:
+        if not Path(data).is_dir():
+            raise SpecError(f"--data {data!r} is not a folder")
+        os.environ["OVERPARAM_DATA"] = os.pathsep.join(filter(None, [data, os.environ.get("OVERPARAM_DATA", "")]))
+    chosen = Study.from_file(given) if _is_file(given) else Study.named(given)
+    changes = {path: parse_yaml(text, f"--set {path}") for path, text in _pairs(set_, "--set")}
+    sweeps = {path: parse_yaml(f"[{text}]", f"--sweep {path}") for path, text in _pairs(sweep, "--sweep")}
+    return chosen.with_changes(changes, sweeps)
+
+
+def _is_file(given: str) -> bool:
+    return given.endswith((".yaml", ".yml")) or Path(given).is_file()
+
+
+def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
+    from overparam.errors import SpecError
+
+    for text in given or []:
+        if "=" not in text:
+            raise SpecError(f"{option} {text!r} must have the form path=value, such as world.train_size=10000")
+    return [(text.partition("=")[0].strip(), text.partition("=")[2].strip()) for text in given or []]
+
+
+def _results(given: str, store: Path) -> Results:
+    from overparam.errors import StoreError
+    from overparam.lab import Store, Study, load_results
+
+    name = Study.from_file(given).name if _is_file(given) else given
+    if not store.is_dir():
+        raise StoreError(f"there is no store {str(store)!r}; run the study first, or name its folder with --store")
+    return load_results(Store(store), name)
+
+
+def _print_table(results: Results) -> None:
+    from rich.console import Console
+
+    from overparam.report import rich_table
+
+    if len(results.frame):
+        Console().print(rich_table(results.frame))
+    else:
+        typer.echo("no checkpoint is finished yet")
+
+
+def _complain(results: Results) -> None:
+    """Say on stderr what is missing, and end with exit code 1 if anything is."""
+    for failure in results.failures:
+        typer.echo(f"failed: {failure}", err=True)
+    if results.missing:
+        typer.echo(f"{results.missing} rows are missing; run the study (again) to compute what can be", err=True)
+        for note in results.notes:
+            typer.echo(f"note: {note}", err=True)
+        raise typer.Exit(1)
+
+
+def _writable(path: Path, option: str) -> None:
+    from overparam.errors import SpecError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise SpecError(f"{option} {str(path)!r} cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Turn our errors into one sentence on stderr and exit code 2."""
+    from overparam.errors import OverparamError
+
+    try:
+        yield
+    except OverparamError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        raise typer.Exit(0) from None
+
+
+def main() -> None:
+    """Entry point of the ``overparam`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""What a user brings from outside: finding it by import path."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from overparam.errors import SpecError
+
+
+def import_path(given: str, kind: str) -> Any:
+    """Return the object at ``package.module:name``; modules in the working directory are found too.
+
+    Raises :class:`SpecError`, naming ``kind`` (what the object was wanted for), where there is no such thing.
+    """
+    module_name, _, attribute = given.partition(":")
+    if not module_name or not attribute:
+        raise SpecError(f"{kind} {given!r} must have the form 'package.module:name'")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise SpecError(f"{kind} {given!r}: cannot import {module_name!r} ({error})") from None
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise SpecError(f"{kind} {given!r}: module {module_name!r} has no {attribute!r}")
+        found = getattr(found, part)
+    return found

@@ -1,0 +1,24 @@
+"""The laboratory: chains, studies, the plan, the store and the workers. It knows files and no science."""
+
+from overparam.lab.chain import Chain, Repeat
+from overparam.lab.progress import LogReporter, PlainReporter, Reporter, reporter_for
+from overparam.lab.results import Results, load_results
+from overparam.lab.run import status
+from overparam.lab.store import Store
+from overparam.lab.study import Study, built_in_studies, parse_yaml
+
+__all__ = [
+    "Chain",
+    "LogReporter",
+    "PlainReporter",
+    "Repeat",
+    "Reporter",
+    "Results",
+    "Store",
+    "Study",
+    "built_in_studies",
+    "load_results",
+    "parse_yaml",
+    "reporter_for",
+    "status",
+]

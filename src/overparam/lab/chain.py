@@ -1,0 +1,128 @@
+"""Chains: steps in order, with repeats."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from overparam.errors import SpecError
+from overparam.spec import field_names
+from overparam.steps import STEPS, Step
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeat:
+    """``steps`` in order, ``times`` times over; repeats nest.
+
+    >>> from overparam.steps import Train
+    >>> len(list(Chain(Train(epochs=1), Repeat(3, Train(epochs=1), Train(epochs=2))).flat()))
+    7
+    """
+
+    times: int
+    steps: tuple[Step | Repeat, ...]
+
+    def __init__(self, times: int, *steps: Step | Repeat) -> None:
+        if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+            raise SpecError(f"repeat must be a whole number of times, 0 or more, got {times!r}")
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "steps", _checked(steps, "repeat.steps"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Steps in order, each starting from the result of the one before; the first from the initialisation."""
+
+    steps: tuple[Step | Repeat, ...]
+
+    def __init__(self, *steps: Step | Repeat) -> None:
+        object.__setattr__(self, "steps", _checked(steps, "chain"))
+
+    def flat(self) -> Iterator[Step]:
+        """Yield the steps in the order they run, repeats written out."""
+
+        def walk(parts: tuple[Step | Repeat, ...]) -> Iterator[Step]:
+            for part in parts:
+                if isinstance(part, Repeat):
+                    for _ in range(part.times):
+                        yield from walk(part.steps)
+                else:
+                    yield part
+
+        return walk(self.steps)
+
+
+def _checked(steps: tuple[Any, ...], where: str) -> tuple[Step | Repeat, ...]:
+    if not steps:
+        raise SpecError(f"{where} has no steps; give at least one, such as train")
+    for step in steps:
+        if not isinstance(step, Step | Repeat):
+            raise SpecError(f"{where}: {step!r} is not a step (steps are made like Train(epochs=10) or Repeat(...))")
+    return steps
+
+
+def chain_from(entries: Any, settings: Mapping[str, Mapping[str, Any]]) -> Chain:
+    """Read a chain as a study file writes it.
+
+    Each entry is a step's name (``train``: it takes the settings of that name), a mapping with one step
+    (``{train: {epochs: 10}}``: its own keys override the settings; ``{rewind: init}``: a bare value sets the step's
+    main field), a repeat (``{repeat: 27, steps: [...]}``), or a step object.
+
+    Raises:
+        SpecError: naming the entry that is wrong.
+    """
+    return Chain(*_entries(entries, settings, "chain"))
+
+
+def _entries(entries: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> list[Step | Repeat]:
+    if isinstance(entries, Chain):
+        entries = entries.steps
+    if not isinstance(entries, list | tuple):
+        raise SpecError(f"{where} must be a list of steps, got {entries!r}")
+    return [_entry(entry, settings, f"{where}[{index}]") for index, entry in enumerate(entries)]
+
+
+def _entry(entry: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> Step | Repeat:
+    if isinstance(entry, Step):
+        return _overridden(entry, settings)
+    if isinstance(entry, Repeat):
+        return Repeat(entry.times, *_entries(list(entry.steps), settings, where))
+    if isinstance(entry, str):
+        return _step(entry, None, settings, where)
+    if isinstance(entry, Mapping) and "repeat" in entry:
+        extra = sorted(set(entry) - {"repeat", "steps"})
+        if extra or "steps" not in entry:
+            raise SpecError(
+                f"{where}: a repeat has the form {{repeat: 27, steps: [...]}}, got the keys {', '.join(map(str, entry))}"
+            )
+        return Repeat(entry["repeat"], *_entries(entry["steps"], settings, f"{where}.steps"))
+    if isinstance(entry, Mapping) and len(entry) == 1:
+        ((name, own),) = entry.items()
+        return _step(str(name), own, settings, where)
+    raise SpecError(
+        f"{where} must be a step's name, a mapping with one step, or {{repeat: ..., steps: [...]}}, got {entry!r}"
+    )
+
+
+def _step(name: str, own: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> Step:
+    try:
+        kind = STEPS.get(name)
+        if own is None:
+            own = {}
+        elif not isinstance(own, Mapping):
+            if kind.main is None:
+                raise SpecError(f"{name} takes no bare value, got {own!r}")
+            own = {kind.main: own}
+        return kind(**{str(key): value for key, value in kind.merged(settings.get(name, {}), own).items()})
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
+
+
+def _overridden(step: Step, settings: Mapping[str, Mapping[str, Any]]) -> Step:
+    """Return a step object with the settings of its kind (they come from a sweep or ``--set``) put in."""
+    changes = settings.get(step.kind)
+    if not changes:
+        return step
+    values = {name: getattr(step, name) for name in field_names(type(step))}
+    return type(step)(**step.merged(values, changes))

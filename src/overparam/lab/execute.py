@@ -1,0 +1,284 @@
+"""Running one node of a plan, in whatever process: inputs from the store, result into the store."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from overparam.checkpoint import Checkpoint, state_of
+from overparam.errors import OverparamError, SpecError, StepError
+from overparam.lab.machine import machine_facts, peak_memory_bytes, reset_peak_memory
+from overparam.lab.plan import Measurement, Node
+from overparam.lab.store import DamagedError, Store, checksum
+from overparam.lab.weights import load_checkpoint, read_tensors, save_checkpoint, save_tensors
+from overparam.networks import Network, prunable, tensor_roles
+from overparam.probes import View
+from overparam.spec import plain
+from overparam.steps import Context, Outcome
+from overparam.worlds import World, WorldData
+
+KEEP_LOADED = 8  # checkpoints kept in memory: a chain needs its last result, the initialisation and little else
+JOURNAL_SECONDS = 60.0  # how often a long training keeps its state
+
+
+@dataclass(frozen=True)
+class Task:
+    """A node to run if the store lacks it, and the measurements of its result that the store lacks."""
+
+    node: Node
+    measurements: Sequence[Measurement]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a task: ``ran`` tells whether the step itself was run; ``values`` are the newest measurements,
+    ``notes`` what the user should hear of."""
+
+    ran: bool
+    seconds: float
+    values: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+class BrokenParentError(Exception):
+    """An input of a task was found damaged; it has to be computed again first."""
+
+    def __init__(self, fingerprint: str, reason: str) -> None:
+        super().__init__(reason)
+        self.fingerprint, self.reason = fingerprint, reason
+
+    def __reduce__(self) -> tuple[type[BrokenParentError], tuple[str, str]]:
+        return type(self), (self.fingerprint, self.reason)
+
+
+class StepFailure(Exception):  # noqa: N818 (an outcome rather than an error of ours)
+    """A step or probe failed: ``reason`` is one sentence, ``detail`` the traceback, ``lasting`` whether to remember."""
+
+    def __init__(self, reason: str, detail: str, lasting: bool) -> None:
+        super().__init__(reason)
+        self.reason, self.detail, self.lasting = reason, detail, lasting
+
+    def __reduce__(self) -> tuple[type[StepFailure], tuple[str, str, bool]]:
+        return type(self), (self.reason, self.detail, self.lasting)
+
+
+class Workshop:
+    """Runs tasks; keeps worlds, pristine modules and the latest checkpoints in memory between them.
+
+    Args:
+        store: where inputs come from and results go.
+        worlds, networks: the plan's lists.
+        threads: torch threads, recorded with each result.
+    """
+
+    def __init__(self, store: Store, worlds: Sequence[World], networks: Sequence[Network], threads: int) -> None:
+        self.store, self.worlds, self.networks, self.threads = store, worlds, networks, threads
+        self.notes: list[str] = []
+        self._loaded: OrderedDict[tuple[str, str | None], Checkpoint] = OrderedDict()
+        self._pristine: dict[tuple[int, tuple[int, ...], int], nn.Module] = {}
+
+    def run(self, task: Task, progress: Callable[[int, int, Mapping[str, float]], None] | None = None) -> Done:
+        """Run ``task``.
+
+        Raises:
+            BrokenParentError: an input is damaged.
+            StepFailure: the step or one of its probes failed.
+        """
+        began = time.perf_counter()
+        self.notes = []
+        try:
+            ran = not self.store.has("steps", task.node.fingerprint)
+            if ran:
+                self._step(task.node, progress)
+            values: dict[str, Any] = {}
+            for measurement in task.measurements:
+                if not self.store.has("probes", measurement.fingerprint):
+                    values |= self._measure(task.node, measurement)
+        except (BrokenParentError, KeyboardInterrupt):
+            raise
+        except OverparamError as error:
+            raise StepFailure(str(error), "", isinstance(error, StepError | SpecError)) from None
+        except Exception as error:  # noqa: BLE001 (a user's module or loss may raise anything)
+            reason = f"{type(error).__name__}: {error}".split("\n")[0]
+            raise StepFailure(reason, traceback.format_exc(), False) from None
+        return Done(ran, time.perf_counter() - began, values, tuple(self.notes))
+
+    def _step(self, node: Node, progress: Callable[[int, int, Mapping[str, float]], None] | None) -> None:
+        reset_peak_memory()
+        journal = FileJournal(self.store.journal(node.fingerprint))
+        began = time.perf_counter()
+        outcome = self._initial(node) if node.step is None else self._advance(node, progress, journal)
+        facts = {**outcome.facts, "seconds": time.perf_counter() - began, "peak_memory_bytes": peak_memory_bytes()}
+        self._write(node, outcome, facts)
+        self.notes += journal.notes
+        journal.clear()
+        self._remember((node.fingerprint, None), outcome.checkpoint)
+
+    def _initial(self, node: Node) -> Outcome:
+        data = self._world(node.world)
+        module = self._fresh(node, data, "init")
+        roles = tensor_roles(module, data.test.inputs[:1])
+        state = state_of(module)
+        masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
+        return Outcome(Checkpoint(state, masks, roles))
+
+    def _advance(
+        self, node: Node, progress: Callable[[int, int, Mapping[str, float]], None] | None, journal: FileJournal
+    ) -> Outcome:
+        assert node.step is not None
+        assert node.parent is not None
+        data = self._world(node.world)
+        context = Context(
+            world=data,
+            module=lambda: self._module(node, data),
+            fresh=lambda draw: self._fresh(node, data, draw),
+            seed=node.seed,
+            references={name: self._checkpoint(*found) for name, found in node.references.items()},
+            progress=progress,
+            journal=journal,
+        )
+        return node.step.run(self._checkpoint(node.parent, None), context)
+
+    def _write(self, node: Node, outcome: Outcome, facts: Mapping[str, float]) -> None:
+        checkpoint = outcome.checkpoint
+
+        def fill(folder: Path) -> None:
+            save_checkpoint(checkpoint, folder / "checkpoint.safetensors")
+            for point, state in outcome.points.items():
+                save_checkpoint(state, folder / f"{point}.safetensors")
+            if outcome.curve:
+                (folder / "curve.json").write_text(json.dumps(outcome.curve))
+
+        self.store.write(
+            "steps",
+            node.fingerprint,
+            {
+                "title": node.title,
+                "step": node.step.kind if node.step else "init",
+                "parameters": plain(node.step.parameters()) if node.step else {},
+                "parent": node.parent,
+                "references": plain(node.references),
+                "seed": node.seed,
+                "kept": checkpoint.kept,
+                "weights": checkpoint.weights,
+                "facts": dict(facts),
+                "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "machine": {**machine_facts(), "threads": str(self.threads)},
+            },
+            fill,
+        )
+
+    def _measure(self, node: Node, measurement: Measurement) -> dict[str, Any]:
+        manifest = self._parent_checked(node.fingerprint, lambda: self.store.manifest("steps", node.fingerprint))
+        data = self._world(measurement.world)
+        view = View(
+            world=data,
+            module=lambda: self._module(node, data),
+            init=self._checkpoint(node.init, None),
+            facts={**manifest["facts"], "bytes": manifest["files"]["checkpoint.safetensors"]["bytes"]},
+        )
+        found = measurement.probe.measure(self._checkpoint(node.fingerprint, None), view)
+        self.store.write(
+            "probes",
+            measurement.fingerprint,
+            {
+                "probe": measurement.probe.kind,
+                "parameters": plain(measurement.probe.parameters()),
+                "checkpoint": node.fingerprint,
+                "values": plain(found.values),
+                "layers": plain(found.layers),
+            },
+        )
+        return dict(found.values)
+
+    def _world(self, place: int) -> WorldData:
+        return self.worlds[place].build()
+
+    def _fresh(self, node: Node, data: WorldData, draw: str) -> nn.Module:
+        return self.networks[node.network].build(data.input_shape, data.classes, node.seed, draw)
+
+    def _module(self, node: Node, data: WorldData) -> nn.Module:
+        """Return a module to load weights over; drawing an initialisation only to overwrite it would cost more."""
+        key = (node.network, tuple(data.input_shape), data.classes)
+        if key not in self._pristine:
+            self._pristine[key] = self._fresh(node, data, "init")
+        return copy.deepcopy(self._pristine[key])
+
+    def _checkpoint(self, fingerprint: str, point: str | None) -> Checkpoint:
+        key = (fingerprint, point)
+        if key not in self._loaded:
+            name = f"{point or 'checkpoint'}.safetensors"
+            path = self._parent_checked(fingerprint, lambda: self.store.file("steps", fingerprint, name))
+            self._remember(key, load_checkpoint(path))
+        self._loaded.move_to_end(key)
+        return self._loaded[key]
+
+    def _remember(self, key: tuple[str, str | None], checkpoint: Checkpoint) -> None:
+        self._loaded[key] = checkpoint
+        while len(self._loaded) > KEEP_LOADED:
+            self._loaded.popitem(last=False)
+
+    def forget(self, fingerprint: str) -> None:
+        """Drop a result from memory, because it was found damaged and will be computed again."""
+        for key in [key for key in self._loaded if key[0] == fingerprint]:
+            del self._loaded[key]
+
+    def _parent_checked(self, fingerprint: str, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except DamagedError as damage:
+            raise BrokenParentError(fingerprint, str(damage)) from None
+
+
+class FileJournal:
+    """State of a long step between its parts, in a folder of its own; see :class:`overparam.train.loop.Journal`.
+
+    ``seconds`` is the least time between two saves.
+    """
+
+    def __init__(self, folder: Path, seconds: float | None = None) -> None:
+        self.folder = folder
+        self.seconds = JOURNAL_SECONDS if seconds is None else seconds
+        self.notes: list[str] = []
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Tell whether ``seconds`` have passed since the last save."""
+        return time.monotonic() - self._last >= self.seconds
+
+    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace what was kept; the file's name is the checksum of its bytes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / "partial"
+        save_tensors(tensors, facts, partial)
+        whole = partial.replace(self.folder / f"{checksum(partial.read_bytes())}.safetensors")
+        for old in self.folder.glob("*.safetensors"):
+            if old != whole:
+                old.unlink()
+        self._last = time.monotonic()
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return what was kept; None if nothing was, or if it is damaged (then the step starts over)."""
+        for path in self.folder.glob("*.safetensors"):
+            if checksum(path.read_bytes()) == path.stem:
+                return read_tensors(path)
+            self.notes.append(f"{path} is damaged: the step it belongs to starts over")
+            path.unlink()
+        return None
+
+    def clear(self) -> None:
+        """Throw away what was kept: the step is done."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+

@@ -1,0 +1,137 @@
+"""An experiment: one chain in one world, with one network and one seed; and how a study's document becomes some."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from overparam.errors import SpecError
+from overparam.lab.chain import Chain, chain_from
+from overparam.networks import Network
+from overparam.registry import suggest
+from overparam.spec import field_names
+from overparam.steps import STEPS, Step
+from overparam.worlds import World
+
+Document = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One chain with everything it needs, and the coordinates that tell it from the study's other chains."""
+
+    world: World
+    network: Network
+    seed: int
+    chain: Chain
+    variant: str
+    coordinates: Mapping[str, Any]
+
+
+def experiments(document: Document, variants: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]]) -> list[Experiment]:
+    """Return one experiment for each variant and each combination of swept values, in that order."""
+    made = []
+    for variant, changes in (variants or {"": {}}).items():
+        for values in itertools.product(*sweep.values()):
+            coordinates = dict(zip(sweep, values, strict=True))
+            here = copy.copy(document)
+            for path, value in {**(changes or {}), **coordinates}.items():
+                here = with_value(here, path, value)
+            made.append(_experiment(here, variant, coordinates))
+    return made
+
+
+def _experiment(document: Document, variant: str, coordinates: Mapping[str, Any]) -> Experiment:
+    seed = document.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise SpecError(f"seed must be a whole number, 0 or more, got {seed!r}")
+    settings = {name: document[name] for name in STEPS if document.get(name)}
+    return Experiment(
+        world=world_from(document["world"]),
+        network=network_from(document["network"]),
+        seed=seed,
+        chain=chain_from(document["chain"], settings),
+        variant=variant,
+        coordinates=coordinates,
+    )
+
+
+def world_from(given: Any) -> World:
+    """Read a world as a study file writes it: a dataset's name, a mapping of fields, or a world object."""
+    if isinstance(given, World):
+        return given
+    if isinstance(given, Mapping):
+        return World(**{str(key): value for key, value in given.items()})
+    return World(given)
+
+
+def network_from(given: Any) -> Network:
+    """Read a network as a study file writes it: a name, a mapping ``{name, init, **options}``, or an object."""
+    if isinstance(given, Network):
+        return given
+    if isinstance(given, Mapping):
+        if "name" not in given:
+            raise SpecError(f"network.name: is required, got the keys {', '.join(map(str, given))}")
+        options = {str(key): value for key, value in given.items() if key not in ("name", "init", "options")}
+        return Network(given["name"], {**given.get("options", {}), **options}, given.get("init"))
+    return Network(given)
+
+
+def with_value(document: Document, path: str, value: Any) -> Document:
+    """Return ``document`` with the value at a dotted path replaced; the original is not touched.
+
+    Paths start with ``world``, ``network``, ``seed``, ``chain`` or a step's name (``prune.criterion``).
+
+    Raises:
+        SpecError: no such path.
+    """
+    head, *rest = path.split(".")
+    allowed = ["world", "network", "seed", "chain", *STEPS]
+    if head not in allowed:
+        raise SpecError(f"cannot set {path!r}: it must start with one of {', '.join(allowed)}{suggest(head, allowed)}")
+    here = document.get(head)
+    if head in STEPS and rest:
+        field = rest[0]
+        if field not in field_names(STEPS.get(head)):
+            known = ", ".join(field_names(STEPS.get(head)))
+            raise SpecError(f"cannot set {path!r}: {head} has no field {field!r}{suggest(field, known.split(', '))} (known: {known})")
+        own = {field: _replaced((here or {}).get(field), rest[1:], value, path)}
+        return {**document, head: STEPS.get(head).merged(here or {}, own)}
+    if head == "network" and rest and not isinstance(here, Mapping | Network):
+        here = {"name": here}
+    if head == "world" and rest and not isinstance(here, Mapping | World):
+        here = {"dataset": here}
+    return {**document, head: _replaced(here, rest, value, path)}
+
+
+def _replaced(here: Any, rest: list[str], value: Any, path: str) -> Any:
+    if not rest:
+        return value
+    if here is None:
+        here = {}
+    key = rest[0]
+    if isinstance(here, Mapping):
+        return {**here, key: _replaced(here.get(key), rest[1:], value, path)}
+    if isinstance(here, Network) and key not in field_names(Network):
+        return dataclasses.replace(here, options={**here.options, key: value})
+    if dataclasses.is_dataclass(here) and not isinstance(here, type):
+        known = field_names(type(here))
+        if key not in known:
+            raise SpecError(f"cannot set {path!r}: no field {key!r}{suggest(key, known)} (known: {', '.join(known)})")
+        return dataclasses.replace(here, **{key: _replaced(getattr(here, key), rest[1:], value, path)})
+    raise SpecError(f"cannot set {path!r}: {here!r} has no parts")
+
+
+def retraining_of(steps: Sequence[Step]) -> str:
+    """Return how a chain retrains after pruning: rewind, reinit, lr-rewind, finetune, or none if it never does."""
+    kinds = [step.kind for step in steps]
+    if "prune" not in kinds:
+        return "none"
+    after = kinds[kinds.index("prune") :]
+    for kind in ("reinit", "rewind", "lr-rewind"):
+        if kind in after:
+            return kind
+    return "finetune" if any(step.trains for step in steps[kinds.index("prune") :]) else "none"

@@ -1,0 +1,59 @@
+"""What a result was made with: versions, machine, threads, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+
+@cache
+def machine_facts() -> dict[str, str]:
+    """Return versions, processor and cores, as text."""
+    names = ("overparam", "torch", "numpy", "scipy")
+    return {
+        **{name: version(name) for name in names},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(available_cores()),
+    }
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def reset_peak_memory() -> None:
+    """Begin measuring peak memory anew, where the system can (Linux); elsewhere the peak is the process's own."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_memory_bytes() -> int:
+    """Return the high-water mark of this process's resident memory, in bytes."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

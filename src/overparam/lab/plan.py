@@ -1,0 +1,228 @@
+"""The plan: every step that a study needs, each once, as a directed acyclic graph of fingerprints.
+
+Chains that begin alike (same network, seed, world and first steps) share those steps; for most studies the plan is
+the trie of all chains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from overparam.errors import SpecError
+from overparam.lab.experiment import Experiment, world_from
+from overparam.lab.fingerprint import canonical, fingerprint
+from overparam.length import Length
+from overparam.networks import Network
+from overparam.probes import Probe
+from overparam.registry import suggest
+from overparam.spec import field_names
+from overparam.steps import Step
+from overparam.steps.rewind import is_length
+from overparam.worlds import World
+
+INIT_VERSION = 1  # raise it when the same network and seed begin to mean another initialisation
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step to run: what it is, and the fingerprints of what it needs.
+
+    ``step`` is None for the initialisation. ``references`` maps a name to the fingerprint of a node and, for a point
+    on the way of a training, that point. ``world`` and ``network`` are places in the plan's lists.
+    """
+
+    fingerprint: str
+    title: str
+    step: Step | None
+    parent: str | None
+    references: Mapping[str, tuple[str, str | None]]
+    init: str
+    world: int
+    network: int
+    seed: int
+
+    def needs(self) -> list[str]:
+        """Return the fingerprints of the nodes that must be done before this one."""
+        parents = [self.parent] if self.parent else []
+        return list(dict.fromkeys([*parents, *(found for found, _ in self.references.values())]))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A probe to be run on the result of a node, in a world of the plan."""
+
+    fingerprint: str
+    probe: Probe
+    node: str
+    world: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the study's table: a measured checkpoint and where it stands."""
+
+    experiment: int
+    node: str
+    level: int
+    step: int
+    kind: str
+    measurements: tuple[str, ...]
+
+
+@dataclass
+class Plan:
+    """Nodes and measurements by fingerprint, in an order in which they can run, and the rows of the table."""
+
+    worlds: list[World] = field(default_factory=list)
+    networks: list[Network] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+    def probes_of(self, node: str) -> list[Measurement]:
+        """Return the measurements of one node's result."""
+        return self._by_node().get(node, [])
+
+    def _by_node(self) -> dict[str, list[Measurement]]:
+        if not hasattr(self, "_index") or self._indexed != len(self.measurements):
+            self._index: dict[str, list[Measurement]] = {}
+            self._indexed = len(self.measurements)
+            for measurement in self.measurements.values():
+                self._index.setdefault(measurement.node, []).append(measurement)
+        return self._index
+
+
+def plan(experiments: Sequence[Experiment], probes: Sequence[Probe]) -> Plan:
+    """Return the plan of ``experiments`` with ``probes`` on every trained checkpoint.
+
+    Raises:
+        SpecError: a world or network that cannot be built, or a step that refers to a checkpoint there is not.
+    """
+    builder = _Builder(probes)
+    for index, experiment in enumerate(experiments):
+        builder.add(index, experiment)
+    return builder.plan
+
+
+class _Builder:
+    def __init__(self, probes: Sequence[Probe]) -> None:
+        self.plan = Plan()
+        self.probes = probes
+        self._worlds: dict[str, tuple[int, str]] = {}
+        self._networks: dict[str, int] = {}
+        self._inits: dict[tuple[str, int, tuple[int, ...], int], str] = {}
+
+    def world(self, world: World) -> tuple[int, str]:
+        """Return the place of ``world`` in the plan's list, and its fingerprint."""
+        key = canonical(world.identity())
+        if key not in self._worlds:
+            self._worlds[key] = (len(self.plan.worlds), fingerprint(world.identity()))
+            self.plan.worlds.append(world)
+        return self._worlds[key]
+
+    def network(self, network: Network) -> int:
+        for place, known in enumerate(self.plan.networks):
+            if known is network or known == network:
+                return place
+        self.plan.networks.append(network)
+        return len(self.plan.networks) - 1
+
+    def add(self, index: int, experiment: Experiment) -> None:
+        world, world_print = self.world(experiment.world)
+        network = self.network(experiment.network)
+        steps = _saving(list(experiment.chain.flat()))
+        init = self._init(experiment, world, network)
+        labels: dict[str, str] = {}
+        first_training: str | None = None
+        parent, level = init, 0
+        for position, step in enumerate(steps):
+            level += step.kind == "prune"
+            here, here_print = self._step_world(experiment, step, world, world_print)
+            references = {
+                name: _resolve(name, init, first_training, labels, step) for name in step.references()
+            }
+            made = fingerprint(
+                {
+                    "step": step.kind,
+                    "version": step.version,
+                    "parameters": step.parameters(),
+                    "parent": parent,
+                    "references": references,
+                    "world": here_print,
+                    "seed": experiment.seed,
+                }
+            )
+            if made not in self.plan.nodes:
+                title = f"{step.kind} (level {level})"
+                self.plan.nodes[made] = Node(
+                    made, title, step, parent, references, init, here, network, experiment.seed
+                )
+            if step.label:
+                labels[step.label] = made
+            if step.trains:
+                first_training = first_training or made
+                measured = tuple(self._measure(probe, made, world, world_print) for probe in self.probes)
+                self.plan.rows.append(Row(index, made, level, position, step.kind, measured))
+            parent = made
+
+    def _init(self, experiment: Experiment, world: int, network: int) -> str:
+        data = self.plan.worlds[world].build()
+        key = (str(network), experiment.seed, tuple(data.input_shape), data.classes)
+        if key not in self._inits:
+            identity = experiment.network.identity(data.input_shape, data.classes, experiment.seed)
+            made = fingerprint(
+                {"step": "init", "version": INIT_VERSION, "network": identity, "seed": experiment.seed}
+            )
+            self._inits[key] = made
+            node = Node(made, "initialisation", None, None, {}, made, world, network, experiment.seed)
+            self.plan.nodes.setdefault(made, node)
+        return self._inits[key]
+
+    def _step_world(self, experiment: Experiment, step: Step, world: int, world_print: str) -> tuple[int, str]:
+        if not step.world:
+            return world, world_print
+        fields = {name: getattr(experiment.world, name) for name in field_names(World)}
+        return self.world(world_from({**fields, **step.world}))
+
+    def _measure(self, probe: Probe, node: str, world: int, world_print: str) -> str:
+        made = fingerprint(
+            {
+                "probe": probe.kind,
+                "version": probe.version,
+                "parameters": probe.parameters(),
+                "checkpoint": node,
+                "world": world_print,
+            }
+        )
+        self.plan.measurements.setdefault(made, Measurement(made, probe, node, world))
+        return made
+
+
+def _saving(steps: list[Step]) -> list[Step]:
+    """Return ``steps`` with the first training told to save the points that others refer to."""
+    wanted = {name for step in steps for name in step.references() if is_length(name)}
+    points = tuple(Length.of(name) for name in sorted(wanted))
+    first = next((place for place, step in enumerate(steps) if step.trains), None)
+    if points and first is not None:
+        steps[first] = steps[first].saving(points)
+    return steps
+
+
+def _resolve(
+    name: str, init: str, first_training: str | None, labels: Mapping[str, str], step: Step
+) -> tuple[str, str | None]:
+    if name == "init":
+        return init, None
+    if name in labels:
+        return labels[name], None
+    if is_length(name):
+        if first_training is None:
+            raise SpecError(f"{step.kind} to {name!r}: no training comes before it in the chain")
+        return first_training, str(Length.of(name))
+    known: Iterable[Any] = ["init", *labels]
+    raise SpecError(
+        f"{step.kind} refers to {name!r}, which is not known here{suggest(name, known)} "
+        f"(known: {', '.join(known)}, or a point of the first training such as '500it')"
+    )

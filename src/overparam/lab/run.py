@@ -1,0 +1,251 @@
+"""Running a plan: what is missing in the store is computed, each step once, in an order that keeps workers busy."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from overparam.lab.execute import Task
+from overparam.lab.executors import Event, Executor, Inline, Pool
+from overparam.lab.machine import available_cores
+from overparam.lab.plan import Measurement, Node, Plan
+from overparam.lab.progress import Reporter
+from overparam.lab.store import DamagedError, Store
+
+DEATHS = 2  # a step whose worker died so often is given up
+
+
+@dataclass
+class Summary:
+    """How a run went: nodes run, nodes found in the store, and why others are missing."""
+
+    ran: int = 0
+    found: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    blocked: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Status:
+    """What of a plan is in the store: fingerprints of whole steps and measurements, recorded failures, damage found."""
+
+    steps: set[str] = field(default_factory=set)
+    probes: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    damaged: list[tuple[str, str, str]] = field(default_factory=list)  # kind, fingerprint, what is wrong
+
+
+def status(plan: Plan, store: Store) -> Status:
+    """Check every result of ``plan`` that the store has, byte for byte; changes nothing."""
+    found = Status()
+    for kind, wanted, whole in (("steps", plan.nodes, found.steps), ("probes", plan.measurements, found.probes)):
+        for fingerprint in wanted:
+            if store.has(kind, fingerprint):
+                try:
+                    store.verify(kind, fingerprint)
+                    whole.add(fingerprint)
+                except DamagedError as damage:
+                    found.damaged.append((kind, fingerprint, str(damage)))
+    for fingerprint in plan.nodes:
+        if fingerprint not in found.steps and store.has("failures", fingerprint):
+            try:
+                found.failures[fingerprint] = store.manifest("failures", fingerprint)["reason"]
+            except DamagedError as damage:
+                found.damaged.append(("failures", fingerprint, str(damage)))
+    return found
+
+
+def execute(
+    plan: Plan,
+    store: Store,
+    *,
+    jobs: int | None = None,
+    threads: int | None = None,
+    reporter: Reporter | None = None,
+    retry_failed: bool = False,
+) -> Summary:
+    """Compute what the store lacks of ``plan``.
+
+    Args:
+        plan: what to compute.
+        store: where results are and go.
+        jobs: steps at a time; None: as many as there are cores and independent chains to run. One job runs in this
+            process, several in worker processes.
+        threads: torch threads a job; None shares the cores out. Results are the same bits for the same threads.
+        reporter: hears of what happens.
+        retry_failed: run steps again that are recorded as failed.
+
+    Returns:
+        What was run, found and missed. A failed step stops only what depends on it.
+
+    Raises:
+        StoreError: the store cannot be written.
+        KeyboardInterrupt: after stopping the workers; what was finished is in the store.
+    """
+    return _Run(plan, store, reporter or Reporter(), retry_failed).go(jobs, threads)
+
+
+class _Run:
+    def __init__(self, plan: Plan, store: Store, reporter: Reporter, retry_failed: bool) -> None:
+        self.plan, self.store, self.reporter = plan, store, reporter
+        self.summary = Summary()
+        found = status(plan, store)
+        for note in store.notes:
+            self._note(note)
+        store.notes.clear()
+        for kind, fingerprint, damage in found.damaged:
+            self._set_aside(kind, fingerprint, damage)
+        if retry_failed:
+            for fingerprint in found.failures:
+                shutil.rmtree(store.folder("failures", fingerprint))
+            found.failures.clear()
+        self.done, self.measured = found.steps, found.probes
+        self.summary.found = len(found.steps)
+        self.summary.failures = dict(found.failures)
+        self.children: dict[str, list[str]] = {name: [] for name in plan.nodes}
+        for node in plan.nodes.values():
+            for parent in node.needs():
+                self.children[parent].append(node.fingerprint)
+        self.heights = self._heights()
+        self.running: set[str] = set()
+        self.deaths: dict[str, int] = {}
+        self.last: str | None = None
+
+    def go(self, jobs: int | None, threads: int | None) -> Summary:
+        missing = [node for node in self.plan.nodes.values() if self._missing(node)]
+        trainings = sum(node.step is not None and node.step.trains for node in missing if node.fingerprint not in self.done)
+        if missing:
+            cores = available_cores()
+            jobs = jobs or max(1, min(cores, self._width(missing)))
+            threads = threads or max(1, cores // jobs)
+            self.reporter.begin(len(self.plan.nodes), len(self.done), jobs, trainings)
+            executor = self._executor(jobs, threads)
+            try:
+                self._loop(executor)
+            finally:
+                executor.close()
+                self.reporter.end()
+        blocked = [name for name, node in self.plan.nodes.items() if self._missing(node)]
+        self.summary.blocked = [name for name in blocked if name not in self.summary.failures]
+        return self.summary
+
+    def _executor(self, jobs: int, threads: int) -> Executor:
+        plan = self.plan
+        if jobs > 1:
+            return Pool(self.store, plan.worlds, plan.networks, threads, jobs)
+        inline = Inline(self.store, plan.worlds, plan.networks, threads)
+        inline.on_progress = self._hear
+        return inline
+
+    def _loop(self, executor: Executor) -> None:
+        while True:
+            ready = self._ready()
+            while ready and len(self.running) < executor.places:
+                node = ready.pop(0)
+                self.running.add(node.fingerprint)
+                self.reporter.started(node)
+                executor.submit(Task(node, self._unmeasured(node)))
+            if not self.running:
+                return
+            for event in executor.events():
+                self._hear(event, executor.forget)
+
+    def _ready(self) -> list[Node]:
+        """Return the nodes that can run now, best first.
+
+        Best is what the chain just worked on needs next, if that is quick (its checkpoint is in a worker's memory);
+        then what has the longest way of trainings behind it, so that all chains end together.
+        """
+
+        def key(node: Node) -> tuple[bool, int]:
+            quick = node.step is not None and not node.step.trains and self.last in node.needs()
+            return (not quick, -self.heights[node.fingerprint])
+
+        ready = [
+            node
+            for node in self.plan.nodes.values()
+            if self._missing(node)
+            and node.fingerprint not in self.running
+            and node.fingerprint not in self.summary.failures
+            and all(parent in self.done for parent in node.needs())
+        ]
+        return sorted(ready, key=key)
+
+    def _hear(self, event: Event, forget: Callable[[str], None] = lambda _: None) -> None:
+        node = self.plan.nodes[event.fingerprint]
+        if event.what == "progress":
+            self.reporter.progress(node, *event.detail)
+            return
+        self.running.discard(node.fingerprint)
+        if event.what == "done":
+            for note in event.detail.notes:
+                self._note(note)
+            self.done.add(node.fingerprint)
+            self.measured.update(measurement.fingerprint for measurement in self.plan.probes_of(node.fingerprint))
+            self.summary.ran += event.detail.ran
+            self.last = node.fingerprint
+            self.reporter.finished(node, event.detail)
+        elif event.what == "broken":
+            broken = event.detail.fingerprint
+            self._set_aside("steps", broken, event.detail.reason)
+            self.done.discard(broken)
+            forget(broken)
+        elif event.what == "failed":
+            self._fail(node, event.detail.reason, event.detail.detail, event.detail.lasting)
+        else:
+            self.deaths[node.fingerprint] = self.deaths.get(node.fingerprint, 0) + 1
+            code = event.detail
+            cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+            reason = f"the worker process died ({cause}); the machine may be short of memory"
+            if self.deaths[node.fingerprint] >= DEATHS:
+                self._fail(node, reason, "", False)
+            else:
+                self._note(f"{node.title}, seed {node.seed}: {reason}; trying once more")
+
+    def _fail(self, node: Node, reason: str, detail: str, lasting: bool) -> None:
+        self.summary.failures[node.fingerprint] = reason
+        if lasting:
+            body = {"title": node.title, "seed": node.seed, "reason": reason, "detail": detail}
+            self.store.write("failures", node.fingerprint, body)
+        self.reporter.failed(node, reason, self._descendants(node.fingerprint))
+
+    def _set_aside(self, kind: str, fingerprint: str, damage: str) -> None:
+        if self.store.has(kind, fingerprint):
+            self.store.set_aside(kind, fingerprint)
+        self._note(f"{damage}; the result was set aside and is computed again")
+
+    def _note(self, text: str) -> None:
+        self.summary.notes.append(text)
+        self.reporter.note(text)
+
+    def _unmeasured(self, node: Node) -> list[Measurement]:
+        return [m for m in self.plan.probes_of(node.fingerprint) if m.fingerprint not in self.measured]
+
+    def _missing(self, node: Node) -> bool:
+        return node.fingerprint not in self.done or bool(self._unmeasured(node))
+
+    def _heights(self) -> dict[str, int]:
+        """Return how many trainings are on the longest way from each node to the end, itself included."""
+        heights: dict[str, int] = {}
+        for name in reversed(self.plan.nodes):
+            node = self.plan.nodes[name]
+            own = int(node.step is not None and node.step.trains)
+            heights[name] = own + max((heights[child] for child in self.children[name]), default=0)
+        return heights
+
+    def _width(self, missing: list[Node]) -> int:
+        """Return how many chains end in a missing node: that many jobs can be busy at some time."""
+        names = {node.fingerprint for node in missing}
+        return sum(not names.intersection(self.children[name]) for name in names)
+
+    def _descendants(self, fingerprint: str) -> int:
+        seen: set[str] = set()
+        waiting = [fingerprint]
+        while waiting:
+            for child in self.children[waiting.pop()]:
+                if child not in seen:
+                    seen.add(child)
+                    waiting.append(child)
+        return len(seen)

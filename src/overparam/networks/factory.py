@@ -1,0 +1,134 @@
+"""From a network's name to the factory it means, and from there to a module."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import sys
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from overparam.errors import SpecError
+from overparam.networks.architecture import GIVEN, NETWORKS, Factory, option_parameters
+from overparam.networks.forward import run
+from overparam.registry import suggest
+
+IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+_made: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # parts with tensors of every module made so far
+
+
+def resolve(name: str | Factory) -> Factory:
+    """Return the factory that ``name`` means: a registered one, one at an import path, or itself."""
+    if not isinstance(name, str):
+        return name
+    return import_factory(name) if ":" in name else NETWORKS.get(name)
+
+
+def import_factory(path: str) -> Factory:
+    """Return what stands at ``package.module:factory``; also finds modules in the current working directory.
+
+    As with ``python -m``, that directory joins the front of ``sys.path``, so a module there goes before an
+    installed one of the same name. Raises :class:`SpecError` when there is no such module or factory, when
+    importing fails, or when what is found cannot be called.
+    """
+    module_name, _, attribute = path.partition(":")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    importlib.invalidate_caches()  # the file may be younger than Python's listing of its folder
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise SpecError(
+                f"network {path!r}: there is no module {error.name!r}, neither in the current folder nor "
+                "installed; run from the folder that holds it, or install it"
+            ) from None
+        raise SpecError(
+            f"network {path!r}: importing {module_name!r} failed with {type(error).__name__}: {error}"
+        ) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            owner = getattr(found, "__name__", module_name)
+            raise SpecError(f"network {path!r}: {owner!r} has no {part!r}{suggest(part, dir(found))}")
+        found = getattr(found, part)
+    if not callable(found) or isinstance(found, nn.Module):
+        raise SpecError(
+            f"network {path!r}: needs a function or class that makes a torch.nn.Module, got {found!r}; "
+            "write a function that constructs a new one at each call"
+        )
+    factory: Factory = found
+    return factory
+
+
+def check_options(factory: Factory, label: str, options: Mapping[str, Any]) -> None:
+    """Raise :class:`SpecError` if the factory does not know an option or requires one that is missing."""
+    try:
+        option_parameters(factory, label, options)
+    except ValueError as error:
+        if isinstance(error, SpecError):
+            raise
+        # a callable without a signature, such as one written in C: its call will tell
+
+
+def make(
+    factory: Factory, label: str, input_shape: tuple[int, ...], classes: int, options: Mapping[str, Any]
+) -> nn.Module:
+    """Call the factory and return its module, which must be a new one.
+
+    It is given ``input_shape`` and ``classes`` if it has parameters of these names, and the options. Errors
+    in it, other results than modules, and modules that share parts with an earlier one raise
+    :class:`SpecError`.
+    """
+    check_options(factory, label, options)
+    world = {"input_shape": input_shape, "classes": classes}
+    try:
+        accepted = [name for name in GIVEN if name in inspect.signature(factory).parameters]
+    except ValueError:
+        accepted = []
+    try:
+        module = factory(**{name: world[name] for name in accepted}, **options)
+    except SpecError:
+        raise
+    except Exception as error:
+        raise SpecError(
+            f"network {label!r} cannot be made for inputs of shape {input_shape} and {classes} classes: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise SpecError(f"network {label!r}: its factory must return a torch.nn.Module, got {module!r}")
+    parts = [part for part in module.modules() if part._parameters or part._buffers]
+    if any(part in _made for part in parts):
+        raise SpecError(
+            f"network {label!r}: its factory returned a module, or a part of one, that it returned before; "
+            "it must construct a new one at each call, else runs would train each other's weights"
+        )
+    _made.update(parts)
+    return module
+
+
+def check_output(module: nn.Module, label: str, input_shape: tuple[int, ...], classes: int) -> None:
+    """Raise :class:`SpecError` unless zeros of shape ``(2, *input_shape)`` give an output ``(2, classes)``."""
+    output = run(module, torch.zeros(2, *input_shape), f"network {label!r}")
+    given = (
+        f"of shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else f"of type {type(output)}"
+    )
+    if given != f"of shape {(2, classes)}":
+        raise SpecError(
+            f"network {label!r} gives an output {given} for two inputs of shape {input_shape}; "
+            f"(2, {classes}) is needed, one score per class: let its last layer have `classes` outputs"
+        )
+
+
+def check_world(input_shape: tuple[int, ...], classes: int) -> None:
+    """Raise :class:`SpecError` unless there are sizes, all >= 1, and at least one class."""
+    if not input_shape or any(not isinstance(side, int) or side < 1 for side in input_shape):
+        raise SpecError(f"input_shape: needs sizes >= 1, as in (1, 28, 28), got {input_shape}")
+    if not isinstance(classes, int) or classes < 1:
+        raise SpecError(f"classes: needs a whole number >= 1, got {classes!r}")

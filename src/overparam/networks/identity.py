@@ -1,0 +1,36 @@
+"""What makes a network of one's own the same network: the guard against finding an old model's results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from overparam.networks.architecture import Factory
+from overparam.networks.content import Content, plain_repr
+
+
+def module_identity(factory: Factory, options: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
+    """Return the content of a factory and of a module it just made, JSON-able and equal in every process.
+
+    * ``state``: SHA-256 of the initial ``state_dict`` (names, types, shapes, bytes).
+    * ``content``: SHA-256 of the factory, the options, the module's ``repr`` and all of its attributes:
+      hooks, switches, functions and tensors outside the state dict included; of functions and classes the
+      code as it is loaded, their defaults, closures and the globals they name.
+    * ``sources``: SHA-256 of the source files of all modules of the user's that are involved, those included
+      that they refer to through their globals.
+    * ``packages``: versions of the installed packages that layers or functions come from, without torch.
+
+    Not seen: data that the code reads from files while it runs, and the inside of compiled extensions that
+    does not show in the initial state.
+    """
+    content = Content().add(factory, dict(options), module, plain_repr(module))
+    return {
+        "state": Content().add(dict(module.state_dict())).digest(),
+        "content": content.digest(),
+        "options": json.loads(json.dumps(options, default=plain_repr)),
+        "sources": dict(sorted(content.sources.items())),
+        "packages": dict(sorted(content.packages.items())),
+    }

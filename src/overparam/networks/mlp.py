@@ -1,0 +1,44 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import nn
+
+from overparam.networks.architecture import Size, Width, architecture, scaled
+
+
+@architecture("mlp", init="kaiming-normal", version=1)
+def mlp(
+    input_shape: tuple[int, ...], classes: int, *, hidden: tuple[Size, ...] = (300, 100), bias: bool = True
+) -> nn.Module:
+    """MLP: fully connected with ReLU, hidden widths by the option ``hidden``, flattens any input.
+
+    ``hidden=[]`` is a linear model. With ``bias=False`` no layer has biases, as in the MLPNet of WoodFisher
+    (Singh & Alistarh, 2020), which is ``hidden=[40, 20], bias=False``.
+    """
+    return fully_connected(math.prod(input_shape), hidden, classes, bias)
+
+
+@architecture("lenet-300-100", init="kaiming-normal", version=1)
+def lenet_300_100(input_shape: tuple[int, ...], classes: int, *, width: Width = 1.0) -> nn.Module:
+    """LeNet-300-100: fully connected, 266,200 weights on MNIST.
+
+    Two hidden layers of 300 and 100 ReLU units (LeCun et al., 1998), each times ``width``. Sparse Double
+    Descent initialises it ``kaiming-normal`` (the default), the Lottery Ticket Hypothesis ``glorot-normal``.
+    """
+    return fully_connected(math.prod(input_shape), [scaled(300, width), scaled(100, width)], classes)
+
+
+def fully_connected(inputs: int, hidden: Sequence[int], outputs: int, bias: bool = True) -> nn.Sequential:
+    """Return ``flatten, fc1, relu1, fc2, relu2, ..., output``."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    for number, units in enumerate(hidden, start=1):
+        layers[f"fc{number}"] = nn.Linear(inputs, units, bias)
+        layers[f"relu{number}"] = nn.ReLU()
+        inputs = units
+    layers["output"] = nn.Linear(inputs, outputs, bias)
+    return nn.Sequential(layers)

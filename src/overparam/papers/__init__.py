@@ -1,0 +1,15 @@
+"""Papers as studies: one folder a paper, with its settings, its claims as tests, and its numbers beside ours."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from overparam.papers.sparse_double_descent.claims import CLAIMS
+from overparam.report.claims import Verdict
+
+
+def claims_for(frame: pl.DataFrame) -> list[Verdict]:
+    """Test the claims that a results table can speak to: those of Sparse Double Descent, for chains that prune."""
+    if "level" not in frame.columns or (frame["level"].max() or 0) == 0:
+        return []
+    return [claim(frame) for claim in CLAIMS]

@@ -1,0 +1,117 @@
+"""What the claims that set arms against each other measure: where one turns against the other, on the log of density."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import exp, hypot, log
+from typing import Any
+
+from overparam.papers.sparse_double_descent.curves import interval
+from overparam.report.claims import Finding, Number, Outcome, judge, together
+from overparam.report.phases import ArmPhases, border_of, resolution
+from overparam.report.statistics import Estimate, paired
+from overparam.report.words import density, number, percent, seeds
+
+
+def noisy(found: Sequence[ArmPhases]) -> list[ArmPhases]:
+    """Return the arms that were pruned and trained with label noise."""
+    return [one for one in found if (one.arm.values.get("noise_rate") or 0) > 0 and max(one.arm.levels) > 0]
+
+
+def reference(found: Sequence[ArmPhases]) -> list[ArmPhases]:
+    """Return the noisy arms of the paper's main setting, magnitude and rewinding; all noisy arms if there are none."""
+    usual = {"criterion": "magnitude", "retraining": "rewind"}
+    candidates = noisy(found)
+    main = [
+        one for one in candidates if all(one.arm.values.get(name, own) == own for name, own in usual.items())
+    ]
+    return main or candidates
+
+
+def contrasts(
+    found: Sequence[ArmPhases], trait: str, first: Any, second: Any
+) -> list[tuple[ArmPhases, ArmPhases]]:
+    """Return the pairs of arms whose ``trait`` is ``first`` and ``second`` and that are alike in all else.
+
+    A column whose value settles the trait (the variant's name, the sweep over criteria) tells nothing else and is not
+    compared.
+    """
+    chosen = [one for one in found if one.arm.values.get(trait) in (first, second)]
+    if not chosen:
+        return []
+    same = [name for name in chosen[0].arm.values if name != trait and not _settles(chosen, name, trait)]
+    groups: dict[tuple[str, ...], dict[Any, list[ArmPhases]]] = {}
+    for one in chosen:
+        key = tuple(str(one.arm.values.get(name)) for name in same)
+        groups.setdefault(key, {first: [], second: []})[one.arm.values[trait]].append(one)
+    return [pair for group in groups.values() for pair in product(group[first], group[second])]
+
+
+def turns_earlier(usual: ArmPhases, other: ArmPhases, usual_name: str, other_name: str) -> Finding:
+    """Judge "``other`` is worst at a higher density than ``usual``"; the best points are told beside it."""
+    numbers: dict[str, Number] = {}
+    for name, one in ((usual_name, usual), (other_name, other)):
+        for border, word in (("trough", "worst"), ("peak", "best")):
+            numbers[f"{name}_{word}_density"] = border_of(one.shape, border)
+    flat = [name for name, one in ((usual_name, usual), (other_name, other)) if one.shape.trough is None]
+    if flat:
+        return Finding("inconclusive", f"no turning point (fall and rise) with {' nor '.join(flat)}", numbers)
+    trough, peak = (shift(usual, other, border) for border in ("trough", "peak"))
+    numbers |= {**interval("worst_shift_log_density", trough), **interval("best_shift_log_density", peak)}
+    text = (
+        f"{other_name} is worst at {_at(other, 'trough')} density, {usual_name} at {_at(usual, 'trough')} "
+        f"({_factor(trough)}); best at {_at(other, 'peak')} against {_at(usual, 'peak')} ({_factor(peak)}; "
+        f"{seeds(trough.n)})"
+    )
+    return Finding(judge(trough), text, numbers)
+
+
+def noise_spreads(less: ArmPhases, more: ArmPhases) -> Finding:
+    """Judge "with more noise the train-accuracy decline starts at higher, the best test lies at lower density"."""
+    onset, peak = shift(less, more, "onset"), shift(less, more, "peak")
+    numbers: dict[str, Number] = {}
+    for name, one in (("less", less), ("more", more)):
+        numbers[f"{name}_noise_rate"] = float(one.arm.values["noise_rate"])
+        numbers[f"{name}_noise_onset_density"] = one.shape.onset
+        numbers[f"{name}_noise_best_density"] = border_of(one.shape, "peak")
+    numbers |= {**interval("onset_shift_log_density", onset), **interval("best_shift_log_density", peak)}
+    first, second = (percent(float(one.arm.values["noise_rate"]), 0) for one in (less, more))
+    text = (
+        f"from {first} to {second} noise the train-accuracy decline starts at {_at(less, 'onset')} → "
+        f"{_at(more, 'onset')} density ({_factor(onset)}; {seeds(onset.n)}) and test accuracy is best at "
+        f"{_at(less, 'peak')} → {_at(more, 'peak')} ({_factor(peak)}; {seeds(peak.n)})"
+    )
+    parts: list[Outcome] = [judge(onset), judge(-peak)]
+    if less.shape.peak and less.shape.peak.level == less.shape.last.level:
+        # Its true best point may lie at any lower density, so nothing can be said about the shift.
+        parts[1] = "inconclusive"
+        text += f"; with {first} noise test accuracy still rises at the last level: prune further"
+    return Finding(together(parts), text, numbers)
+
+
+def shift(first: ArmPhases, second: ArmPhases, border: str) -> Estimate:
+    """Return log density of a border in ``second`` minus that in ``first``, paired over seeds."""
+
+    def logs(one: ArmPhases) -> dict[int, float | None]:
+        found = {seed: border_of(shape, border) for seed, shape in one.by_seed.items()}
+        return {seed: None if value is None else log(value) for seed, value in found.items()}
+
+    # The onset is interpolated between levels; the others are read off the grid of levels.
+    grid = 0.0 if border == "onset" else hypot(resolution(first.arm), resolution(second.arm))
+    return paired(logs(first), logs(second), resolution=grid)
+
+
+def _settles(found: Sequence[ArmPhases], name: str, trait: str) -> bool:
+    """Whether knowing ``name`` is knowing ``trait``."""
+    pairs = {(str(one.arm.values.get(name)), str(one.arm.values.get(trait))) for one in found}
+    return len(pairs) == len({first for first, _ in pairs}) and len({second for _, second in pairs}) > 1
+
+
+def _at(one: ArmPhases, border: str) -> str:
+    return density(border_of(one.shape, border))
+
+
+def _factor(found: Estimate) -> str:
+    """Tell a shift of log density as the factor that it is."""
+    return f"factor {found.map(exp).text(number)}" if found.n else "on no seed in both"

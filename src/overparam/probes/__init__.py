@@ -1,0 +1,9 @@
+"""Probes: each looks at a checkpoint in a world and returns numbers; none changes anything."""
+
+from overparam.probes.accuracy import Accuracy
+from overparam.probes.base import PROBES, Measurements, Probe, View
+from overparam.probes.cost import Cost
+from overparam.probes.density import Density
+from overparam.probes.learning_distance import LearningDistance
+
+__all__ = ["PROBES", "Accuracy", "Cost", "Density", "LearningDistance", "Measurements", "Probe", "View"]

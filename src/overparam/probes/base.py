@@ -1,0 +1,67 @@
+"""What a probe is: it looks at a checkpoint in a world and returns numbers; it never changes anything."""
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import nn
+
+from overparam.checkpoint import Checkpoint
+from overparam.registry import Registry
+from overparam.spec import spec
+from overparam.worlds import WorldData
+
+
+@dataclass(frozen=True)
+class View:
+    """What a probe may look at besides the checkpoint.
+
+    Attributes:
+        world: the data of the study's world.
+        module: returns a fresh module of the study's network; weights are to be loaded over.
+        init: the checkpoint that the chain began with.
+        facts: what was recorded of the step that made the checkpoint (seconds, peak memory, bytes).
+    """
+
+    world: WorldData
+    module: Callable[[], nn.Module]
+    init: Checkpoint
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What a probe returns.
+
+    Attributes:
+        values: numbers of the whole network, by column name.
+        layers: numbers of each layer (named by its weight tensor), by column name.
+    """
+
+    values: Mapping[str, float | int | None]
+    layers: Mapping[str, Mapping[str, float | int | None]] = field(default_factory=dict)
+
+
+@spec
+class Probe:
+    """Base of all probes: a frozen object of its parameters.
+
+    A new probe is a ``@spec`` class with a ``kind``, registered in :data:`PROBES`, that implements :meth:`measure`.
+    """
+
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1  # raise it when the same parameters begin to mean other numbers
+
+    @abstractmethod
+    def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
+        """Return the measurements of ``checkpoint``."""
+        raise NotImplementedError
+
+    def parameters(self) -> dict[str, Any]:
+        """Return every field; they decide the result."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+PROBES: Registry[type[Probe]] = Registry("probe")

@@ -1,0 +1,38 @@
+"""Pruning: criteria score weights, scopes spread the count over layers, masks decide who stays."""
+
+from overparam.prune.counts import apportion, exact_count
+from overparam.prune.criteria import CRITERIA, Criterion, Gradient, Magnitude, Random, criterion_named
+from overparam.prune.evidence import Evidence, gradients
+from overparam.prune.masks import count_kept, density, empty_units, keep_top
+from overparam.prune.modules import apply_masks, dense_masks, prune
+from overparam.prune.rounds import new_masks
+from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform, scope_named
+
+__all__ = [
+    "CRITERIA",
+    "ERK",
+    "SCOPES",
+    "Counted",
+    "Criterion",
+    "Evidence",
+    "Global",
+    "Gradient",
+    "Magnitude",
+    "PerLayer",
+    "Random",
+    "Scope",
+    "Uniform",
+    "apply_masks",
+    "apportion",
+    "count_kept",
+    "criterion_named",
+    "dense_masks",
+    "density",
+    "empty_units",
+    "exact_count",
+    "gradients",
+    "keep_top",
+    "new_masks",
+    "prune",
+    "scope_named",
+]

@@ -1,0 +1,176 @@
+"""Masks: the only place that decides which weights stay, among equal ones too, and that the count is exact.
+
+A mask is a bool tensor shaped like its weight tensor; True means kept. Everything is keyed by parameter name.
+
+**Ties.** Weights are ranked by score, and equal scores by position: tensors in the order of their names
+(plain string order), then the flat index within the tensor; the lower position is kept. So exactly as many
+weights stay as were asked for, also where all scores are equal, and the order of the mappings does not
+matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from overparam.errors import SpecError
+
+Masks = Mapping[str, Tensor]
+
+
+def keep_top(
+    scores: Mapping[str, Tensor], masks: Masks, keep: int | Mapping[str, int], *, allow_empty: bool = False
+) -> dict[str, Tensor]:
+    """Return new masks that keep exactly the ``keep`` best of the weights still alive; a mask never grows.
+
+    Args:
+        scores: finite floating-point tensors, higher is better; scores of dead weights are not looked at.
+        masks: bool tensors; each needs a score tensor of its shape.
+        keep: one number for a single ranking over all tensors, or one number per tensor.
+        allow_empty: unless True, every tensor that has weights keeps its best one. In a single ranking that
+            one takes the place of the weakest that would have stayed elsewhere.
+
+    Raises:
+        SpecError: missing scores, wrong shapes or dtypes, scores that are not finite, or a number to keep
+            that is more than what is alive, or too small to leave a weight in every tensor.
+
+    Runs in time linear in the number of weights.
+    """
+    names = sorted(masks)
+    check_masks(masks)
+    for name in names:
+        check_scores(name, scores, masks[name])
+    if isinstance(keep, int):
+        return _keep_top_together(names, scores, masks, keep, allow_empty)
+    if set(keep) != set(names):
+        raise SpecError(
+            f"keep must give one number for each of {', '.join(names)}; got {', '.join(sorted(keep))}"
+        )
+    kept: dict[str, Tensor] = {}
+    for name in names:
+        kept |= _keep_top_together([name], scores, masks, keep[name], allow_empty)
+    return kept
+
+
+def _keep_top_together(
+    names: list[str], scores: Mapping[str, Tensor], masks: Masks, keep: int, allow_empty: bool
+) -> dict[str, Tensor]:
+    """Rank the tensors ``names`` (sorted) together; see :func:`keep_top`."""
+    check_room(keep, {name: count_kept({name: masks[name]}) for name in names}, allow_empty)
+    if not names:
+        return {}
+    device = scores[names[0]].device
+    sizes = [masks[name].numel() for name in names]
+    alive = torch.cat([masks[name].reshape(-1).to(device) for name in names])
+    ranked = torch.cat([_comparable(scores[name]).reshape(-1).to(device) for name in names])
+    ranked = ranked.masked_fill(
+        ~alive, -torch.inf
+    )  # scores are finite: a dead weight is below every one alive
+    chosen = torch.zeros_like(alive)
+    if not allow_empty:  # the best weight of each tensor has its place before the ranking begins
+        starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
+        for start, part in zip(starts, torch.split(ranked, sizes), strict=False):
+            if part.numel() and part.max() > -torch.inf:
+                best = start + int(part.argmax())  # the first of equals
+                chosen[best] = True
+                ranked[best] = -torch.inf
+                keep -= 1
+    if keep > 0:
+        # topk finds the value at which the ranking is cut; who stays among equals is decided by position.
+        cut = torch.topk(ranked, keep, sorted=False).values.min()
+        above = ranked > cut
+        level = (ranked == cut).nonzero().reshape(-1)
+        chosen |= above
+        chosen[level[: keep - int(above.sum())]] = True
+    parts = torch.split(chosen, sizes)
+    return {
+        name: part.reshape(masks[name].shape).to(masks[name].device, copy=True)
+        for name, part in zip(names, parts, strict=True)
+    }
+
+
+def _comparable(scores: Tensor) -> Tensor:
+    """Return half-precision scores in float32, which holds them exactly and which every device can rank."""
+    return scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def check_masks(masks: Masks) -> None:
+    """Raise :class:`SpecError` unless all ``masks`` are bool tensors."""
+    for name, mask in masks.items():
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+            raise SpecError(
+                f"mask of {name!r} must be a bool tensor, got {got}; use mask.bool() on zeros and ones"
+            )
+
+
+def check_scores(name: str, scores: Mapping[str, Tensor], mask: Tensor) -> None:
+    """Raise :class:`SpecError` unless ``scores`` can rank the alive weights of tensor ``name``."""
+    if name not in scores:
+        raise SpecError(f"scores lack {name!r}; give scores for every tensor that is to be pruned")
+    found = scores[name]
+    if not isinstance(found, Tensor) or not found.is_floating_point():
+        got = found.dtype if isinstance(found, Tensor) else type(found).__name__
+        raise SpecError(f"scores of {name!r} must be a floating-point tensor, got {got}")
+    if found.shape != mask.shape:
+        raise SpecError(
+            f"scores of {name!r} have shape {tuple(found.shape)}, but its mask has shape {tuple(mask.shape)}"
+        )
+    broken = int((~found.isfinite() & mask.to(found.device)).sum())
+    if broken:
+        raise SpecError(
+            f"scores of {name!r} are not finite for {broken:,} of {int(mask.sum()):,} weights; look for a training "
+            "that diverged, or a loss or gradient that overflowed"
+        )
+
+
+def check_room(keep: int, alive: Mapping[str, int], allow_empty: bool) -> None:
+    """Raise :class:`SpecError` unless ``keep`` of the ``alive`` weights can stay and no tensor is emptied."""
+    if keep > sum(alive.values()):
+        raise SpecError(
+            f"cannot keep {keep:,} weights where {sum(alive.values()):,} are left; pruning never revives one"
+        )
+    if keep < 0:
+        raise SpecError(f"the number of weights to keep must not be negative, got {keep:,}")
+    least = 0 if allow_empty else sum(count > 0 for count in alive.values())
+    if keep < least:
+        raise SpecError(
+            f"keeping {keep:,} weights would empty a tensor, since {least} tensors still have some; "
+            "prune less, or set allow_empty=True"
+        )
+
+
+def count_kept(masks: Masks) -> int:
+    """Return the number of weights that the masks keep."""
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+def density(masks: Masks) -> float:
+    """Return the kept share of all weights under ``masks``, in [0, 1]; where there are none it is 1.0."""
+    size = sum(mask.numel() for mask in masks.values())
+    return count_kept(masks) / size if size else 1.0
+
+
+def empty_units(mask: Tensor, groups: int = 1) -> tuple[int, int]:
+    """Return (outputs with no kept incoming weight, inputs with no kept outgoing weight) of one layer.
+
+    Args:
+        mask: bool, shape (outputs, inputs / groups, *kernel), as linear and convolution layers have
+            it (transposed convolutions have inputs and outputs the other way round).
+        groups: of a grouped convolution.
+
+    >>> empty_units(torch.tensor([[True, False, False], [False, False, False]]))
+    (1, 2)
+    """
+    if mask.ndim < 2 or mask.dtype != torch.bool:
+        raise SpecError(
+            f"mask must be bool with at least 2 axes (outputs, inputs), got {mask.dtype} {tuple(mask.shape)}"
+        )
+    outputs, inputs = mask.shape[:2]
+    if groups < 1 or outputs % groups:
+        raise SpecError(f"groups must divide the {outputs} outputs of the mask, got {groups}")
+    linked = mask.any(dim=tuple(range(2, mask.ndim))) if mask.ndim > 2 else mask
+    linked = linked.reshape(groups, outputs // groups, inputs)
+    return int((~linked.any(dim=2)).sum()), int((~linked.any(dim=1)).sum())

@@ -1,0 +1,138 @@
+"""One round of pruning as a pure function: scores and masks in, new masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from torch import Tensor
+
+from overparam.errors import SpecError
+from overparam.prune.counts import exact, exact_count
+from overparam.prune.masks import Masks, check_masks, check_room, count_kept, keep_top
+from overparam.prune.scopes import Counted, Scope, scope_named
+from overparam.prune.selection import excluded, pruning_rates
+
+Counting = Literal["prunable", "all"]
+
+
+def new_masks(
+    scores: Mapping[str, Tensor],
+    masks: Masks,
+    roles: Mapping[str, str] | None = None,
+    *,
+    fraction: float | None = None,
+    density: float | None = None,
+    scope: str | Scope = "global",
+    exclude: str | Iterable[str] = (),
+    counting: Counting = "prunable",
+    allow_empty: bool = False,
+) -> dict[str, Tensor]:
+    """Return the masks after one round: of the weights alive the best stay, exactly as many as asked for.
+
+    Args:
+        scores: by name, finite, higher means "keep"; those of excluded tensors are not needed.
+        masks: bool, by name; only weights still alive are ranked, none comes back.
+        roles: role of every tensor (see :func:`overparam.networks.tensor_roles`); None if roles play no part.
+        fraction: share of the weights still alive that goes, in [0, 1).
+        density: share of the weights, pruned ones included, that is kept afterwards, in (0, 1].
+            Give one of the two.
+        scope: ``global``, ``per-layer``, ``uniform``, ``erk``, or an object such as ``PerLayer(rates=...)``.
+        exclude: roles or parameter-name patterns of tensors that stay as they are.
+        counting: which weights the share is of. ``prunable``: of those not excluded; the number that goes
+            (``fraction``) or stays (``density``) is rounded to the nearest, halves up. ``all``: of all
+            tensors with a mask, the excluded ones too, but taken from the others only, and with ``fraction``
+            rounded up: the rule of the code of He et al., ICML 2022, https://arxiv.org/abs/2206.08684, and of
+            open_lth (which, where scores are compared with a threshold, then removes one weight more; here
+            the count is exact).
+        allow_empty: unless True, a tensor that has weights keeps at least one.
+
+    Raises:
+        SpecError: a wrong argument; too few weights left to prune that many; a density above the present one.
+    """
+    check_masks(masks)
+    roles = dict.fromkeys(masks, "other") if roles is None else roles
+    unknown = sorted(set(masks) - set(roles))
+    if unknown:
+        raise SpecError(f"roles lack {', '.join(unknown)}; give the role of every tensor that has a mask")
+    scope = scope_named(scope)
+    spared = excluded(exclude, roles)
+    rates = pruning_rates(scope.rates, roles)
+    counted = [
+        Counted(
+            name=name,
+            role=roles[name],
+            shape=tuple(masks[name].shape),
+            alive=(alive := count_kept({name: masks[name]})),
+            least=0 if allow_empty else min(alive, 1),
+            rate=rates[name],
+        )
+        for name in sorted(masks)
+    ]
+    tensors = [tensor for tensor in counted if tensor.name not in spared]
+    if not tensors:
+        raise SpecError(f"nothing is left to prune: of {len(masks)} tensors with a mask all are excluded")
+    keep = number_to_keep(
+        tensors, [tensor for tensor in counted if tensor.name in spared], fraction, density, counting
+    )
+    check_room(keep, {tensor.name: tensor.alive for tensor in tensors}, allow_empty)
+    quotas = scope.quotas(tensors, keep)
+    chosen = keep_top(
+        scores,
+        {tensor.name: masks[tensor.name] for tensor in tensors},
+        keep if quotas is None else quotas,
+        allow_empty=allow_empty,
+    )
+    return {name: chosen[name] if name in chosen else mask.clone() for name, mask in masks.items()}
+
+
+def number_to_keep(
+    tensors: Sequence[Counted],
+    spared: Sequence[Counted],
+    fraction: float | None,
+    density: float | None,
+    counting: Counting,
+) -> int:
+    """Return how many weights of ``tensors`` stay, given the ``spared`` ones; see :func:`new_masks`."""
+    if counting not in ("prunable", "all"):
+        raise SpecError(f"counting must be 'prunable' or 'all', got {counting!r}")
+    base = [*tensors, *spared] if counting == "all" else tensors
+    alive = sum(tensor.alive for tensor in tensors)
+    if fraction is not None and density is None:
+        if not 0 <= exact(fraction, "fraction") < 1:
+            raise SpecError(
+                f"fraction must be in [0, 1), the share of the weights left that goes; got {fraction}"
+            )
+        gone = exact_count(
+            fraction,
+            sum(tensor.rate * tensor.alive for tensor in base),
+            "up" if counting == "all" else "half-up",
+        )
+        if gone > alive:
+            raise SpecError(
+                f"fraction {fraction} of all {sum(tensor.alive for tensor in base):,} weights left is {gone:,}, "
+                f"but only {alive:,} are not excluded; stop at an earlier level, or use counting='prunable'"
+            )
+        return alive - gone
+    if density is not None and fraction is None:
+        if not 0 < exact(density, "density") <= 1:
+            raise SpecError(
+                f"density must be in (0, 1], the share of the weights that is kept; got {density}"
+            )
+        total = exact_count(density, sum(tensor.size for tensor in base))
+        outside = sum(tensor.alive for tensor in base) - alive
+        if total < outside:
+            raise SpecError(
+                f"density {density} of all tensors is {total:,} weights, but the excluded ones hold {outside:,}; "
+                "ask for a higher density, or use counting='prunable'"
+            )
+        if total - outside > alive:
+            raise SpecError(
+                f"density {density} is {total:,} weights, but only {alive + outside:,} are left; "
+                "pruning never revives a weight"
+            )
+        return total - outside
+    given = "neither" if fraction is None else "both"
+    raise SpecError(
+        f"give either fraction (of the weights left that goes) or density (to be kept), got {given}"
+    )

@@ -1,0 +1,205 @@
+"""Arms: the rows of a results table that differ in nothing but the seed, and the curve through their means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from overparam.errors import DataError
+from overparam.report.words import percent
+
+# What a row says about its place in a study or measures on its checkpoint; a dotted column that begins with one of these
+# words is a detail of it (one layer's density, say) and no sweep.
+MEASURED = frozenset(
+    """study seed chain level step kind fingerprint density kept weights train_accuracy train_loss train_accuracy_clean
+    train_loss_clean test_accuracy test_loss test_soft_error learning_distance learning_distance_kept
+    learning_distance_pruned dead_units seconds multiply_adds multiply_adds_effective peak_memory_bytes bytes
+    noise_realised""".split()
+)
+TRAITS = ("dataset", "noise_rate", "criterion", "retraining")
+REQUIRED = ("seed", "chain", "level", "density")
+NOISE_RATE = "world.label_noise.rate"
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One setting of a study, over its seeds.
+
+    Args:
+        label: what tells this arm from the others of the study, e.g. ``"random, 20 % label noise"``.
+        values: the columns that identify it (variant, sweep columns) and its traits (dataset, criterion, ...).
+        frame: one row per seed and level, sorted; of several checkpoints at a level, the last.
+    """
+
+    label: str
+    values: Mapping[str, Any]
+    frame: pl.DataFrame
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, sorted."""
+        return sorted(self.frame["seed"].unique().to_list())
+
+    @property
+    def levels(self) -> list[int]:
+        """The levels measured on at least one seed, sorted."""
+        return sorted(self.frame["level"].unique().to_list())
+
+    def has(self, column: str) -> bool:
+        """Whether ``column`` was measured on at least one checkpoint."""
+        return column in self.frame.columns and self.frame[column].count() > 0
+
+    def at(self, column: str, level: int | None) -> dict[int, float | None]:
+        """Return ``{seed: value of column at level}``; empty when the column or the level was not measured."""
+        if level is None or not self.has(column):
+            return {}
+        rows = self.frame.filter(pl.col("level") == level)
+        return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
+
+    def of_seed(self, seed: int) -> pl.DataFrame:
+        """Return the rows of one seed, by level."""
+        return self.frame.filter(pl.col("seed") == seed)
+
+    def mean(self) -> pl.DataFrame:
+        """Return the mean over seeds of every measured number, one row per level, with ``n`` seeds.
+
+        Levels that fewer than half of the seeds reached are left out: a mean that jumps because seeds drop out would
+        be read as a turning point.
+        """
+        numbers = [
+            name
+            for name, kind in self.frame.schema.items()
+            if kind.is_numeric() and name not in ("seed", "chain", "level", "step", *self.values)
+        ]
+        means = [pl.col(name).cast(pl.Float64).fill_nan(None).mean() for name in numbers]
+        grouped = self.frame.group_by("level").agg(pl.col("seed").n_unique().alias("n"), *means).sort("level")
+        return grouped.filter(pl.col("n") * 2 >= len(self.seeds))
+
+
+def arms(frame: pl.DataFrame) -> list[Arm]:
+    """Split a results table into its arms, in order of first appearance.
+
+    An arm is told by ``variant``, by the sweep columns (dotted paths, or ``network``, that stay constant along every
+    chain) and by the traits ``dataset``, ``noise_rate``, ``criterion`` and ``retraining``, as far as there are such
+    columns. Rows without a density or a level are left out. Raises :class:`DataError` when a needed column is missing.
+    """
+    missing = [name for name in REQUIRED if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"the results table lacks the column {', '.join(missing)}; give the frame of a study, with one row per checkpoint"
+        )
+    frame = frame.filter(pl.col("density").is_not_null() & pl.col("level").is_not_null())
+    if frame.is_empty():
+        return []
+    sweeps = sweep_columns(frame)
+    groups: dict[tuple[Any, ...], tuple[dict[str, Any], list[pl.DataFrame]]] = {}
+    for chain in frame.partition_by("chain", maintain_order=True):
+        values = {
+            name: _constant(chain[name]) for name in ["variant", *sweeps, *TRAITS] if name in frame.columns
+        }
+        groups.setdefault(tuple(values.values()), (values, []))[1].append(chain)
+    found = [values for values, _ in groups.values()]
+    merged = [
+        pl.concat(chains)
+        .sort("seed", "level", *(["step"] if "step" in frame.columns else []))
+        .unique(["seed", "level"], keep="last", maintain_order=True)
+        for _, chains in groups.values()
+    ]
+    return [
+        Arm(label, values, rows)
+        for label, values, rows in zip(_labels(found, sweeps), found, merged, strict=True)
+    ]
+
+
+def sweep_columns(frame: pl.DataFrame) -> list[str]:
+    """Return the columns that hold swept values, in the table's order; ``seed`` is not among them."""
+    named = [
+        name
+        for name in frame.columns
+        if name not in TRAITS
+        and (name == "network" or ("." in name and name.split(".")[0] not in MEASURED))
+        and frame[name].n_unique() > 1
+    ]
+    if not named:
+        return []
+    changes = frame.group_by("chain").agg(pl.col(named).n_unique()).select(pl.col(named).max()).row(0)
+    return [name for name, values in zip(named, changes, strict=True) if values == 1]
+
+
+def _constant(column: pl.Series) -> Any:
+    """Return the value of a trait of one chain; dense rows, made before any pruning, may not know it yet."""
+    values = [value for value in column.unique(maintain_order=True).to_list() if value is not None]
+    told = [value for value in values if value != "none"] or values
+    if len(told) > 1:
+        return "+".join(str(value) for value in told)
+    return told[0] if told else None
+
+
+def _labels(arms_values: list[dict[str, Any]], sweeps: list[str]) -> list[str]:
+    """Name each arm by as few of its values as tell it from the others."""
+    if len(arms_values) == 1:
+        return [_join(arms_values[0], ["variant", *TRAITS]) or "all runs"]
+    differing = [name for name in arms_values[0] if len({str(values[name]) for values in arms_values}) > 1]
+    chosen: list[str] = []
+    for name in sorted(differing, key=lambda name: name in TRAITS):
+        told = {tuple(str(values[other]) for other in chosen) for values in arms_values}
+        if len(told) == len(arms_values):
+            break
+        finer = {tuple(str(values[other]) for other in [*chosen, name]) for values in arms_values}
+        if len(finer) > len(told):
+            chosen.append(name)
+    return [_join(values, chosen) or "default" for values in arms_values]
+
+
+def _join(values: Mapping[str, Any], names: list[str]) -> str:
+    return ", ".join(text for name in names if name in values and (text := _say(name, values[name])))
+
+
+def _say(name: str, value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    if name in ("noise_rate", NOISE_RATE):
+        return f"{percent(float(value), 0)} label noise" if value else "no label noise"
+    if name in ("variant", "dataset", "criterion", "retraining", "network"):
+        return str(value)
+    return (
+        f"{name.rsplit('.', 1)[-1]} {value:g}"
+        if isinstance(value, float)
+        else f"{name.rsplit('.', 1)[-1]} {value}"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Test accuracy, and train accuracy on the noisy labels if measured, over falling density.
+
+    All arrays are of shape (levels,); ``level`` counts prune steps, ``density`` lies in (0, 1], accuracies in [0, 1];
+    a train accuracy that was not measured is NaN.
+    """
+
+    level: np.ndarray[Any, np.dtype[np.int64]]
+    density: np.ndarray[Any, np.dtype[np.float64]]
+    test: np.ndarray[Any, np.dtype[np.float64]]
+    train: np.ndarray[Any, np.dtype[np.float64]]
+
+
+def curve(rows: pl.DataFrame) -> Curve:
+    """Return the curve through rows of one seed or of a mean; levels without a test accuracy are left out."""
+    columns = {name: _floats(rows, name) for name in ("level", "density", "test_accuracy", "train_accuracy")}
+    keep = np.isfinite(columns["test_accuracy"]) & (columns["density"] > 0)
+    return Curve(
+        columns["level"][keep].astype(np.int64),
+        columns["density"][keep],
+        columns["test_accuracy"][keep],
+        columns["train_accuracy"][keep],
+    )
+
+
+def _floats(rows: pl.DataFrame, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if name not in rows.columns:
+        return np.full(rows.height, np.nan)
+    return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()

@@ -1,0 +1,123 @@
+"""Claims: sentences from the literature as tests on a study's results table.
+
+A claim is a function from the table to a :class:`Finding`; :func:`claim` gives it its name, its sentence and the columns it
+cannot do without. "supported" is reserved for what an interval over at least two seeds shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from overparam.report.statistics import Estimate
+from overparam.report.words import listing
+
+Outcome = Literal["supported", "contradicted", "inconclusive", "not tested"]
+Number = float | int | str | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a test found: the outcome, one sentence with the numbers and the count of seeds, and the numbers."""
+
+    outcome: Outcome
+    explanation: str
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim with what a study says about it."""
+
+    id: str
+    sentence: str
+    verdict: Outcome
+    numbers: Mapping[str, Number]
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence from the literature and the test for it; call it with a results table.
+
+    Args:
+        id: short name, unique in a paper, e.g. ``"SDD-1"``.
+        sentence: the claim in plain words.
+        needs: columns of the table without which it is not tested.
+        test: the table in, the finding out.
+    """
+
+    id: str
+    sentence: str
+    needs: tuple[str, ...]
+    test: Callable[[pl.DataFrame], Finding]
+
+    def __call__(self, frame: pl.DataFrame) -> Verdict:
+        """Test the claim on a results table; a table without what it needs gives "not tested", never an error."""
+        missing = [name for name in self.needs if name not in frame.columns or frame[name].count() == 0]
+        if missing:
+            found = Finding(
+                "not tested", f"The results lack {listing(missing)}; add the probe that measures it."
+            )
+        else:
+            found = self.test(frame)
+        return Verdict(self.id, self.sentence, found.outcome, found.numbers, found.explanation)
+
+
+def claim(
+    id: str, sentence: str, *, needs: Sequence[str]
+) -> Callable[[Callable[[pl.DataFrame], Finding]], Claim]:
+    """Decorator that makes a :class:`Claim` of a test function."""
+
+    def make(test: Callable[[pl.DataFrame], Finding]) -> Claim:
+        return Claim(id, sentence, tuple(needs), test)
+
+    return make
+
+
+def judge(found: Estimate, *, at_least: float = 0.0) -> Outcome:
+    """Judge "this is above zero" by an interval over seeds.
+
+    Args:
+        found: the difference that the claim says is positive.
+        at_least: smallest mean that counts; an interval that lies wholly below it contradicts the claim.
+
+    Returns:
+        "supported" if the interval lies above 0 and the mean reaches ``at_least``, "contradicted" if the interval
+        lies below ``at_least``, else (and always without an interval) "inconclusive".
+    """
+    if found.below(at_least):
+        return "contradicted"
+    return "supported" if found.above(0) and (found.mean or 0) >= at_least else "inconclusive"
+
+
+def together(outcomes: Iterable[Outcome]) -> Outcome:
+    """Join the outcomes of the parts of one claim, all of which must hold: the weakest part decides."""
+    known = list(outcomes)
+    order: tuple[Outcome, ...] = ("contradicted", "not tested", "inconclusive", "supported")
+    return next((outcome for outcome in order if outcome in known), "not tested")
+
+
+def across(outcomes: Iterable[Outcome]) -> Outcome:
+    """Join the outcomes of one claim on several arms: they must agree, otherwise it is "inconclusive"."""
+    known = {outcome for outcome in outcomes if outcome != "not tested"}
+    if not known:
+        return "not tested"
+    return known.pop() if len(known) == 1 else "inconclusive"
+
+
+def join_arms(parts: Sequence[tuple[str, Finding]]) -> Finding:
+    """Join the findings of one claim on several arms (label, finding) into one; each arm is named in the sentence."""
+    if len(parts) == 1:
+        found = parts[0][1]
+        return Finding(found.outcome, _sentence(found.explanation), found.numbers)
+    numbers = {f"{label}: {name}": value for label, found in parts for name, value in found.numbers.items()}
+    text = "; ".join(f"{label} ({found.outcome}): {found.explanation}" for label, found in parts)
+    return Finding(across(found.outcome for _, found in parts), _sentence(text), numbers)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,88 @@
+"""Specs: small frozen objects whose constructor is the configuration, checked when they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from overparam.errors import SpecError
+from overparam.registry import suggest
+
+C = TypeVar("C")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def spec(cls: type[C]) -> type[C]:
+    """Make ``cls`` a frozen dataclass whose fields are checked by pydantic; wrong ones raise :class:`SpecError`.
+
+    >>> @spec
+    ... class Noise:
+    ...     rate: float
+    >>> Noise(rate="x")
+    Traceback (most recent call last):
+    ...
+    overparam.errors.SpecError: Noise.rate: input should be a valid number, unable to parse string as a number, got 'x'
+    """
+    made = pydantic_dataclass(
+        frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+    )(cls)
+    original: Callable[..., None] = made.__init__
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            original(self, *args, **kwargs)
+        except ValidationError as error:
+            raise SpecError(explain(error, made)) from None
+        except TypeError as error:
+            raise SpecError(f"{made.__name__}: {str(error).replace('__init__() ', '')}") from None
+
+    __init__.__wrapped__ = original  # type: ignore[attr-defined]
+    made.__init__ = __init__  # type: ignore[method-assign,assignment]
+    return made
+
+
+def field_names(cls: type) -> tuple[str, ...]:
+    """Return the names of the fields of a spec class, in order."""
+    return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def explain(error: ValidationError, cls: type) -> str:
+    """Put pydantic's findings into sentences: field, what is wrong, what was given, what was perhaps meant."""
+    lines = []
+    for found in error.errors(include_url=False):
+        where = ".".join([cls.__name__, *(str(part) for part in found["loc"])])
+        if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            known = field_names(cls)
+            name = str(found["loc"][-1])
+            lines.append(f"{where}: no such field{suggest(name, known)} (known: {', '.join(known)})")
+        elif found["type"] in ("missing", "missing_argument"):
+            lines.append(f"{where}: is required")
+        else:
+            message = found["msg"].removeprefix("Value error, ")
+            message = message[:1].lower() + message[1:]
+            given = "" if found["type"] == "value_error" else f", got {found['input']!r}"
+            lines.append(f"{where}: {message}{given}")
+    return "; ".join(dict.fromkeys(lines))
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON-able data: specs become mappings of all their fields, tuples become lists.
+
+    An object with a ``plain()`` method speaks for itself. Raises :class:`SpecError` for anything else that JSON
+    cannot hold, so that nothing enters a fingerprint by its memory address.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if hasattr(value, "plain"):
+        return value.plain()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [plain(entry) for entry in value]
+    raise SpecError(f"{value!r} of type {type(value).__name__} cannot be part of a spec")

@@ -1,0 +1,22 @@
+"""The verbs of a chain: each step takes a checkpoint and makes a checkpoint."""
+
+from overparam.steps.base import STEPS, Context, Outcome, Step
+from overparam.steps.prune import Prune
+from overparam.steps.redense import Redense
+from overparam.steps.reinit import Reinit
+from overparam.steps.rewind import LrRewind, Rewind
+from overparam.steps.train import Finetune, Train
+
+__all__ = [
+    "STEPS",
+    "Context",
+    "Finetune",
+    "LrRewind",
+    "Outcome",
+    "Prune",
+    "Redense",
+    "Reinit",
+    "Rewind",
+    "Step",
+    "Train",
+]

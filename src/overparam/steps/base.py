@@ -1,0 +1,108 @@
+"""What a step is: a checkpoint in, a checkpoint out."""
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import nn
+
+from overparam.checkpoint import Checkpoint
+from overparam.length import Length
+from overparam.registry import Registry
+from overparam.spec import spec
+from overparam.train.loop import Journal
+from overparam.worlds import WorldData
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step may use besides its checkpoint; made by the lab, or by anyone who runs a step by hand.
+
+    Attributes:
+        world: the data of the world that the step runs in.
+        module: returns a fresh module of the study's network; its weights are to be loaded over.
+        fresh: returns a newly initialised module for a draw of the initialisation stream (``"init"`` is the first).
+        seed: of the study's streams.
+        references: checkpoints that the step named (see :meth:`Step.references`).
+        progress: to be called with parts done, parts in all and the newest numbers; may be None.
+        journal: keeps the state of long steps; may be None.
+    """
+
+    world: WorldData
+    module: Callable[[], nn.Module]
+    fresh: Callable[[str], nn.Module]
+    seed: int = 0
+    references: Mapping[str, Checkpoint] = field(default_factory=dict)
+    progress: Progress | None = None
+    journal: Journal | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step gives back.
+
+    Attributes:
+        checkpoint: the result.
+        points: checkpoints on the way that a later step may name.
+        curve: the learning curve of a training, one row per epoch.
+        facts: further numbers worth keeping.
+    """
+
+    checkpoint: Checkpoint
+    points: Mapping[str, Checkpoint] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+@spec
+class Step:
+    """Base of all steps: a frozen object of its parameters that makes a checkpoint of a checkpoint.
+
+    A new kind of step is a ``@spec`` class with a ``kind``, registered in :data:`STEPS`, that implements
+    :meth:`run` as a pure function: the same parameters, checkpoint, world and seed give the same result.
+
+    Args:
+        label: a name under which later steps can refer to this step's result.
+        world: settings of the study's world that differ for this step, e.g. ``{"label_noise": None}``.
+    """
+
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1  # raise it when the same parameters begin to mean another result
+    trains: ClassVar[bool] = False  # whether its result is a trained network, worth measuring
+    main: ClassVar[str | None] = None  # the field that a bare value in a study file sets
+
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()  # fields of which only one can be given
+
+    label: str | None = field(default=None, kw_only=True)
+    world: Mapping[str, Any] | None = field(default=None, kw_only=True)
+
+    def references(self) -> tuple[str, ...]:
+        """Return the names of the earlier checkpoints it needs: ``init``, a label, or a point such as ``500it``."""
+        return ()
+
+    @abstractmethod
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Make the result of this step from ``start``."""
+        raise NotImplementedError
+
+    def saving(self, points: tuple[Length, ...]) -> "Step":
+        """Return this step so that it also keeps ``points`` on its way; only a training can."""
+        return self
+
+    @classmethod
+    def merged(cls, settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``settings`` overridden by ``own``; a field drops the alternatives to it from ``settings``."""
+        dropped = {name for group in cls.alternatives if set(group) & set(own) for name in group}
+        return {**{key: value for key, value in settings.items() if key not in dropped}, **own}
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what decides the result: every field but the label (which is a name) and the world (an input)."""
+        skipped = ("label", "world")
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in skipped}
+
+
+STEPS: Registry[type[Step]] = Registry("step")

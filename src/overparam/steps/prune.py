@@ -1,0 +1,86 @@
+"""The step that prunes: score what is alive, keep the best, set the rest to zero."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from overparam.checkpoint import Checkpoint
+from overparam.prune import PerLayer, criterion_named, gradients, new_masks, scope_named
+from overparam.prune.evidence import Evidence
+from overparam.spec import spec
+from overparam.steps.base import STEPS, Context, Outcome, Step
+from overparam.streams import torch_stream
+
+
+@STEPS.named("prune")
+@spec
+class Prune(Step):
+    """Prune once: the lowest-scored of the weights that are left go, exactly as many as asked for.
+
+    Args:
+        criterion: how weights are scored: a name of ``CRITERIA``.
+        fraction: share of the weights left that goes, in [0, 1); this or ``density``.
+        density: share of the weights that is kept afterwards, in (0, 1].
+        scope: over what the count is spread: ``global``, ``per-layer``, ``uniform`` or ``erk``.
+        rates: with ``scope: per-layer``, factors of the fraction by role or name, e.g. ``{"output": 0.5}``.
+        exclude: roles (``output``, ``conv``, ...) or name patterns of tensors that are not pruned. Biases and norms
+            never are.
+        counting: ``prunable`` or ``all``, the counting rule of the Sparse Double Descent code; see
+            :func:`overparam.prune.new_masks`.
+        allow_empty: whether a layer may lose its last weight.
+        batch_size: examples in the training mini-batch of a criterion that needs gradients.
+    """
+
+    kind: ClassVar[str] = "prune"
+    main: ClassVar[str | None] = "fraction"
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("fraction", "density"),)
+
+    criterion: str = "magnitude"
+    fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
+    density: Annotated[float, Field(gt=0, le=1)] | None = None
+    scope: str = "global"
+    rates: Mapping[str, float] | None = None
+    exclude: tuple[str, ...] = ()
+    counting: Literal["prunable", "all"] = "prunable"
+    allow_empty: bool = False
+    batch_size: Annotated[int, Field(ge=1)] = 128
+
+    def __post_init__(self) -> None:
+        criterion_named(self.criterion)
+        scope_named(self.scope)
+        if (self.fraction is None) == (self.density is None):
+            raise ValueError(
+                "needs either fraction (of the weights left that goes) or density (to be kept), not both"
+            )
+        if self.rates is not None and self.scope != "per-layer":
+            raise ValueError(f"rates belong to scope: per-layer, got scope {self.scope!r}")
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""
+        criterion, draw = criterion_named(self.criterion), start.level
+        found = self._gradients(start, context, draw) if "gradients" in criterion.needs else None
+        weights = {name: start.state[name] for name in start.masks}
+        scores = criterion(Evidence(weights=weights, gradients=found, seed=context.seed, draw=draw))
+        masks = new_masks(
+            scores,
+            start.masks,
+            start.roles,
+            fraction=self.fraction,
+            density=self.density,
+            scope=PerLayer(rates=self.rates) if self.rates else self.scope,
+            exclude=self.exclude,
+            counting=self.counting,
+            allow_empty=self.allow_empty,
+        )
+        return Outcome(start.masked(masks).counted("prune"))
+
+    def _gradients(self, start: Checkpoint, context: Context, draw: int) -> Mapping[str, Any]:
+        """Take gradients on one random training mini-batch, labels as trained on."""
+        data = context.world.train
+        order = torch.randperm(len(data.labels), generator=torch_stream(context.seed, "prune-batch", draw))
+        chosen = order[: self.batch_size]
+        batch = (data.inputs[chosen], data.labels[chosen])
+        module = start.load_into(context.module())
+        return gradients(module, batch, names=start.masks, seed=context.seed, draw=draw)

@@ -1,0 +1,26 @@
+"""The step that draws a new initialisation."""
+
+import dataclasses
+from typing import ClassVar
+
+from overparam.checkpoint import Checkpoint, state_of
+from overparam.length import START
+from overparam.spec import spec
+from overparam.steps.base import STEPS, Context, Outcome, Step
+
+
+@STEPS.named("reinit")
+@spec
+class Reinit(Step):
+    """Draw a new random initialisation under the same mask: the control of the Lottery Ticket Hypothesis.
+
+    Every ``reinit`` of a chain draws anew; all parameters and buffers are fresh.
+    """
+
+    kind: ClassVar[str] = "reinit"
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Return ``start``'s masks over newly initialised weights."""
+        counted = start.counted("reinit")
+        fresh = state_of(context.fresh(f"reinit-{counted.count('reinit')}"))
+        return Outcome(dataclasses.replace(counted.with_state(fresh), position=START))

@@ -1,0 +1,70 @@
+"""The steps that go back: weights to an earlier checkpoint, or the learning-rate schedule alone."""
+
+import dataclasses
+from typing import ClassVar
+
+from overparam.checkpoint import Checkpoint
+from overparam.errors import SpecError
+from overparam.length import START, Length
+from overparam.spec import spec
+from overparam.steps.base import STEPS, Context, Outcome, Step
+
+
+def is_length(text: str) -> bool:
+    """Tell whether a reference is a point of training, such as ``500it``."""
+    try:
+        Length.of(text)
+    except SpecError:
+        return False
+    return True
+
+
+@STEPS.named("rewind")
+@spec
+class Rewind(Step):
+    """Set the kept weights back to earlier values, under the present mask.
+
+    Args:
+        to: ``init`` (the initialisation; Frankle & Carbin 2019), a point of the chain's first training such as
+            ``500it`` or ``2ep`` (late rewinding; Frankle et al. 2020, arXiv:1912.05671), or a step's label.
+
+    The whole state goes back, batch-norm statistics included; the next training starts at that point of its
+    schedule, with the optimiser's state empty.
+    """
+
+    kind: ClassVar[str] = "rewind"
+    main: ClassVar[str | None] = "to"
+
+    to: str = "init"
+
+    def references(self) -> tuple[str, ...]:
+        """Return the checkpoint rewound to."""
+        return (self.to,)
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Return ``start`` with the weights, bit for bit, of the checkpoint named by ``to``."""
+        earlier = context.references[self.to]
+        return Outcome(dataclasses.replace(start.with_state(earlier.state), position=earlier.position))
+
+
+@STEPS.named("lr-rewind")
+@spec
+class LrRewind(Step):
+    """Set the learning-rate schedule back and keep the weights (Renda, Frankle & Carbin 2020).
+
+    Args:
+        to: the point of the schedule at which the next training starts: ``init``, or such as ``500it`` or ``80ep``.
+    """
+
+    kind: ClassVar[str] = "lr-rewind"
+    main: ClassVar[str | None] = "to"
+
+    to: str = "init"
+
+    def __post_init__(self) -> None:
+        if self.to != "init" and not is_length(self.to):
+            raise ValueError(f"to must be 'init' or a point of the schedule such as '500it' or '80ep', got {self.to!r}")
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Return ``start`` with another position in the schedule."""
+        return Outcome(dataclasses.replace(start, position=START if self.to == "init" else Length.of(self.to)))

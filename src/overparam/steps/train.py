@@ -1,0 +1,57 @@
+"""The steps that train: ``train`` and ``finetune``."""
+
+import dataclasses
+from typing import ClassVar
+
+from overparam.checkpoint import Checkpoint
+from overparam.length import START, Length
+from overparam.spec import spec
+from overparam.steps.base import STEPS, Context, Outcome, Step
+from overparam.train import TrainSettings, fit
+
+
+@STEPS.named("train")
+@spec
+class Train(Step, TrainSettings):
+    """Train the kept weights, from the checkpoint's position in the schedule to its end."""
+
+    kind: ClassVar[str] = "train"
+    trains: ClassVar[bool] = True
+    main: ClassVar[str | None] = "length"
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("epochs", "length"),)
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Train from ``start``; the result's next training would begin a schedule anew."""
+        fitted = fit(
+            start.load_into(context.module()),
+            context.world,
+            self,
+            masks=start.masks,
+            seed=context.seed,
+            start=start.position,
+            progress=context.progress,
+            journal=context.journal,
+        )
+        done = dataclasses.replace(start, position=START)
+        return Outcome(
+            checkpoint=dataclasses.replace(done, state=fitted.state),
+            points={
+                point: dataclasses.replace(start, state=state, position=Length.of(point))
+                for point, state in fitted.points.items()
+            },
+            curve=fitted.curve,
+            facts={"iterations": fitted.iterations, "stopped_early": float(fitted.stopped_early)},
+        )
+
+    def saving(self, points: tuple[Length, ...]) -> "Train":
+        """Return this training so that it also keeps ``points``."""
+        new = [point for point in points if point not in self.save]
+        return dataclasses.replace(self, save=(*self.save, *new)) if new else self
+
+
+@STEPS.named("finetune")
+@spec
+class Finetune(Train):
+    """Train on from the weights as they are, with settings of its own (often a small constant learning rate)."""
+
+    kind: ClassVar[str] = "finetune"

@@ -1,0 +1,253 @@
+"""The training loop: a module, masks that it respects, data and settings in; trained weights and a curve out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from overparam.checkpoint import masked_state, state_of
+from overparam.errors import SpecError, StepError
+from overparam.streams import global_stream, torch_stream
+from overparam.train.evaluate import evaluate
+from overparam.length import START, Length
+from overparam.train.losses import loss_named
+from overparam.train.optimisers import optimiser
+from overparam.train.schedules import learning_rate
+from overparam.train.settings import TrainSettings
+from overparam.worlds import WorldData
+
+
+class Journal(Protocol):
+    """Where a long training keeps its state now and then, so that a killed one goes on instead of starting over."""
+
+    def due(self) -> bool:
+        """Tell whether enough time has passed to save again."""
+
+    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace what was kept."""
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return what was kept last, or None."""
+
+
+@dataclass
+class Fit:
+    """What a training gives back.
+
+    Attributes:
+        state: the trained weights, a copy.
+        points: the weights at each requested point on the way, by length.
+        curve: one row per epoch: ``iteration`` and ``epoch`` reached, ``lr``, ``loss`` (mean over the epoch's batches,
+            in training mode) and, where measured, ``train_loss``, ``train_accuracy``, ``test_loss``,
+            ``test_accuracy`` and ``test_soft_error``.
+        iterations: how many were run, those before an interruption included.
+        stopped_early: whether a ``stop_at`` threshold ended it.
+    """
+
+    state: dict[str, Tensor]
+    points: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    iterations: int = 0
+    stopped_early: bool = False
+
+
+def fit(
+    module: nn.Module,
+    data: WorldData,
+    settings: TrainSettings,
+    *,
+    masks: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+    start: Length = START,
+    progress: Callable[[int, int, Mapping[str, float]], None] | None = None,
+    journal: Journal | None = None,
+) -> Fit:
+    """Train ``module`` in place and return copies of what came out.
+
+    Pruned weights stay exactly zero: they enter as zero, their gradients are multiplied by zero, so no momentum,
+    moment or decay ever moves them. The mask is checked again at the end.
+
+    All chance is drawn from streams of ``seed``: the order of the data and its augmentation from
+    ``(seed, "order", epoch)``, dropout from ``(seed, "dropout", epoch)``. So each level of a chain sees the same
+    order, and a training stopped between two epochs and taken up again ends with the same bits.
+
+    Args:
+        module: any module, weights outside ``masks`` being zero.
+        data: the world's tensors.
+        settings: see :class:`TrainSettings`.
+        masks: bool tensors by parameter name; None trains everything.
+        seed: of the streams.
+        start: where in the schedule to begin (after rewinding to a later point).
+        progress: called after every epoch with iterations done, iterations in all and the newest row of the curve.
+        journal: keeps the state of long trainings between epochs.
+
+    Raises:
+        StepError: the loss stopped being a finite number.
+        SpecError: settings that do not fit the data, such as a point to save after the end.
+    """
+    return _Training(module, data, settings, dict(masks or {}), seed, start, progress, journal).run()
+
+
+class _Training:
+    """One call of :func:`fit`, in parts that can be read one by one."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        data: WorldData,
+        settings: TrainSettings,
+        masks: dict[str, Tensor],
+        seed: int,
+        start: Length,
+        progress: Callable[[int, int, Mapping[str, float]], None] | None,
+        journal: Journal | None,
+    ) -> None:
+        self.module, self.data, self.settings, self.masks, self.seed = module, data, settings, masks, seed
+        self.progress, self.journal = progress, journal
+        self.per_epoch = -(-len(data.train.labels) // settings.batch_size)
+        self.total = settings.duration.iterations(self.per_epoch)
+        self.iteration = start.iterations(self.per_epoch)
+        if self.iteration >= self.total:
+            raise SpecError(f"training would start at {start}, which is not before its end at {settings.duration}")
+        self.points = {length.iterations(self.per_epoch): str(length) for length in settings.save}
+        late = [text for at, text in self.points.items() if not self.iteration <= at <= self.total]
+        if late:
+            raise SpecError(f"train.save: {late[0]} is outside the training, which runs {start} to {settings.duration}")
+        self.loss = loss_named(settings.loss)
+        self.rate = learning_rate(settings, self.per_epoch)
+        parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.optimiser = optimiser(settings, parameters.values())
+        self.pruned = [
+            (parameters[name], mask.to(parameters[name].dtype))
+            for name, mask in masks.items()
+            if name in parameters and not mask.all()
+        ]
+        self.prunable = [parameters[name] for name in masks if name in parameters]
+        every = settings.evaluate_every
+        self.every = max(1, every.iterations(self.per_epoch)) if every else 0
+        self.out = Fit(state={})
+
+    def run(self) -> Fit:
+        self._take_up()
+        self.module.train()
+        while self.iteration < self.total and not self.out.stopped_early:
+            self._epoch()
+            if self.journal is not None and self.iteration < self.total and self.journal.due():
+                self._keep()
+        self.out.state = masked_state(state_of(self.module), self.masks)
+        self.out.iterations = self.iteration
+        return self.out
+
+    def _epoch(self) -> None:
+        """Run to the end of the current epoch (or of the training) and add a row to the curve."""
+        epoch, skipped = divmod(self.iteration, self.per_epoch)
+        total_loss, first = torch.zeros(()), self.iteration
+        groups = self.optimiser.param_groups
+        with global_stream(self.seed, "dropout", epoch):
+            order = torch_stream(self.seed, "order", epoch)
+            for inputs, labels in self.data.batches(self.settings.batch_size, order, start=skipped):
+                if self.iteration in self.points:
+                    self._save_point()
+                rate = self.rate(self.iteration)
+                if rate != groups[0]["lr"]:
+                    groups[0]["lr"] = rate
+                total_loss += self._step(inputs, labels)
+                self.iteration += 1
+                if self.every and self.iteration % self.every == 0 and self.iteration % self.per_epoch:
+                    self._row(rate, {"loss": float("nan"), **self._measured()})
+                if self.iteration == self.total:
+                    break
+        loss = float(total_loss) / (self.iteration - first)
+        if not torch.isfinite(total_loss):
+            raise StepError(
+                f"training diverged: the loss became {loss} in epoch {epoch + 1} (by iteration {self.iteration}); "
+                f"lower train.lr (now {self.settings.lr:g}) or add warmup"
+            )
+        due = bool(self.every) and (self.iteration % self.every == 0 or self.iteration == self.total)
+        self._row(rate, {"loss": loss, **(self._measured() if due else {})})
+        if self.iteration in self.points and self.iteration == self.total:
+            self._save_point()
+        self._stop_if_reached()
+        if self.progress is not None:
+            self.progress(self.iteration, self.total, self.out.curve[-1])
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Take one step on one batch; return its loss."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self.loss(self.module(inputs), labels)
+        loss.backward()
+        if self.settings.l1:
+            for weight in self.prunable:
+                if weight.grad is not None:
+                    weight.grad.add_(weight.detach().sign(), alpha=self.settings.l1)
+        for weight, mask in self.pruned:
+            if weight.grad is not None:
+                weight.grad.mul_(mask)
+        self.optimiser.step()
+        return loss.detach()
+
+    def _measured(self) -> dict[str, float]:
+        data = self.data
+        (train,) = evaluate(self.module, data.train.inputs, data.train.labels, loss=self.loss)
+        (test,) = evaluate(self.module, data.test.inputs, data.test.labels, loss=self.loss)
+        return {
+            "train_loss": train.loss,
+            "train_accuracy": train.accuracy,
+            "test_loss": test.loss,
+            "test_accuracy": test.accuracy,
+            "test_soft_error": test.soft_error,
+        }
+
+    def _row(self, rate: float, measured: Mapping[str, float]) -> None:
+        at = {"iteration": float(self.iteration), "epoch": self.iteration / self.per_epoch, "lr": rate}
+        self.out.curve.append({**at, **measured})
+
+    def _save_point(self) -> None:
+        self.out.points[self.points[self.iteration]] = masked_state(state_of(self.module), self.masks)
+
+    def _stop_if_reached(self) -> None:
+        stop = self.settings.stop_at
+        if stop is None:
+            return
+        data = self.data.train
+        (score,) = evaluate(self.module, data.inputs, data.labels, loss=self.loss)
+        low_enough = stop.train_loss is None or score.loss <= stop.train_loss
+        high_enough = stop.train_accuracy is None or score.accuracy >= stop.train_accuracy
+        self.out.stopped_early = low_enough and high_enough
+
+    def _keep(self) -> None:
+        """Write weights, optimiser state, points and curve to the journal."""
+        tensors = {f"state/{name}": tensor for name, tensor in state_of(self.module).items()}
+        for index, slots in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items() if value is not None}
+        for point, state in self.out.points.items():
+            tensors |= {f"point/{point}/{name}": tensor for name, tensor in state.items()}
+        assert self.journal is not None
+        self.journal.save(tensors, {"iteration": self.iteration, "curve": self.out.curve})
+
+    def _take_up(self) -> None:
+        """Go on from what an interrupted run of the same training left in the journal, if it left anything."""
+        left = self.journal.load() if self.journal is not None else None
+        if left is None:
+            return
+        tensors, facts = left
+        slots: dict[int, dict[str, Tensor]] = {}
+        state: dict[str, Tensor] = {}
+        for key, tensor in tensors.items():
+            part, _, rest = key.partition("/")
+            if part == "state":
+                state[rest] = tensor
+            elif part == "optimiser":
+                index, _, slot = rest.partition("/")
+                slots.setdefault(int(index), {})[slot] = tensor
+            else:
+                point, _, name = rest.partition("/")
+                self.out.points.setdefault(point, {})[name] = tensor
+        self.module.load_state_dict(state)
+        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self.iteration = int(facts["iteration"])
+        self.out.curve = list(facts["curve"])

@@ -1,0 +1,25 @@
+"""What data exists and how it is seen: datasets, subsets, label noise, augmentation, batches."""
+
+from overparam.worlds.augmentation import Augmentation
+from overparam.worlds.builtin import DATASETS
+from overparam.worlds.dataset import Dataset
+from overparam.worlds.files import cache_folder, data_folders
+from overparam.worlds.images import ImageFolder
+from overparam.worlds.label_noise import LabelNoise
+from overparam.worlds.sources import load_dataset
+from overparam.worlds.splits import Split, WorldData
+from overparam.worlds.world import World
+
+__all__ = [
+    "DATASETS",
+    "Augmentation",
+    "Dataset",
+    "ImageFolder",
+    "LabelNoise",
+    "Split",
+    "World",
+    "WorldData",
+    "cache_folder",
+    "data_folders",
+    "load_dataset",
+]

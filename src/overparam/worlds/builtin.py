@@ -1,0 +1,164 @@
+"""The datasets that have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from overparam.errors import DataError
+from overparam.registry import Registry
+from overparam.streams import torch_stream
+from overparam.worlds import cifar
+from overparam.worlds.dataset import Dataset
+from overparam.worlds.files import RemoteFile, find, obtain, read_content
+from overparam.worlds.idx import parse_idx
+
+DATASETS: Registry[Callable[..., Dataset]] = Registry("dataset")
+"""Loaders by name; each takes ``folder``, where to look first, and raises DataError if nothing is found."""
+
+DIGITS_TRAIN = 1297
+DIGIT_CONFUSIONS = {2: 7, 3: 8, 5: 6, 6: 5}
+CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_CONFUSIONS = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
+FASHION_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+_MNIST = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+_FASHION = (
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+)
+_CIFAR = ("https://www.cs.toronto.edu/~kriz/",)
+_IDX_NAMES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+_MNIST_SHA256 = (
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_FASHION_SHA256 = (
+    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+)
+FILES = {
+    "mnist": [RemoteFile(*each, _MNIST) for each in zip(_IDX_NAMES, _MNIST_SHA256, strict=True)],
+    "fashion-mnist": [RemoteFile(*each, _FASHION) for each in zip(_IDX_NAMES, _FASHION_SHA256, strict=True)],
+    "cifar-10": [
+        RemoteFile(
+            "cifar-10-python.tar.gz",
+            "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            _CIFAR,
+        )
+    ],
+}
+"""The files of the public datasets: the one place that knows their addresses and checksums."""
+
+
+@DATASETS.named("digits")
+def digits(folder: str | Path | None = None) -> Dataset:
+    """8x8 handwritten digits, 1,297 train and 500 test; comes with scikit-learn, needs no download.
+
+    The 1,797 images of ``sklearn.datasets.load_digits``, in [0, 1], shuffled once by the stream
+    ``(0, "digits")``; the first 1,297 are for training. Confusions for asymmetric noise: as in MNIST.
+    """
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    order = torch.randperm(len(labels), generator=torch_stream(0, "digits")).numpy()
+    inputs, labels = images.reshape(-1, 1, 8, 8)[order] / 16, labels[order]
+    train = inputs[:DIGITS_TRAIN]
+    return Dataset.from_arrays(
+        train,
+        labels[:DIGITS_TRAIN],
+        inputs[DIGITS_TRAIN:],
+        labels[DIGITS_TRAIN:],
+        name="digits",
+        mean=[0.3057],
+        std=[0.3758],
+        class_names=[str(digit) for digit in range(10)],
+        asymmetric=DIGIT_CONFUSIONS,
+    )
+
+
+@DATASETS.named("mnist")
+def mnist(folder: str | Path | None = None) -> Dataset:
+    """28x28 handwritten digits, 60,000 train and 10,000 test (LeCun et al., 1998).
+
+    Confusions for asymmetric noise: 2 -> 7, 3 -> 8, 5 <-> 6 (He et al., 2022, arXiv:2206.08684).
+    """
+    names = tuple(str(digit) for digit in range(10))
+    return _idx_dataset("mnist", folder, 0.1307, 0.3081, names, DIGIT_CONFUSIONS)
+
+
+@DATASETS.named("fashion-mnist")
+def fashion_mnist(folder: str | Path | None = None) -> Dataset:
+    """28x28 pictures of clothes, 60,000 train and 10,000 test (Xiao et al., 2017)."""
+    return _idx_dataset("fashion-mnist", folder, 0.2860, 0.3530, FASHION_NAMES, None)
+
+
+@DATASETS.named("cifar-10")
+def cifar_10(folder: str | Path | None = None) -> Dataset:
+    """32x32 colour pictures of ten things, 50,000 train and 10,000 test (Krizhevsky, 2009).
+
+    Found as ``cifar-10-python.tar.gz`` or as the folder ``cifar-10-batches-py``.
+    Confusions for asymmetric noise: truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog
+    (He et al., 2022, arXiv:2206.08684).
+    """
+    files = FILES["cifar-10"]
+    unpacked = [[f"{cifar.FOLDER}/{cifar.TEST_BATCH}"], [cifar.TEST_BATCH], [file.name for file in files]]
+    found = (find("cifar-10", unpacked, folder) or obtain("cifar-10", files, folder))[0]
+    train, test = cifar.read_cifar(found.parent if found.name == cifar.TEST_BATCH else found)
+    return Dataset(
+        "cifar-10",
+        torch.from_numpy(train.images),
+        torch.from_numpy(train.labels),
+        torch.from_numpy(test.images.copy()),  # a pickle's array may be read-only
+        torch.from_numpy(test.labels),
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        class_names=CIFAR10_NAMES,
+        asymmetric=CIFAR10_CONFUSIONS,
+    )
+
+
+def _idx_dataset(
+    name: str,
+    folder: str | Path | None,
+    mean: float,
+    std: float,
+    class_names: tuple[str, ...],
+    asymmetric: dict[int, int] | None,
+) -> Dataset:
+    arrays = []
+    for path, dimensions in zip(obtain(name, FILES[name], folder), (3, 1, 3, 1), strict=True):
+        arrays.append(parse_idx(read_content(path), dimensions, str(path)))
+        if dimensions == 1 and len(arrays[-1]) != len(arrays[-2]):
+            raise DataError(
+                f"{path}: {len(arrays[-1])} labels for {len(arrays[-2])} images; "
+                "take both files from one source"
+            )
+    return Dataset.from_arrays(
+        *arrays, name=name, mean=[mean], std=[std], class_names=class_names, asymmetric=asymmetric
+    )

@@ -1,0 +1,95 @@
+"""From what a user writes to a dataset: names, import paths, image folders, functions."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from overparam.errors import DataError, OverparamError, SpecError
+from overparam.registry import suggest
+from overparam.worlds.builtin import DATASETS
+from overparam.worlds.dataset import Dataset
+from overparam.worlds.files import CACHE, DATA
+from overparam.worlds.images import ImageFolder
+from overparam.worlds.recent import Recent
+
+Source = str | ImageFolder | Dataset | Callable[[], Dataset]
+
+_datasets: Recent[tuple[Any, Dataset]] = Recent(4)
+
+
+def check_source(given: Any) -> Any:
+    """Return the :data:`Source` that ``given`` is, a mapping as :class:`ImageFolder`, without loading anything.
+
+    Raises :class:`SpecError` if it is none.
+    """
+    if isinstance(given, Mapping):
+        return ImageFolder(**given)
+    if isinstance(given, str) and given not in DATASETS and ":" not in given:
+        raise SpecError(
+            f"unknown dataset {given!r}{suggest(given, DATASETS)} (known: {', '.join(DATASETS)}; "
+            "'package.module:function' for your own; {path: ..., size: [height, width]} for images)"
+        )
+    if isinstance(given, str | ImageFolder | Dataset) or callable(given):
+        return given
+    raise SpecError(
+        "must be a name, an import path 'package.module:function', a folder of images "
+        f"{{path: ..., size: [height, width]}}, a Dataset or a function that returns one, got {given!r}"
+    )
+
+
+def load_dataset(
+    source: str | ImageFolder | Dataset | Callable[[], Dataset], folder: str | Path | None = None
+) -> Dataset:
+    """Return the dataset that ``source`` (a :class:`World`'s ``dataset``) means, read once per process.
+
+    ``folder`` is where named datasets and image folders are looked for first. Raises :class:`DataError` if it
+    is not found or damaged, or the user's function fails; :class:`SpecError` if ``source`` means no dataset.
+    """
+    if isinstance(source, Dataset):
+        return source
+    key = source if isinstance(source, str | ImageFolder) else id(source)
+    where = (str(folder), os.environ.get(DATA), os.environ.get(CACHE))
+    # the source is kept beside the dataset, so that its id is not given to another object
+    return _datasets.get((key, where), lambda: (source, _load(check_source(source), folder)))[1]
+
+
+def _load(source: Any, folder: str | Path | None) -> Dataset:
+    if isinstance(source, str):
+        if source in DATASETS:
+            return DATASETS.get(source)(folder)
+        source = _imported(source)
+    if isinstance(source, ImageFolder):
+        return source.load(folder)
+    if isinstance(source, Dataset):
+        return source
+    name = getattr(source, "__qualname__", repr(source))
+    try:
+        made = source()
+    except OverparamError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        raise DataError(f"the dataset function {name} failed with {type(error).__name__}: {error}") from error
+    if not isinstance(made, Dataset):
+        raise SpecError(f"the dataset function {name} must return a Dataset, got {type(made).__name__}")
+    return made
+
+
+def _imported(path: str) -> Any:
+    """Return what ``package.module:name`` means."""
+    module, _, name = path.partition(":")
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # importing runs the user's own code
+        raise SpecError(
+            f"dataset {path!r}: cannot import {module!r} ({type(error).__name__}: {error})"
+        ) from error
+    thing = getattr(found, name, None)
+    if thing is None:
+        raise SpecError(f"dataset {path!r}: module {module!r} has no {name!r}{suggest(name, vars(found))}")
+    if not (callable(thing) or isinstance(thing, Dataset | ImageFolder)):
+        raise SpecError(f"dataset {path!r} must be a Dataset or a function that returns one, got {thing!r}")
+    return thing
