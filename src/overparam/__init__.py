@@ -1,0 +1,79 @@
+"""overparam: how many parameters a network really needs, and how generalization changes on the way there.
+
+Names are loaded when they are first used, so that importing the package (and the command line's help) stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from overparam.checkpoint import Checkpoint
+    from overparam.errors import DataError, OverparamError, SpecError, StepError, StoreError
+    from overparam.lab import Chain, Repeat, Results, Store, Study, load_results
+    from overparam.length import Length
+    from overparam.networks import Network
+    from overparam.probes import Accuracy, Cost, Density, LearningDistance, Probe
+    from overparam.steps import Finetune, LrRewind, Prune, Redense, Reinit, Rewind, Step, Train
+    from overparam.worlds import Augmentation, Dataset, ImageFolder, LabelNoise, World
+
+__version__ = version("overparam")
+
+_HOMES = {
+    "overparam.checkpoint": ("Checkpoint",),
+    "overparam.errors": ("DataError", "OverparamError", "SpecError", "StepError", "StoreError"),
+    "overparam.lab": ("Chain", "Repeat", "Results", "Store", "Study", "load_results"),
+    "overparam.length": ("Length",),
+    "overparam.networks": ("Network",),
+    "overparam.probes": ("Accuracy", "Cost", "Density", "LearningDistance", "Probe"),
+    "overparam.steps": ("Finetune", "LrRewind", "Prune", "Redense", "Reinit", "Rewind", "Step", "Train"),
+    "overparam.worlds": ("Augmentation", "Dataset", "ImageFolder", "LabelNoise", "World"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Accuracy",
+    "Augmentation",
+    "Chain",
+    "Checkpoint",
+    "Cost",
+    "DataError",
+    "Dataset",
+    "Density",
+    "Finetune",
+    "ImageFolder",
+    "LabelNoise",
+    "LearningDistance",
+    "Length",
+    "LrRewind",
+    "Network",
+    "OverparamError",
+    "Probe",
+    "Prune",
+    "Redense",
+    "Reinit",
+    "Repeat",
+    "Results",
+    "Rewind",
+    "SpecError",
+    "Step",
+    "StepError",
+    "Store",
+    "StoreError",
+    "Study",
+    "Train",
+    "World",
+    "load_results",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'overparam' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -27,10 +27,12 @@ KINDS = ("datasets", "networks", "criteria", "scopes", "steps", "probes", "studi
 StudyArgument = Annotated[str, typer.Argument(help="A study's name, or the path of a YAML file.", show_default=False)]
 StoreOption = Annotated[Path, typer.Option(help="Folder of results.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Set a value, e.g. world.train_size=10000.")
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Set a value, e.g. world.train_size=10000."),
 ]
 SweepOption = Annotated[
-    list[str] | None, typer.Option("--sweep", metavar="PATH=A,B,C", help="Sweep over values, e.g. seed=0,1,2.")
+    list[str] | None,
+    typer.Option("--sweep", metavar="PATH=A,B,C", help="Sweep over values, e.g. seed=0,1,2."),
 ]
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="FOLDER", help="Where datasets are (or set OVERPARAM_DATA).")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -41,13 +42,22 @@ def spec(cls: type[C]) -> type[C]:
             raise SpecError(f"{made.__name__}: {str(error).replace('__init__() ', '')}") from None
 
     __init__.__wrapped__ = original  # type: ignore[attr-defined]
-    made.__init__ = __init__  # type: ignore[method-assign,assignment]
-    return made
+    made.__init__ = __init__  # type: ignore[method-assign]
+    return cast(type[C], made)
 
 
 def field_names(cls: type) -> tuple[str, ...]:
     """Return the names of the fields of a spec class, in order."""
     return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def _owner(cls: type, path: tuple[int | str, ...]) -> type:
+    """Return the spec class whose fields stand at ``path`` below ``cls``, as far as the annotations tell."""
+    for part in path:
+        annotation = next((field.type for field in dataclasses.fields(cls) if field.name == part), None)
+        candidates = [annotation, *typing.get_args(annotation)]
+        cls = next((c for c in candidates if isinstance(c, type) and dataclasses.is_dataclass(c)), cls)
+    return cls
 
 
 def explain(error: ValidationError, cls: type) -> str:
@@ -56,7 +66,7 @@ def explain(error: ValidationError, cls: type) -> str:
     for found in error.errors(include_url=False):
         where = ".".join([cls.__name__, *(str(part) for part in found["loc"])])
         if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = field_names(cls)
+            known = field_names(_owner(cls, found["loc"][:-1]))
             name = str(found["loc"][-1])
             lines.append(f"{where}: no such field{suggest(name, known)} (known: {', '.join(known)})")
         elif found["type"] in ("missing", "missing_argument"):

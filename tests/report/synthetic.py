@@ -40,7 +40,7 @@ def arm(
     density = np.array([0.8**level + 0.0036 * (0.9**level - 0.8**level) for level in range(levels)])
     position = warp(density, worst, best)
     distance_at = warp(density, min(worst * distance_shift, 0.9), best * min(distance_shift, 1.0))
-    rows = []
+    tables = []
     for number, seed in enumerate(seeds):
         random = np.random.default_rng(1000 * seed + int(100 * worst) + len(criterion) + len(retraining))
         wiggle = lambda size=scatter: random.normal(0, size, levels)  # noqa: E731, B023
@@ -48,56 +48,49 @@ def arm(
         shape = PchipInterpolator(-ANCHORS, TEST)(position) if depth else flat_then_falling(position)
         dense = 0.88 - 0.25 * (noise_rate - 0.2) if depth else shape[0]
         test = dense + (depth or 1) * (shape - shape[0]) + offset + wiggle()
-        train = (
-            1 - (1 - PchipInterpolator(-ANCHORS, TRAIN)(position)) * noise_rate / 0.2
-            if noise_rate
-            else test + 0.03
-        )
+        train = 1 - (1 - PchipInterpolator(-ANCHORS, TRAIN)(position)) * noise_rate / 0.2 if noise_rate else test + 0.03
         train = np.clip(np.where(train < 0.997, train + wiggle(scatter / 4), train), 0, train_ceiling)
         distance = PchipInterpolator(-ANCHORS, DISTANCE)(distance_at) + wiggle(0.02)
-        clean = np.clip(test + 0.002 + 0.02 * (train > 0.99), 0, 1)
+        fitted = np.clip((train - 0.777) / (1 - 0.777), 0, 1)  # share of the noisy labels learned by heart
+        clean = fitted * (1 - noise_rate) + (1 - fitted) * (test + 0.01) if noise_rate else train
         pruned = 9.5 * np.sqrt(1 - density)
-        for level in range(levels):
-            rows.append(
-                {
-                    "study": "synthetic",
-                    "variant": variant,
-                    "seed": seed,
-                    "world.label_noise.rate": noise_rate,
-                    "chain": first_chain + number,
-                    "level": level,
-                    "step": 1 + 3 * level,
-                    "kind": "finetune" if retraining == "finetune" and level else "train",
-                    "fingerprint": f"{variant}{criterion}{retraining}{noise_rate}{seed}{level:04d}",
-                    "density": float(density[level]),
-                    "kept": round(266200 * density[level]),
-                    "weights": 266200,
-                    "train_accuracy": float(train[level]),
-                    "train_loss": float(0.01 + 2 * (1 - train[level])),
-                    "train_accuracy_clean": float(clean[level]),
-                    "train_loss_clean": float(0.1 + 3 * (1 - clean[level])),
-                    "test_accuracy": float(test[level]),
-                    "test_loss": float(0.1 + 5 * (1 - test[level])),
-                    "test_soft_error": float(1.1 * (1 - test[level])),
-                    "learning_distance": float(distance[level]),
-                    "learning_distance_kept": float(
-                        np.sqrt(max(distance[level] ** 2 - pruned[level] ** 2, 1.0))
-                    ),
-                    "learning_distance_pruned": float(pruned[level]),
-                    "dead_units": int(4 * level * (level > 12)),
-                    "seconds": 1.0 + 8 * float(density[level]),
-                    "multiply_adds": 266200,
-                    "multiply_adds_effective": round(266200 * density[level]),
-                    "peak_memory_bytes": 300_000_000,
-                    "bytes": round(8 * 266200 * density[level]),
-                    "noise_rate": noise_rate,
-                    "noise_realised": noise_rate,
-                    "dataset": "mnist",
-                    "criterion": criterion if level else None,
-                    "retraining": retraining if level else "none",
-                }
-            )
-    return pl.DataFrame(rows)
+        columns = {
+            "study": "synthetic",
+            "variant": variant,
+            "seed": seed,
+            "world.label_noise.rate": noise_rate,
+            "chain": first_chain + number,
+            "level": np.arange(levels),
+            "step": 1 + 3 * np.arange(levels),
+            "kind": ["train"] + (levels - 1) * ["finetune" if retraining == "finetune" else "train"],
+            "fingerprint": [f"{variant}{criterion}{retraining}{noise_rate}{seed}{n:04d}" for n in range(levels)],
+            "density": density,
+            "kept": np.round(266200 * density).astype(int),
+            "weights": 266200,
+            "train_accuracy": train,
+            "train_loss": 0.01 + 2 * (1 - train),
+            "train_accuracy_clean": clean,
+            "train_loss_clean": 0.1 + 3 * (1 - clean),
+            "test_accuracy": test,
+            "test_loss": 0.1 + 5 * (1 - test),
+            "test_soft_error": 1.1 * (1 - test),
+            "learning_distance": distance,
+            "learning_distance_kept": np.sqrt(np.clip(distance**2 - pruned**2, 1.0, None)),
+            "learning_distance_pruned": pruned,
+            "dead_units": np.where(np.arange(levels) > 12, 4 * np.arange(levels), 0),
+            "seconds": 1.0 + 8 * density,
+            "multiply_adds": 266200,
+            "multiply_adds_effective": np.round(266200 * density).astype(int),
+            "peak_memory_bytes": 300_000_000,
+            "bytes": np.round(8 * 266200 * density).astype(int),
+            "noise_rate": noise_rate,
+            "noise_realised": noise_rate,
+            "dataset": "mnist",
+            "criterion": [None] + (levels - 1) * [criterion],
+            "retraining": ["none"] + (levels - 1) * [retraining],
+        }
+        tables.append(pl.DataFrame(columns))
+    return pl.concat(tables)
 
 
 def flat_then_falling(position: np.ndarray) -> np.ndarray:
@@ -106,7 +99,7 @@ def flat_then_falling(position: np.ndarray) -> np.ndarray:
 
 
 def warp(density: np.ndarray, worst: float, best: float) -> np.ndarray:
-    """Return -log density on the real study's axis, of a curve whose turning points are ``worst`` and ``best``."""
+    """Return -log density on the axis of the real study, for a curve that turns at ``worst`` and ``best``."""
     x = -np.log(density)
     own = [0.0, -np.log(worst), -np.log(best)]
     real = [0.0, -np.log(WORST), -np.log(BEST)]

@@ -119,7 +119,11 @@ class Workshop:
         journal = FileJournal(self.store.journal(node.fingerprint))
         began = time.perf_counter()
         outcome = self._initial(node) if node.step is None else self._advance(node, progress, journal)
-        facts = {**outcome.facts, "seconds": time.perf_counter() - began, "peak_memory_bytes": peak_memory_bytes()}
+        facts = {
+            **outcome.facts,
+            "seconds": time.perf_counter() - began,
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
         self._write(node, outcome, facts)
         self.notes += journal.notes
         journal.clear()
@@ -134,7 +138,10 @@ class Workshop:
         return Outcome(Checkpoint(state, masks, roles))
 
     def _advance(
-        self, node: Node, progress: Callable[[int, int, Mapping[str, float]], None] | None, journal: FileJournal
+        self,
+        node: Node,
+        progress: Callable[[int, int, Mapping[str, float]], None] | None,
+        journal: FileJournal,
     ) -> Outcome:
         assert node.step is not None
         assert node.parent is not None
@@ -281,4 +288,3 @@ class FileJournal:
         """Throw away what was kept: the step is done."""
         if self.folder.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
-

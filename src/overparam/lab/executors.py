@@ -18,7 +18,7 @@ import cloudpickle
 import torch
 
 from overparam.errors import OverparamError
-from overparam.lab.execute import BrokenParentError, Done, StepFailure, Task, Workshop
+from overparam.lab.execute import BrokenParentError, StepFailure, Task, Workshop
 from overparam.lab.store import Store
 from overparam.networks import Network
 from overparam.worlds import World
@@ -249,9 +249,7 @@ def main() -> None:
             workshop.forget(fingerprint)
         said = 0.0
 
-        def progress(
-            done: int, total: int, row: Mapping[str, float], fingerprint: str = task.node.fingerprint
-        ) -> None:
+        def progress(done: int, total: int, row: Mapping[str, float], fingerprint: str = task.node.fingerprint) -> None:
             nonlocal said
             if time.monotonic() - said > 0.1:
                 said = time.monotonic()

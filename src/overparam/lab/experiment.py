@@ -31,7 +31,9 @@ class Experiment:
     coordinates: Mapping[str, Any]
 
 
-def experiments(document: Document, variants: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]]) -> list[Experiment]:
+def experiments(
+    document: Document, variants: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]]
+) -> list[Experiment]:
     """Return one experiment for each variant and each combination of swept values, in that order."""
     made = []
     for variant, changes in (variants or {"": {}}).items():
@@ -97,7 +99,9 @@ def with_value(document: Document, path: str, value: Any) -> Document:
         field = rest[0]
         if field not in field_names(STEPS.get(head)):
             known = ", ".join(field_names(STEPS.get(head)))
-            raise SpecError(f"cannot set {path!r}: {head} has no field {field!r}{suggest(field, known.split(', '))} (known: {known})")
+            raise SpecError(
+                f"cannot set {path!r}: {head} has no field {field!r}{suggest(field, known.split(', '))} (known: {known})"
+            )
         own = {field: _replaced((here or {}).get(field), rest[1:], value, path)}
         return {**document, head: STEPS.get(head).merged(here or {}, own)}
     if head == "network" and rest and not isinstance(here, Mapping | Network):

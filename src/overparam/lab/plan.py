@@ -79,19 +79,12 @@ class Plan:
     networks: list[Network] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
     measurements: dict[str, Measurement] = field(default_factory=dict)
+    measured: dict[str, list[str]] = field(default_factory=dict)  # measurements by node
     rows: list[Row] = field(default_factory=list)
 
     def probes_of(self, node: str) -> list[Measurement]:
         """Return the measurements of one node's result."""
-        return self._by_node().get(node, [])
-
-    def _by_node(self) -> dict[str, list[Measurement]]:
-        if not hasattr(self, "_index") or self._indexed != len(self.measurements):
-            self._index: dict[str, list[Measurement]] = {}
-            self._indexed = len(self.measurements)
-            for measurement in self.measurements.values():
-                self._index.setdefault(measurement.node, []).append(measurement)
-        return self._index
+        return [self.measurements[name] for name in self.measured.get(node, ())]
 
 
 def plan(experiments: Sequence[Experiment], probes: Sequence[Probe]) -> Plan:
@@ -140,9 +133,7 @@ class _Builder:
         for position, step in enumerate(steps):
             level += step.kind == "prune"
             here, here_print = self._step_world(experiment, step, world, world_print)
-            references = {
-                name: _resolve(name, init, first_training, labels, step) for name in step.references()
-            }
+            references = {name: _resolve(name, init, first_training, labels, step) for name in step.references()}
             made = fingerprint(
                 {
                     "step": step.kind,
@@ -172,9 +163,7 @@ class _Builder:
         key = (str(network), experiment.seed, tuple(data.input_shape), data.classes)
         if key not in self._inits:
             identity = experiment.network.identity(data.input_shape, data.classes, experiment.seed)
-            made = fingerprint(
-                {"step": "init", "version": INIT_VERSION, "network": identity, "seed": experiment.seed}
-            )
+            made = fingerprint({"step": "init", "version": INIT_VERSION, "network": identity, "seed": experiment.seed})
             self._inits[key] = made
             node = Node(made, "initialisation", None, None, {}, made, world, network, experiment.seed)
             self.plan.nodes.setdefault(made, node)
@@ -196,7 +185,9 @@ class _Builder:
                 "world": world_print,
             }
         )
-        self.plan.measurements.setdefault(made, Measurement(made, probe, node, world))
+        if made not in self.plan.measurements:
+            self.plan.measurements[made] = Measurement(made, probe, node, world)
+            self.plan.measured.setdefault(node, []).append(made)
         return made
 
 

@@ -97,7 +97,9 @@ def load_results(store: Store, name: str, notes: Sequence[str] = ()) -> Results:
     if not path.exists():
         known = store.studies()
         have = f"it has: {', '.join(known)}" if known else "it has none"
-        raise StoreError(f"store {str(store.root)!r} has no study {name!r}{suggest(name, known)} ({have}); run it first")
+        raise StoreError(
+            f"store {str(store.root)!r} has no study {name!r}{suggest(name, known)} ({have}); run it first"
+        )
     try:
         record = read_sealed(path)
     except DamagedError as damage:

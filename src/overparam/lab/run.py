@@ -40,7 +40,10 @@ class Status:
 def status(plan: Plan, store: Store) -> Status:
     """Check every result of ``plan`` that the store has, byte for byte; changes nothing."""
     found = Status()
-    for kind, wanted, whole in (("steps", plan.nodes, found.steps), ("probes", plan.measurements, found.probes)):
+    for kind, wanted, whole in (
+        ("steps", plan.nodes, found.steps),
+        ("probes", plan.measurements, found.probes),
+    ):
         for fingerprint in wanted:
             if store.has(kind, fingerprint):
                 try:
@@ -115,7 +118,9 @@ class _Run:
 
     def go(self, jobs: int | None, threads: int | None) -> Summary:
         missing = [node for node in self.plan.nodes.values() if self._missing(node)]
-        trainings = sum(node.step is not None and node.step.trains for node in missing if node.fingerprint not in self.done)
+        trainings = sum(
+            node.step is not None and node.step.trains for node in missing if node.fingerprint not in self.done
+        )
         if missing:
             cores = available_cores()
             jobs = jobs or max(1, min(cores, self._width(missing)))

@@ -98,7 +98,9 @@ class Store:
                 self.notes.append(f"{marker} was missing; it has been written anew")
             write_sealed(marker, {"format": FORMAT})
         if version > FORMAT:
-            raise StoreError(f"store {str(root)!r} has format {version}, this overparam reads up to {FORMAT}; update it")
+            raise StoreError(
+                f"store {str(root)!r} has format {version}, this overparam reads up to {FORMAT}; update it"
+            )
 
     def folder(self, kind: str, fingerprint: str) -> Path:
         """Return where the result of ``kind`` (``steps`` or ``probes``) is or would be."""

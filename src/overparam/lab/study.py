@@ -92,7 +92,9 @@ class Study:
         allowed = [*FIELDS, *STEPS]
         for key in given:
             if key not in allowed:
-                raise SpecError(f"{source}: no such field {key!r}{suggest(str(key), allowed)} (known: {', '.join(allowed)})")
+                raise SpecError(
+                    f"{source}: no such field {key!r}{suggest(str(key), allowed)} (known: {', '.join(allowed)})"
+                )
         missing = [key for key in ("name", "world", "network", "chain") if key not in given]
         if missing:
             raise SpecError(f"{source}: {missing[0]} is required")
@@ -163,9 +165,7 @@ class Study:
         planned = self.plan
         notes = self._mend_record(opened)
         self._record(opened, planned, Summary(), "under way, or stopped")
-        summary = execute(
-            planned, opened, jobs=jobs, threads=threads, reporter=reporter, retry_failed=retry_failed
-        )
+        summary = execute(planned, opened, jobs=jobs, threads=threads, reporter=reporter, retry_failed=retry_failed)
         spent = time.perf_counter() - began
         line = f"{summary.ran} steps run and {summary.found} found in the store, in {spent:.1f} s"
         self._record(opened, planned, summary, line)
@@ -202,7 +202,8 @@ class Study:
             for name, reason in summary.failures.items()
         ]
         write_sealed(
-            store.study(self.name), {"name": self.name, "spec": self.yaml(), "rows": rows, "failures": failures, "run": line}
+            store.study(self.name),
+            {"name": self.name, "spec": self.yaml(), "rows": rows, "failures": failures, "run": line},
         )
 
     def yaml(self) -> str:
@@ -213,7 +214,10 @@ class Study:
             **{key: _readable(value) for key, value in self.document.items()},
             **({"sweep": _readable(self.sweep)} if self.sweep else {}),
             **({"variants": _readable(self.variants)} if self.variants else {}),
-            "probes": [probe.kind if not probe.parameters() else {probe.kind: plain(probe.parameters())} for probe in self.probes],
+            "probes": [
+                probe.kind if not probe.parameters() else {probe.kind: plain(probe.parameters())}
+                for probe in self.probes
+            ],
         }
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
 

@@ -90,9 +90,7 @@ def option_parameters(factory: Factory, label: str, given: Mapping[str, Any]) ->
             raise SpecError(f"options.{name}: is given by the world, so it cannot be an option; leave it out")
         if name not in known and not open_ended:
             names = f"known: {', '.join(known)}" if known else "it takes none"
-            raise SpecError(
-                f"options.{name}: no such option of network {label!r}{suggest(name, known)} ({names})"
-            )
+            raise SpecError(f"options.{name}: no such option of network {label!r}{suggest(name, known)} ({names})")
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in given:
             raise SpecError(

@@ -56,20 +56,14 @@ class Content:
         self.packages: dict[str, str] = {}
         self._hash = hashlib.sha256()
         self._seen: dict[int, tuple[int, object]] = {}  # holds the objects, so that no id is used twice
-        self._later: deque[types.FunctionType | type] = (
-            deque()
-        )  # a queue keeps call chains off Python's stack
+        self._later: deque[object] = deque()  # a queue, as linked objects may reach deeper than Python's stack
 
     def add(self, *values: object) -> Content:
         """Take the values into the hash and return self."""
         for value in values:
             self._value(value)
             while self._later:
-                item = self._later.popleft()
-                if isinstance(item, type):
-                    self._class(item)
-                else:
-                    self._function(item)
+                self._compound(self._later.popleft())
         return self
 
     def digest(self) -> str:
@@ -81,13 +75,12 @@ class Content:
         self._hash.update(f"{kind}:{len(raw)}:".encode())
         self._hash.update(raw)
 
-    def _first_time(self, value: object) -> bool:
-        """Say whether ``value`` is met for the first time; if not, emit the number that it got then."""
-        if id(value) in self._seen:
-            self._emit("again", str(self._seen[id(value)][0]))
-            return False
-        self._seen[id(value)] = (len(self._seen), value)
-        return True
+    def _refer(self, value: object) -> None:
+        """Emit the number of a value that may be met again or contain itself; its content follows once, later."""
+        if id(value) not in self._seen:
+            self._seen[id(value)] = (len(self._seen), value)
+            self._later.append(value)
+        self._emit("number", str(self._seen[id(value)][0]))
 
     def _value(self, value: Any) -> None:
         kind = type(value)
@@ -99,9 +92,7 @@ class Content:
             self._sequence("tuple", value)
         elif kind in (set, frozenset):
             # the order of a set differs from process to process
-            self._sequence(
-                kind.__name__, sorted(value, key=lambda item: (type(item).__name__, plain_repr(item)))
-            )
+            self._sequence(kind.__name__, sorted(value, key=lambda item: (type(item).__name__, plain_repr(item))))
         elif isinstance(value, types.CodeType):
             self._code(value)
         elif isinstance(value, types.ModuleType):
@@ -116,14 +107,15 @@ class Content:
             self._sequence(kind.__name__, (value.__func__,))
         elif isinstance(value, property):
             self._sequence("property", (value.fget, value.fset, value.fdel))
-        elif self._first_time(value):
-            self._compound(value)
+        else:
+            self._refer(value)
 
     def _compound(self, value: Any) -> None:
-        """Take in a value that may be met again, or that may contain itself."""
-        if isinstance(value, types.FunctionType | type):
-            self._emit("defined", value.__qualname__)
-            self._later.append(value)
+        """Take in the content of a value that :meth:`_refer` numbered."""
+        if isinstance(value, type):
+            self._class(value)
+        elif isinstance(value, types.FunctionType):
+            self._function(value)
         elif type(value) is list:
             self._sequence("list", value)
         elif type(value) in (dict, types.MappingProxyType):

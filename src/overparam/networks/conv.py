@@ -28,9 +28,7 @@ def conv_6(input_shape: tuple[int, ...], classes: int, *, width: Width = 1.0) ->
     return _build("conv-6", [64, 128, 256], input_shape, classes, width)
 
 
-def _build(
-    name: str, stages: Sequence[int], input_shape: tuple[int, ...], classes: int, width: float
-) -> nn.Module:
+def _build(name: str, stages: Sequence[int], input_shape: tuple[int, ...], classes: int, width: float) -> nn.Module:
     """Two convolutions and a 2x2 max pooling per stage, then linear layers of 256, 256 and ``classes`` units.
 
     ``width`` multiplies the channels and the 256s.

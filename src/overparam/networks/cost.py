@@ -39,9 +39,7 @@ def applications(module: nn.Module, sample: Tensor) -> dict[str, int]:
     }
 
 
-def multiply_adds(
-    module: nn.Module, sample: Tensor, masks: Mapping[str, Tensor] | None = None
-) -> dict[str, int]:
+def multiply_adds(module: nn.Module, sample: Tensor, masks: Mapping[str, Tensor] | None = None) -> dict[str, int]:
     """Return the multiply-adds per sample of one forward pass, by the name of the weight.
 
     That is :func:`applications` times the weight's elements: all of them, or with ``masks`` (bool, shaped
@@ -49,10 +47,7 @@ def multiply_adds(
     """
     weights = dict(module.named_parameters())
     kept = {name: int(mask.count_nonzero()) for name, mask in (masks or {}).items()}
-    return {
-        name: times * kept.get(name, weights[name].numel())
-        for name, times in applications(module, sample).items()
-    }
+    return {name: times * kept.get(name, weights[name].numel()) for name, times in applications(module, sample).items()}
 
 
 def _weights(part: nn.Module) -> list[Tensor]:

@@ -116,10 +116,9 @@ def make(
 def check_output(module: nn.Module, label: str, input_shape: tuple[int, ...], classes: int) -> None:
     """Raise :class:`SpecError` unless zeros of shape ``(2, *input_shape)`` give an output ``(2, classes)``."""
     output = run(module, torch.zeros(2, *input_shape), f"network {label!r}")
-    given = (
-        f"of shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else f"of type {type(output)}"
-    )
-    if given != f"of shape {(2, classes)}":
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
+    if shape != (2, classes):
+        given = f"of shape {shape}" if shape is not None else f"of type {type(output).__name__}"
         raise SpecError(
             f"network {label!r} gives an output {given} for two inputs of shape {input_shape}; "
             f"(2, {classes}) is needed, one score per class: let its last layer have `classes` outputs"

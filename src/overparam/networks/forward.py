@@ -44,9 +44,7 @@ def run(module: nn.Module, batch: Tensor, label: str = "the module") -> Any:
             ) from error
 
 
-def record(
-    module: nn.Module, batch: Tensor, kinds: tuple[type[nn.Module], ...] = LAYERS
-) -> tuple[Any, list[Call]]:
+def record(module: nn.Module, batch: Tensor, kinds: tuple[type[nn.Module], ...] = LAYERS) -> tuple[Any, list[Call]]:
     """Run as :func:`run` does; return the output and the calls of submodules of these ``kinds``, in order."""
     calls: list[Call] = []
 
@@ -54,9 +52,7 @@ def record(
         calls.append(Call(layer, args, kwargs, output))
 
     handles = [
-        layer.register_forward_hook(note, with_kwargs=True)
-        for layer in module.modules()
-        if isinstance(layer, kinds)
+        layer.register_forward_hook(note, with_kwargs=True) for layer in module.modules() if isinstance(layer, kinds)
     ]
     try:
         return run(module, batch), calls
@@ -68,9 +64,7 @@ def record(
 @contextmanager
 def _undisturbed(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
-    buffers = {
-        name: buffer.detach().clone() for name, buffer in module.named_buffers() if not is_lazy(buffer)
-    }
+    buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers() if not is_lazy(buffer)}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         module.eval()
         try:

@@ -12,10 +12,15 @@ from overparam.networks.architecture import Factory
 from overparam.networks.content import Content, plain_repr
 
 
+def state_digest(module: nn.Module) -> str:
+    """Return the SHA-256 of a module's ``state_dict``: names, types, shapes and bytes."""
+    return Content().add(dict(module.state_dict())).digest()
+
+
 def module_identity(factory: Factory, options: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
     """Return the content of a factory and of a module it just made, JSON-able and equal in every process.
 
-    * ``state``: SHA-256 of the initial ``state_dict`` (names, types, shapes, bytes).
+    * ``state``: :func:`state_digest` of the initial weights.
     * ``content``: SHA-256 of the factory, the options, the module's ``repr`` and all of its attributes:
       hooks, switches, functions and tensors outside the state dict included; of functions and classes the
       code as it is loaded, their defaults, closures and the globals they name.
@@ -28,7 +33,7 @@ def module_identity(factory: Factory, options: Mapping[str, Any], module: nn.Mod
     """
     content = Content().add(factory, dict(options), module, plain_repr(module))
     return {
-        "state": Content().add(dict(module.state_dict())).digest(),
+        "state": state_digest(module),
         "content": content.digest(),
         "options": json.loads(json.dumps(options, default=plain_repr)),
         "sources": dict(sorted(content.sources.items())),

@@ -24,7 +24,7 @@ from overparam.networks.factory import (
     make,
     resolve,
 )
-from overparam.networks.identity import module_identity
+from overparam.networks.identity import module_identity, state_digest
 from overparam.networks.initialise import Init, initialise
 from overparam.spec import spec
 from overparam.streams import global_stream, stream_seed
@@ -86,13 +86,9 @@ class Network:
     @property
     def label(self) -> str:
         """The name, or for a function its own, as used in messages."""
-        return (
-            self.name if isinstance(self.name, str) else getattr(self.name, "__qualname__", repr(self.name))
-        )
+        return self.name if isinstance(self.name, str) else getattr(self.name, "__qualname__", repr(self.name))
 
-    def build(
-        self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int = "init"
-    ) -> nn.Module:
+    def build(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int = "init") -> nn.Module:
         """Return a new module with initial weights from the stream ``(seed, "network", draw)``, on the CPU.
 
         ``input_shape`` is that of one input, e.g. ``(1, 28, 28)``. The same seed and draw give the same bits,
@@ -117,7 +113,8 @@ class Network:
 
         Of a registered architecture: its name, the version of its code, every option and the initialisation.
         Of a network of one's own: its content as built at this seed, see
-        :func:`overparam.networks.identity.module_identity`; what it is called does not matter.
+        :func:`overparam.networks.identity.module_identity`; whether it came by import path or as a function does
+        not matter.
         """
         factory = resolve(self.name)
         if isinstance(factory, Architecture):
@@ -129,8 +126,7 @@ class Network:
             }
         module = self.build(input_shape, classes, seed)
         identity = module_identity(factory, self.options, module)
-        again = module_identity(factory, self.options, self.build(input_shape, classes, seed))
-        if again["state"] != identity["state"]:
+        if state_digest(self.build(input_shape, classes, seed)) != identity["state"]:
             raise SpecError(
                 f"network {self.label!r} starts from other weights each time though the seed is the same; let "
                 "its factory draw them from torch's global generator, as torch.nn.init does by default"

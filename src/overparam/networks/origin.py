@@ -32,9 +32,7 @@ def is_users(module_name: str, filename: str | None = None) -> bool:
     file = getattr(sys.modules.get(module_name), "__file__", None) or filename
     if file and os.path.exists(file):
         return not _in_library(file)
-    top, _, below = module_name.partition(
-        "."
-    )  # no file: built into Python, a part of a package, or from exec
+    top, _, below = module_name.partition(".")  # no file: built into Python, a part of a package, or from exec
     if below:
         return is_users(top)
     return top not in sys.stdlib_module_names
@@ -52,7 +50,10 @@ def neighbours(module_name: str) -> list[str]:
     """Return the names of the modules that the globals of a module are, or come from, sorted."""
     names = set()
     for value in list(vars(sys.modules[module_name]).values()):
-        home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        try:
+            home = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
+        except Exception:  # noqa: BLE001  (plain data has no home, and a proxy may raise anything)
+            continue
         if isinstance(home, str) and home in sys.modules and home != module_name:
             names.add(home)
     return sorted(names)
@@ -88,12 +89,7 @@ def package_version(module_name: str) -> str | None:
 def _import_users(name: str) -> types.ModuleType | None:
     try:
         found = importlib.util.find_spec(name)
-        if (
-            found is None
-            or found.origin is None
-            or not os.path.exists(found.origin)
-            or _in_library(found.origin)
-        ):
+        if found is None or found.origin is None or not os.path.exists(found.origin) or _in_library(found.origin):
             return None
         return importlib.import_module(name)
     except Exception:  # noqa: BLE001  (a name that means nothing, or a module that cannot be imported here)

@@ -71,9 +71,7 @@ def _shortcut(channels: int, outputs: int, stride: int) -> nn.Sequential:
     if stride == 1 and channels == outputs:
         return nn.Sequential()
     return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(channels, outputs, 1, stride=stride, bias=False), norm=nn.BatchNorm2d(outputs)
-        )
+        OrderedDict(conv=nn.Conv2d(channels, outputs, 1, stride=stride, bias=False), norm=nn.BatchNorm2d(outputs))
     )
 
 

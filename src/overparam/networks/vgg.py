@@ -31,9 +31,7 @@ def vgg_19(input_shape: tuple[int, ...], classes: int, *, width: Width = 1.0) ->
     return _build("vgg-19", (2, 2, 4, 4, 4), input_shape, classes, width)
 
 
-def _build(
-    name: str, depths: Sequence[int], input_shape: tuple[int, ...], classes: int, width: float
-) -> nn.Module:
+def _build(name: str, depths: Sequence[int], input_shape: tuple[int, ...], classes: int, width: float) -> nn.Module:
     """3x3 convolutions (with biases, as in open_lth) by stage, the mean over all pixels, one linear layer.
 
     At 32x32 pixels that mean is the 2x2 average pooling of the papers' code; other sizes work as well.

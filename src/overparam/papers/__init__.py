@@ -1,4 +1,4 @@
-"""Papers as studies: one folder a paper, with its settings, its claims as tests, and its numbers beside ours."""
+"""Papers as studies: one folder a paper, with its settings, its claims and its numbers beside ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from overparam.report.claims import Verdict
 
 
 def claims_for(frame: pl.DataFrame) -> list[Verdict]:
-    """Test the claims that a results table can speak to: those of Sparse Double Descent, for chains that prune."""
+    """Test the claims that a results table can speak to: Sparse Double Descent's, if its chains prune."""
     if "level" not in frame.columns or (frame["level"].max() or 0) == 0:
         return []
     return [claim(frame) for claim in CLAIMS]

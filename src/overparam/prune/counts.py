@@ -81,9 +81,7 @@ def apportion(
             f"{int(filled(Fraction())):,} to {int(filled(bends[-1])):,}"
         )
     start = bends[bisect_right(bends, Fraction(total), key=filled) - 1]
-    rising = sum(
-        (weights[name] for name in names if low[name] <= start * weights[name] < high[name]), Fraction()
-    )
+    rising = sum((weights[name] for name in names if low[name] <= start * weights[name] < high[name]), Fraction())
     c = start + (total - filled(start)) / rising if rising else start
     ideals = {name: ideal(name, c) for name in names}
     counts = {name: math.floor(amount) for name, amount in ideals.items()}

@@ -39,7 +39,7 @@ class Evidence:
         """Return dL/dw of tensor ``name``; raises :class:`SpecError` where it is missing."""
         if self.gradients is None or name not in self.gradients:
             raise SpecError(
-                f"this criterion needs the gradient of {name!r}, which the evidence lacks; give prune() a batch, "
+                f"this criterion needs the gradient of {name!r}, which is missing; give prune() a batch, "
                 "or Evidence(gradients=...) what overparam.prune.gradients returns"
             )
         return self.gradients[name]
@@ -88,11 +88,10 @@ def gradients(
     inputs, labels = batch
     with training_flags(module, mode == "train"), global_stream(seed, "gradient", draw), torch.enable_grad():
         value = loss(functional_call(module, {**weights, **buffers}, (inputs,)), labels)
-        if value.numel() != 1 or not value.requires_grad:
-            raise SpecError(
-                f"loss must return one number that can be differentiated, got shape {tuple(value.shape)}"
-                + ("" if value.requires_grad else " without a gradient")
-            )
+        if not (isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad):
+            got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            without = "" if getattr(value, "requires_grad", False) else " without a gradient"
+            raise SpecError(f"loss must return one number that can be differentiated, got {got}{without}")
         found = torch.autograd.grad(
             value.reshape(()), list(weights.values()), allow_unused=True, materialize_grads=True
         )

@@ -10,7 +10,8 @@ matter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -42,12 +43,12 @@ def keep_top(
     check_masks(masks)
     for name in names:
         check_scores(name, scores, masks[name])
-    if isinstance(keep, int):
-        return _keep_top_together(names, scores, masks, keep, allow_empty)
+    if isinstance(keep, Integral):
+        return _keep_top_together(names, scores, masks, int(keep), allow_empty)
+    if not isinstance(keep, Mapping):
+        raise SpecError(f"keep must be a whole number of weights, or one for each tensor, got {keep!r}")
     if set(keep) != set(names):
-        raise SpecError(
-            f"keep must give one number for each of {', '.join(names)}; got {', '.join(sorted(keep))}"
-        )
+        raise SpecError(f"keep must give one number for each of {', '.join(names)}; got {', '.join(sorted(keep))}")
     kept: dict[str, Tensor] = {}
     for name in names:
         kept |= _keep_top_together([name], scores, masks, keep[name], allow_empty)
@@ -65,30 +66,37 @@ def _keep_top_together(
     sizes = [masks[name].numel() for name in names]
     alive = torch.cat([masks[name].reshape(-1).to(device) for name in names])
     ranked = torch.cat([_comparable(scores[name]).reshape(-1).to(device) for name in names])
-    ranked = ranked.masked_fill(
-        ~alive, -torch.inf
-    )  # scores are finite: a dead weight is below every one alive
-    chosen = torch.zeros_like(alive)
-    if not allow_empty:  # the best weight of each tensor has its place before the ranking begins
-        starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
-        for start, part in zip(starts, torch.split(ranked, sizes), strict=False):
-            if part.numel() and part.max() > -torch.inf:
-                best = start + int(part.argmax())  # the first of equals
-                chosen[best] = True
-                ranked[best] = -torch.inf
-                keep -= 1
-    if keep > 0:
-        # topk finds the value at which the ranking is cut; who stays among equals is decided by position.
-        cut = torch.topk(ranked, keep, sorted=False).values.min()
-        above = ranked > cut
-        level = (ranked == cut).nonzero().reshape(-1)
-        chosen |= above
-        chosen[level[: keep - int(above.sum())]] = True
+    ranked = ranked.masked_fill_(~alive, -torch.inf)  # finite scores are all above; cat made a copy
+    reserved = [] if allow_empty else _best_of_each(torch.split(ranked, sizes))
+    ranked[reserved] = torch.inf  # the best weight of each tensor goes before all others
+    chosen = _top(ranked, keep)
     parts = torch.split(chosen, sizes)
     return {
         name: part.reshape(masks[name].shape).to(masks[name].device, copy=True)
         for name, part in zip(names, parts, strict=True)
     }
+
+
+def _best_of_each(parts: Sequence[Tensor]) -> list[int]:
+    """Return the position, counted through all ``parts``, of the first best weight of each that has any alive."""
+    found, start = [], 0
+    for part in parts:
+        if part.numel() and part.max() > -torch.inf:
+            found.append(start + int(part.argmax()))  # the first of equals
+        start += part.numel()
+    return found
+
+
+def _top(ranked: Tensor, keep: int) -> Tensor:
+    """Return a mask of the ``keep`` highest numbers of a vector; of equal ones the first."""
+    if keep == 0:
+        return torch.zeros_like(ranked, dtype=torch.bool)
+    lowest = torch.topk(ranked, keep, sorted=False).values.min().item()
+    chosen = ranked >= lowest
+    surplus = int(chosen.sum()) - keep
+    if surplus:
+        chosen[(ranked == lowest).nonzero()[-surplus:]] = False
+    return chosen
 
 
 def _comparable(scores: Tensor) -> Tensor:
@@ -101,9 +109,7 @@ def check_masks(masks: Masks) -> None:
     for name, mask in masks.items():
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
             got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-            raise SpecError(
-                f"mask of {name!r} must be a bool tensor, got {got}; use mask.bool() on zeros and ones"
-            )
+            raise SpecError(f"mask of {name!r} must be a bool tensor, got {got}; use mask.bool() on zeros and ones")
 
 
 def check_scores(name: str, scores: Mapping[str, Tensor], mask: Tensor) -> None:
@@ -118,11 +124,13 @@ def check_scores(name: str, scores: Mapping[str, Tensor], mask: Tensor) -> None:
         raise SpecError(
             f"scores of {name!r} have shape {tuple(found.shape)}, but its mask has shape {tuple(mask.shape)}"
         )
+    if found.numel() == 0 or all(bound.isfinite() for bound in torch.aminmax(found.detach())):  # NaN is passed on
+        return
     broken = int((~found.isfinite() & mask.to(found.device)).sum())
     if broken:
         raise SpecError(
-            f"scores of {name!r} are not finite for {broken:,} of {int(mask.sum()):,} weights; look for a training "
-            "that diverged, or a loss or gradient that overflowed"
+            f"scores of {name!r} are not finite for {broken:,} of {int(mask.sum()):,} weights; look for a "
+            "training that diverged, or a loss or gradient that overflowed"
         )
 
 

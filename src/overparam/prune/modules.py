@@ -78,9 +78,7 @@ def prune(
     slopes = None
     if "gradients" in criterion.needs:
         if batch is None:
-            raise SpecError(
-                f"criterion {type(criterion).__name__} needs gradients; give batch=(inputs, labels) to take them on"
-            )
+            raise SpecError(f"criterion {type(criterion).__name__} needs gradients; give batch=(inputs, labels)")
         slopes = gradients(module, batch, loss, names=masks, seed=seed, draw=draw)
     seen = Evidence({name: weight.detach() for name, weight in weights.items()}, slopes, seed, draw)
     return new_masks(
@@ -112,7 +110,5 @@ def _parameters_of(module: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
         if name not in known:
             raise SpecError(f"masks name {name!r}, which the module lacks{suggest(name, known)}")
         if mask.shape != known[name].shape:
-            raise SpecError(
-                f"mask of {name!r} has shape {tuple(mask.shape)}, its parameter {tuple(known[name].shape)}"
-            )
+            raise SpecError(f"mask of {name!r} has shape {tuple(mask.shape)}, its parameter {tuple(known[name].shape)}")
     return {name: known[name] for name in masks}

@@ -72,9 +72,7 @@ def new_masks(
     tensors = [tensor for tensor in counted if tensor.name not in spared]
     if not tensors:
         raise SpecError(f"nothing is left to prune: of {len(masks)} tensors with a mask all are excluded")
-    keep = number_to_keep(
-        tensors, [tensor for tensor in counted if tensor.name in spared], fraction, density, counting
-    )
+    keep = number_to_keep(tensors, [tensor for tensor in counted if tensor.name in spared], fraction, density, counting)
     check_room(keep, {tensor.name: tensor.alive for tensor in tensors}, allow_empty)
     quotas = scope.quotas(tensors, keep)
     chosen = keep_top(
@@ -100,9 +98,7 @@ def number_to_keep(
     alive = sum(tensor.alive for tensor in tensors)
     if fraction is not None and density is None:
         if not 0 <= exact(fraction, "fraction") < 1:
-            raise SpecError(
-                f"fraction must be in [0, 1), the share of the weights left that goes; got {fraction}"
-            )
+            raise SpecError(f"fraction must be in [0, 1), the share of the weights left that goes; got {fraction}")
         gone = exact_count(
             fraction,
             sum(tensor.rate * tensor.alive for tensor in base),
@@ -110,21 +106,20 @@ def number_to_keep(
         )
         if gone > alive:
             raise SpecError(
-                f"fraction {fraction} of all {sum(tensor.alive for tensor in base):,} weights left is {gone:,}, "
-                f"but only {alive:,} are not excluded; stop at an earlier level, or use counting='prunable'"
+                f"fraction {fraction} of all {sum(tensor.alive for tensor in base):,} weights left is "
+                f"{gone:,}, but only {alive:,} are not excluded; "
+                "stop at an earlier level, or use counting='prunable'"
             )
         return alive - gone
     if density is not None and fraction is None:
         if not 0 < exact(density, "density") <= 1:
-            raise SpecError(
-                f"density must be in (0, 1], the share of the weights that is kept; got {density}"
-            )
+            raise SpecError(f"density must be in (0, 1], the share of the weights that is kept; got {density}")
         total = exact_count(density, sum(tensor.size for tensor in base))
         outside = sum(tensor.alive for tensor in base) - alive
         if total < outside:
             raise SpecError(
-                f"density {density} of all tensors is {total:,} weights, but the excluded ones hold {outside:,}; "
-                "ask for a higher density, or use counting='prunable'"
+                f"density {density} of all tensors is {total:,} weights, but the excluded ones hold "
+                f"{outside:,}; ask for a higher density, or use counting='prunable'"
             )
         if total - outside > alive:
             raise SpecError(
@@ -133,6 +128,4 @@ def number_to_keep(
             )
         return total - outside
     given = "neither" if fraction is None else "both"
-    raise SpecError(
-        f"give either fraction (of the weights left that goes) or density (to be kept), got {given}"
-    )
+    raise SpecError(f"give either fraction (of the weights left that goes) or density (to be kept), got {given}")

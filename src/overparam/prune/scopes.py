@@ -63,9 +63,7 @@ class Scope(Protocol):
 FULL_RATES: Mapping[str, float] = MappingProxyType({})  # every tensor is pruned at the full rate
 
 
-def _apportion_kept(
-    tensors: Sequence[Counted], weight: Callable[[Counted], int], keep: int
-) -> dict[str, int]:
+def _apportion_kept(tensors: Sequence[Counted], weight: Callable[[Counted], int], keep: int) -> dict[str, int]:
     """Keep in proportion to ``weight``; what a tensor cannot keep goes to the others."""
     return apportion(
         {tensor.name: weight(tensor) for tensor in tensors},
@@ -141,7 +139,7 @@ class ERK:
     """Erdos-Renyi-Kernel: density proportional to (inputs + outputs + kernel sides) / size.
 
     A layer whose density would exceed 1, or that has fewer weights left than its quota, keeps all it has, and
-    the rest is spread anew over the others. For linear layers it is the Erdos-Renyi rule, without kernel sides.
+    the rest is spread anew over the others. For linear layers it is the Erdos-Renyi rule: no kernel sides.
 
     Reference: Evci et al., ICML 2020, https://arxiv.org/abs/1911.11134; Mocanu et al., 2018,
     https://arxiv.org/abs/1707.04780 (Erdos-Renyi)
@@ -166,7 +164,5 @@ def scope_named(given: str | Scope) -> Scope:
     if isinstance(given, str):
         return SCOPES.get(given)()
     if isinstance(given, type) or not isinstance(given, Scope):
-        raise SpecError(
-            f"scope must be one of {', '.join(SCOPES)}, or an object such as Global(); got {given!r}"
-        )
+        raise SpecError(f"scope must be one of {', '.join(SCOPES)}, or an object such as Global(); got {given!r}")
     return given

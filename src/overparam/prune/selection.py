@@ -16,8 +16,8 @@ def matching(entry: str, roles: Mapping[str, str], argument: str) -> set[str]:
     """Return the names of the parameters that ``entry`` means, out of ``roles`` (name -> role).
 
     Args:
-        entry: one of :data:`overparam.networks.ROLES`, which may match nothing, or a shell-style pattern (``*``, ``?``,
-            ``[...]``) of parameter names, e.g. ``"layer1.*.weight"``, which must match.
+        entry: one of :data:`overparam.networks.ROLES`, which may match nothing, or a shell-style pattern
+            (``*``, ``?``, ``[...]``) of parameter names, e.g. ``"layer1.*.weight"``, which must match.
         roles: role of every parameter.
         argument: where the entry was given, for the error message.
     """
@@ -40,7 +40,7 @@ def excluded(entries: str | Iterable[str], roles: Mapping[str, str]) -> set[str]
 
 
 def pruning_rates(rates: Mapping[str, float], roles: Mapping[str, str]) -> dict[str, Fraction]:
-    """Return the rate of every parameter: a name pattern goes before a role, a later one before an earlier."""
+    """Return the rate of every parameter: names go before roles, later entries before earlier ones."""
     found = dict.fromkeys(roles, Fraction(1))
     for entry in sorted(rates, key=lambda entry: entry not in ROLES):
         found.update(dict.fromkeys(matching(entry, roles, "rates"), exact(rates[entry], f"rates[{entry!r}]")))

@@ -1,4 +1,4 @@
-"""Arms: the rows of a results table that differ in nothing but the seed, and the curve through their means."""
+"""Arms: the rows of a results table that differ in nothing but the seed, and the curve of their means."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ import polars as pl
 from overparam.errors import DataError
 from overparam.report.words import percent
 
-# What a row says about its place in a study or measures on its checkpoint; a dotted column that begins with one of these
-# words is a detail of it (one layer's density, say) and no sweep.
+# What a row says about its place in a study or measures on its checkpoint; a dotted column that begins with
+# one of these words is a detail of it (one layer's density, say) and no sweep.
 MEASURED = frozenset(
-    """study seed chain level step kind fingerprint density kept weights train_accuracy train_loss train_accuracy_clean
-    train_loss_clean test_accuracy test_loss test_soft_error learning_distance learning_distance_kept
-    learning_distance_pruned dead_units seconds multiply_adds multiply_adds_effective peak_memory_bytes bytes
-    noise_realised""".split()
+    {
+        *("study", "seed", "chain", "level", "step", "kind", "fingerprint", "density", "kept", "weights"),
+        *("train_accuracy", "train_loss", "train_accuracy_clean", "train_loss_clean"),
+        *("test_accuracy", "test_loss", "test_soft_error"),
+        *("learning_distance", "learning_distance_kept", "learning_distance_pruned", "dead_units"),
+        *(
+            "seconds",
+            "multiply_adds",
+            "multiply_adds_effective",
+            "peak_memory_bytes",
+            "bytes",
+            "noise_realised",
+        ),
+    }
 )
 TRAITS = ("dataset", "noise_rate", "criterion", "retraining")
 REQUIRED = ("seed", "chain", "level", "density")
@@ -54,7 +64,7 @@ class Arm:
         return column in self.frame.columns and self.frame[column].count() > 0
 
     def at(self, column: str, level: int | None) -> dict[int, float | None]:
-        """Return ``{seed: value of column at level}``; empty when the column or the level was not measured."""
+        """Return ``{seed: value of column at level}``; empty when column or level was not measured."""
         if level is None or not self.has(column):
             return {}
         rows = self.frame.filter(pl.col("level") == level)
@@ -67,8 +77,8 @@ class Arm:
     def mean(self) -> pl.DataFrame:
         """Return the mean over seeds of every measured number, one row per level, with ``n`` seeds.
 
-        Levels that fewer than half of the seeds reached are left out: a mean that jumps because seeds drop out would
-        be read as a turning point.
+        Levels that fewer than half of the seeds reached are left out: a mean that jumps because seeds drop
+        out would be read as a turning point.
         """
         numbers = [
             name
@@ -83,25 +93,25 @@ class Arm:
 def arms(frame: pl.DataFrame) -> list[Arm]:
     """Split a results table into its arms, in order of first appearance.
 
-    An arm is told by ``variant``, by the sweep columns (dotted paths, or ``network``, that stay constant along every
-    chain) and by the traits ``dataset``, ``noise_rate``, ``criterion`` and ``retraining``, as far as there are such
-    columns. Rows without a density or a level are left out. Raises :class:`DataError` when a needed column is missing.
+    An arm is told by ``variant``, by the sweep columns (dotted paths, or ``network``, that stay constant
+    along every chain) and by the traits ``dataset``, ``noise_rate``, ``criterion`` and ``retraining``, as far
+    as there are such columns. Rows without a density or a level are left out. Raises :class:`DataError` when
+    a needed column is missing.
     """
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
         raise DataError(
-            f"the results table lacks the column {', '.join(missing)}; give the frame of a study, with one row per checkpoint"
+            f"the results table lacks the column {', '.join(missing)}; give the frame of a study, "
+            "with one row per checkpoint"
         )
     frame = frame.filter(pl.col("density").is_not_null() & pl.col("level").is_not_null())
     if frame.is_empty():
         return []
     sweeps = sweep_columns(frame)
-    groups: dict[tuple[Any, ...], tuple[dict[str, Any], list[pl.DataFrame]]] = {}
+    groups: dict[tuple[str, ...], tuple[dict[str, Any], list[pl.DataFrame]]] = {}
     for chain in frame.partition_by("chain", maintain_order=True):
-        values = {
-            name: _constant(chain[name]) for name in ["variant", *sweeps, *TRAITS] if name in frame.columns
-        }
-        groups.setdefault(tuple(values.values()), (values, []))[1].append(chain)
+        values = {name: _constant(chain[name]) for name in ["variant", *sweeps, *TRAITS] if name in frame.columns}
+        groups.setdefault(tuple(str(value) for value in values.values()), (values, []))[1].append(chain)
     found = [values for values, _ in groups.values()]
     merged = [
         pl.concat(chains)
@@ -109,10 +119,7 @@ def arms(frame: pl.DataFrame) -> list[Arm]:
         .unique(["seed", "level"], keep="last", maintain_order=True)
         for _, chains in groups.values()
     ]
-    return [
-        Arm(label, values, rows)
-        for label, values, rows in zip(_labels(found, sweeps), found, merged, strict=True)
-    ]
+    return [Arm(label, values, rows) for label, values, rows in zip(_labels(found, sweeps), found, merged, strict=True)]
 
 
 def sweep_columns(frame: pl.DataFrame) -> list[str]:
@@ -132,7 +139,7 @@ def sweep_columns(frame: pl.DataFrame) -> list[str]:
 
 def _constant(column: pl.Series) -> Any:
     """Return the value of a trait of one chain; dense rows, made before any pruning, may not know it yet."""
-    values = [value for value in column.unique(maintain_order=True).to_list() if value is not None]
+    values = list({str(value): value for value in column.to_list() if value is not None}.values())
     told = [value for value in values if value != "none"] or values
     if len(told) > 1:
         return "+".join(str(value) for value in told)
@@ -166,19 +173,15 @@ def _say(name: str, value: Any) -> str:
         return f"{percent(float(value), 0)} label noise" if value else "no label noise"
     if name in ("variant", "dataset", "criterion", "retraining", "network"):
         return str(value)
-    return (
-        f"{name.rsplit('.', 1)[-1]} {value:g}"
-        if isinstance(value, float)
-        else f"{name.rsplit('.', 1)[-1]} {value}"
-    )
+    return f"{name.rsplit('.', 1)[-1]} {value:g}" if isinstance(value, float) else f"{name.rsplit('.', 1)[-1]} {value}"
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
     """Test accuracy, and train accuracy on the noisy labels if measured, over falling density.
 
-    All arrays are of shape (levels,); ``level`` counts prune steps, ``density`` lies in (0, 1], accuracies in [0, 1];
-    a train accuracy that was not measured is NaN.
+    All arrays are of shape (levels,); ``level`` counts prune steps, ``density`` lies in (0, 1], accuracies in
+    [0, 1]; a train accuracy that was not measured is NaN.
     """
 
     level: np.ndarray[Any, np.dtype[np.int64]]

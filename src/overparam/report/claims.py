@@ -1,7 +1,7 @@
 """Claims: sentences from the literature as tests on a study's results table.
 
-A claim is a function from the table to a :class:`Finding`; :func:`claim` gives it its name, its sentence and the columns it
-cannot do without. "supported" is reserved for what an interval over at least two seeds shows.
+A claim is a function from the table to a :class:`Finding`; :func:`claim` gives it its name, its sentence and
+the columns it cannot do without. "supported" is reserved for what an interval over at least two seeds shows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Number = float | int | str | None
 
 @dataclass(frozen=True)
 class Finding:
-    """What a test found: the outcome, one sentence with the numbers and the count of seeds, and the numbers."""
+    """What a test found: the outcome, one sentence with numbers and count of seeds, and the numbers."""
 
     outcome: Outcome
     explanation: str
@@ -56,20 +56,16 @@ class Claim:
     test: Callable[[pl.DataFrame], Finding]
 
     def __call__(self, frame: pl.DataFrame) -> Verdict:
-        """Test the claim on a results table; a table without what it needs gives "not tested", never an error."""
+        """Test the claim on a results table; one that lacks what it needs gives "not tested"."""
         missing = [name for name in self.needs if name not in frame.columns or frame[name].count() == 0]
         if missing:
-            found = Finding(
-                "not tested", f"The results lack {listing(missing)}; add the probe that measures it."
-            )
+            found = Finding("not tested", f"The results lack {listing(missing)}; add the probe that measures it.")
         else:
             found = self.test(frame)
         return Verdict(self.id, self.sentence, found.outcome, found.numbers, found.explanation)
 
 
-def claim(
-    id: str, sentence: str, *, needs: Sequence[str]
-) -> Callable[[Callable[[pl.DataFrame], Finding]], Claim]:
+def claim(id: str, sentence: str, *, needs: Sequence[str]) -> Callable[[Callable[[pl.DataFrame], Finding]], Claim]:
     """Decorator that makes a :class:`Claim` of a test function."""
 
     def make(test: Callable[[pl.DataFrame], Finding]) -> Claim:
@@ -86,8 +82,8 @@ def judge(found: Estimate, *, at_least: float = 0.0) -> Outcome:
         at_least: smallest mean that counts; an interval that lies wholly below it contradicts the claim.
 
     Returns:
-        "supported" if the interval lies above 0 and the mean reaches ``at_least``, "contradicted" if the interval
-        lies below ``at_least``, else (and always without an interval) "inconclusive".
+        "supported" if the interval lies above 0 and the mean reaches ``at_least``, "contradicted" if the
+        interval lies below ``at_least``, else (and always without an interval) "inconclusive".
     """
     if found.below(at_least):
         return "contradicted"
@@ -110,7 +106,7 @@ def across(outcomes: Iterable[Outcome]) -> Outcome:
 
 
 def join_arms(parts: Sequence[tuple[str, Finding]]) -> Finding:
-    """Join the findings of one claim on several arms (label, finding) into one; each arm is named in the sentence."""
+    """Join the findings of one claim on several arms, given as (label, finding), into one that names them."""
     if len(parts) == 1:
         found = parts[0][1]
         return Finding(found.outcome, _sentence(found.explanation), found.numbers)

@@ -1,7 +1,7 @@
 """The four phases of a pruning curve (light, critical, sweet, collapsed) and the test for a second descent.
 
-Sparse Double Descent (He, Xie, Zhu, Qin, 2022, https://arxiv.org/abs/2206.08684) names the phases; it draws their borders by
-eye. Here they are, on the curve of test accuracy over falling density:
+Sparse Double Descent (He, Xie, Zhu, Qin, 2022, https://arxiv.org/abs/2206.08684) names the phases; it draws
+their borders by eye. Here they are, on the curve of test accuracy over falling density:
 
 ======== =============== ==================================================================================
 phase    from            to
@@ -12,9 +12,9 @@ sweet    the trough      the peak: the best test accuracy after the trough
 collapsed the peak       the last level
 ======== =============== ==================================================================================
 
-A curve without a double descent has at most two phases: light, and collapsed from where test accuracy is one point below the
-dense one for good. Borders come from the mean curve over seeds; their intervals from the same borders found on each seed's
-own curve, as t intervals of the logarithm of density.
+A curve without a double descent has at most two phases: light, and collapsed from where test accuracy is one
+point below the dense one for good. Borders come from the mean curve over seeds; their intervals from the same
+borders found on each seed's own curve, as t intervals of the logarithm of density.
 """
 
 from __future__ import annotations
@@ -28,14 +28,11 @@ import polars as pl
 from overparam.report.arms import Arm, arms, curve
 from overparam.report.shape import LEAST, Shape, find_shape
 from overparam.report.statistics import Estimate, geometric, paired
-from overparam.report.words import count, density, listing, percent
-
-INTERPOLATES = 0.99
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of an arm: densities (0, 1] where it starts (higher) and ends (lower), with intervals over seeds."""
+    """One phase: densities (0, 1] where it starts (higher) and ends (lower), with intervals over seeds."""
 
     name: str
     start: float
@@ -52,11 +49,12 @@ class ArmPhases:
         arm: the arm.
         shape: turning points of the mean curve.
         by_seed: turning points of each seed's own curve.
-        fall: dense - trough; rise: peak - trough; second_fall: peak - last. Test accuracy, paired over seeds at the
-            levels chosen on the mean curve, with t intervals. Choosing the levels on the same data flatters fall and
-            rise a little, which is why each must also reach ``LEAST``, one point.
+        fall: dense - trough, in test accuracy, paired over seeds at the levels chosen on the mean curve.
+            Choosing them on the same data flatters fall and rise a little, which is why each must also
+            reach ``LEAST``, one point.
+        rise: peak - trough, likewise.
+        second_fall: peak - last, likewise.
         phases: the phases in order of falling density.
-        notes: sentences on what a reader must know, e.g. that the dense network does not fit its labels.
     """
 
     arm: Arm
@@ -66,34 +64,25 @@ class ArmPhases:
     rise: Estimate
     second_fall: Estimate
     phases: tuple[Phase, ...]
-    notes: tuple[str, ...]
 
     @property
     def verdict(self) -> str:
         """``"yes"``, ``"no"`` or ``"unclear"``: does test accuracy fall, rise and fall again?
 
-        "yes" needs intervals of all three above zero; "no" an interval that leaves no room for a fall or a rise of
-        ``LEAST``, or two seeds or more of which none shows a trough. With one seed the answer is "unclear".
+        "yes" needs intervals of all three above zero; "no" an interval that leaves no room for a fall or a
+        rise of ``LEAST``, or two seeds or more of which none shows a trough. With one seed the answer is
+        "unclear".
         """
         if not self.shape.descends_twice:
             shown = any(shape.descends_twice for shape in self.by_seed.values())
             return "no" if len(self.by_seed) > 1 and not shown else "unclear"
         if self.fall.below(LEAST) or self.rise.below(LEAST):
             return "no"
-        real = self.fall.above(0) and self.rise.above(0)
-        return (
-            "yes"
-            if real and self.second_fall.above(0) and (self.second_fall.mean or 0) >= LEAST
-            else "unclear"
-        )
-
-    @property
-    def sentence(self) -> str:
-        """The finding in one sentence with its numbers."""
-        return finding(self)
+        sizes = (self.fall, self.rise, self.second_fall)
+        return "yes" if all(size.above(0) and (size.mean or 0) >= LEAST for size in sizes) else "unclear"
 
     def over_seeds(self, border: str) -> Estimate:
-        """Return the interval over seeds of a border: ``light_end``, ``onset``, ``trough``, ``peak``, ``collapse``."""
+        """Return the density of a border over seeds: light_end, onset, trough, peak or collapse."""
         return _over_seeds(self.by_seed, border, resolution(self.arm))
 
 
@@ -122,7 +111,7 @@ def find_phases(arm: Arm) -> ArmPhases | None:
     each = {seed: find_shape(curve(arm.of_seed(seed))) for seed in arm.seeds}
     by_seed = {seed: one for seed, one in each.items() if one is not None}
     dense, last = (arm.at("test_accuracy", turn.level) for turn in (shape.dense, shape.last))
-    trough, peak = (arm.at("test_accuracy", turn and turn.level) for turn in (shape.trough, shape.peak))
+    trough, peak = (arm.at("test_accuracy", turn.level if turn else None) for turn in (shape.trough, shape.peak))
     return ArmPhases(
         arm=arm,
         shape=shape,
@@ -131,12 +120,11 @@ def find_phases(arm: Arm) -> ArmPhases | None:
         rise=paired(trough, peak),
         second_fall=paired(last, peak),
         phases=_ranges(shape, by_seed, resolution(arm)),
-        notes=_notes(arm, shape, by_seed),
     )
 
 
 def resolution(arm: Arm) -> float:
-    """Return the standard deviation that reading a turning point off this arm's grid of levels leaves in log density.
+    """Return the standard deviation of log density that reading a turning point off the levels leaves.
 
     It is known to one step of the grid, h in log density, and such rounding spreads it by h / sqrt(12).
     """
@@ -145,7 +133,7 @@ def resolution(arm: Arm) -> float:
 
 
 def phase_table(found: list[ArmPhases]) -> pl.DataFrame:
-    """Return one row per arm and phase: densities of start and end with their intervals, and the count of seeds."""
+    """Return one row per arm and phase: densities of its ends with intervals, and the count of seeds."""
     rows = [
         {
             "arm": one.arm.label,
@@ -161,7 +149,7 @@ def phase_table(found: list[ArmPhases]) -> pl.DataFrame:
         for phase in one.phases
     ]
     text, real = pl.String(), pl.Float64()
-    schema = {"arm": text, "phase": text}
+    schema: dict[str, pl.DataType] = {"arm": text, "phase": text}
     for end in ("density_start", "density_end"):
         schema |= {end: real, f"{end}_low": real, f"{end}_high": real}
     return pl.DataFrame(rows, schema=schema | {"seeds": pl.Int64(), "double_descent": text}, orient="row")
@@ -193,61 +181,3 @@ def _ranges(shape: Shape, by_seed: dict[int, Shape], grid: float) -> tuple[Phase
         found.append(Phase(name, start, end, start_over_seeds, over_seeds))
         start, start_over_seeds = end, over_seeds
     return tuple(found)
-
-
-def _notes(arm: Arm, shape: Shape, by_seed: dict[int, Shape]) -> tuple[str, ...]:
-    notes = []
-    if shape.dense.level > 0:
-        notes.append(
-            f"The dense network was not measured; level {shape.dense.level} ({density(shape.dense.density)} density) "
-            "stands in for it."
-        )
-    fits = arm.at("train_accuracy", shape.dense.level)
-    known = [value for value in fits.values() if value is not None]
-    if known and sum(known) / len(known) < INTERPOLATES:
-        notes.append(
-            f"The dense network fits only {percent(sum(known) / len(known))} of its training labels; the first fall "
-            "shows best when it fits all of them (train longer)."
-        )
-    elif not known:
-        notes.append("Train accuracy was not measured, so the onset of its decline is unknown.")
-    if shape.peak and shape.peak.level == shape.last.level:
-        notes.append("Test accuracy still rises at the last level: prune further to see the collapse.")
-    short = [seed for seed in arm.seeds if seed not in by_seed or by_seed[seed].last.level < max(arm.levels)]
-    if short:
-        notes.append(
-            f"Of {count(len(arm.seeds), 'seed')}, {listing([str(seed) for seed in short])} did not reach the last level."
-        )
-    return tuple(notes)
-
-
-def finding(found: ArmPhases) -> str:
-    """Say in one plain sentence what the mean test accuracy does as density drops."""
-    shape = found.shape
-    dense, last = shape.dense, shape.last
-    named = "dense" if dense.level == 0 else f"at {density(dense.density)} density"
-    if shape.trough and shape.peak:
-        ends = {"yes": "sparse double descent", "no": "a rise too small to call a double descent"}.get(
-            found.verdict,
-            "a sparse double descent" if found.fall.n == 1 else "the shape of a sparse double descent",
-        )
-        if found.fall.n == 1:
-            ends += " on one seed, so without an interval"
-        elif found.verdict == "unclear":
-            ends += f", not certain with {count(found.fall.n, 'seed')}"
-        return (
-            f"Test accuracy falls from {percent(dense.accuracy)} ({named}) to {percent(shape.trough.accuracy)} at "
-            f"{density(shape.trough.density)} density, then rises to {percent(shape.peak.accuracy)} at "
-            f"{density(shape.peak.density)}: {ends}."
-        )
-    if last.level == dense.level:
-        return f"Test accuracy is {percent(dense.accuracy)} ({named}); no pruned network was measured."
-    if shape.collapse is None:
-        return (
-            f"Test accuracy goes from {percent(dense.accuracy)} ({named}) to {percent(last.accuracy)} at "
-            f"{density(last.density)} density without falling and rising again: no double descent."
-        )
-    return (
-        f"Test accuracy stays near {percent(dense.accuracy)} ({named}) down to {density(shape.collapse)} density, then "
-        f"falls to {percent(last.accuracy)} at {density(last.density)}: no double descent."
-    )

@@ -15,10 +15,10 @@ LEAST = 0.01
 """Smallest change of test accuracy that counts as a fall or a rise: one percentage point."""
 
 FITTED = 0.995
-"""Train accuracy above which a network still fits its (noisy) labels (Sparse Double Descent, MNIST: 99.5 %)."""
+"""Train accuracy above which a network still fits its (noisy) labels."""
 
 RECOVERED = 0.2
-"""Smallest share of the fall that a rise must win back; less is the scatter of networks that are breaking down."""
+"""Smallest share of the fall that a rise must win back; less is the scatter of networks breaking down."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Shape:
 def find_shape(curve: Curve) -> Shape | None:
     """Find the turning points of a curve; None for a curve without points.
 
-    Trough and peak are the pair of levels with the largest rise such that the trough is the worst level up to the
-    peak, the peak the best level from the trough on, the fall from dense to trough and the rise to the peak are each
-    at least ``LEAST``, and the rise wins back at least ``RECOVERED`` of the fall. A curve without such a pair has no
-    double descent.
+    Trough and peak are the pair of levels with the largest rise such that the trough is the worst level up to
+    the peak, the peak the best level from the trough on, the fall from dense to trough and the rise to the
+    peak are each at least ``LEAST``, and the rise wins back at least ``RECOVERED`` of the fall. A curve
+    without such a pair has no double descent.
     """
     if len(curve.level) == 0:
         return None
@@ -127,7 +127,7 @@ def last_crossing(
     values: np.ndarray[Any, np.dtype[np.float64]],
     bound: float,
 ) -> float | None:
-    """Return the density at which ``values`` fall below ``bound`` for the last time, linear in the log of density.
+    """Return the density where ``values`` fall below ``bound`` for the last time, linear in log density.
 
     None when no value reaches the bound, or when the last one still does.
     """
@@ -141,7 +141,7 @@ def last_crossing(
 
 
 def _onset(curve: Curve) -> tuple[float | None, float | None, float | None]:
-    """Return the density where train accuracy starts to decline, the threshold used and the best train accuracy."""
+    """Return the density where train accuracy leaves its threshold, the threshold, and the best value."""
     measured = np.isfinite(curve.train)
     if not measured.any():
         return None, None, None

@@ -1,7 +1,7 @@
 """Means and paired differences over seeds, each with its t interval and its count.
 
-With the three to five seeds of a study the t interval of a mean, or of paired differences, is the honest tool; a bootstrap
-of so few values understates their spread, so there is none here.
+With the three to five seeds of a study the t interval of a mean, or of paired differences, is the honest
+tool; a bootstrap of so few values understates their spread, so there is none here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over ``n`` seeds and its interval; ``low`` and ``high`` are None when one seed gives no interval."""
+    """A mean over ``n`` seeds and its interval; ``low`` and ``high`` are None for one seed."""
 
     mean: float | None
     low: float | None
@@ -50,10 +50,8 @@ class Estimate:
         return Estimate(mean, low, high, self.n)
 
     def map(self, function: Callable[[float], float]) -> Estimate:
-        """Apply an increasing function to the mean and both ends, e.g. :func:`math.exp` to leave a log scale."""
-        mean, low, high = (
-            None if value is None else function(value) for value in (self.mean, self.low, self.high)
-        )
+        """Apply an increasing function to mean and ends, e.g. :func:`math.exp` to leave a log scale."""
+        mean, low, high = (None if value is None else function(value) for value in (self.mean, self.low, self.high))
         return Estimate(mean, low, high, self.n)
 
     def text(self, form: Callable[[float | None], str] = points) -> str:
@@ -71,9 +69,7 @@ class Estimate:
         return f"{form(self.mean)} [{form(self.low)}, {form(self.high)}]"
 
 
-def estimate(
-    values: Iterable[float | None], *, confidence: float = CONFIDENCE, resolution: float = 0.0
-) -> Estimate:
+def estimate(values: Iterable[float | None], *, confidence: float = CONFIDENCE, resolution: float = 0.0) -> Estimate:
     """Return the mean of ``values`` with its two-sided t interval (n - 1 degrees of freedom).
 
     Values that are None or not finite are left out of the mean and of ``n``.
@@ -82,8 +78,8 @@ def estimate(
         values: one number per seed.
         confidence: coverage of the interval, in (0, 1).
         resolution: smallest standard deviation to assume, in the unit of the values. Numbers read off a grid may
-            agree exactly between seeds though none is known better than the grid; the floor keeps such an interval
-            from shrinking to a point.
+            agree exactly between seeds though none is known better than the grid; the floor keeps such an
+            interval from shrinking to a point.
 
     >>> found = estimate([1.0, 2.0, 3.0])
     >>> found.mean, round(found.low, 3), round(found.high, 3), found.n

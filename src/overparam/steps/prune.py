@@ -51,9 +51,7 @@ class Prune(Step):
         criterion_named(self.criterion)
         scope_named(self.scope)
         if (self.fraction is None) == (self.density is None):
-            raise ValueError(
-                "needs either fraction (of the weights left that goes) or density (to be kept), not both"
-            )
+            raise ValueError("needs either fraction (of the weights left that goes) or density (to be kept), not both")
         if self.rates is not None and self.scope != "per-layer":
             raise ValueError(f"rates belong to scope: per-layer, got scope {self.scope!r}")
 

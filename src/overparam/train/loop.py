@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 
 from overparam.checkpoint import masked_state, state_of
 from overparam.errors import SpecError, StepError
+from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
 from overparam.train.evaluate import evaluate
-from overparam.length import START, Length
 from overparam.train.losses import loss_named
 from overparam.train.optimisers import optimiser
 from overparam.train.schedules import learning_rate
@@ -121,11 +122,10 @@ class _Training:
         self.rate = learning_rate(settings, self.per_epoch)
         parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.optimiser = optimiser(settings, parameters.values())
-        self.pruned = [
-            (parameters[name], mask.to(parameters[name].dtype))
-            for name, mask in masks.items()
-            if name in parameters and not mask.all()
-        ]
+        pruned = [name for name, mask in masks.items() if name in parameters and not mask.all()]
+        self.pruned = [parameters[name] for name in pruned]
+        self.factors = [masks[name].to(parameters[name]) for name in pruned]
+        self.trained = list(parameters.values())
         self.prunable = [parameters[name] for name in masks if name in parameters]
         every = settings.evaluate_every
         self.every = max(1, every.iterations(self.per_epoch)) if every else 0
@@ -145,7 +145,7 @@ class _Training:
     def _epoch(self) -> None:
         """Run to the end of the current epoch (or of the training) and add a row to the curve."""
         epoch, skipped = divmod(self.iteration, self.per_epoch)
-        total_loss, first = torch.zeros(()), self.iteration
+        losses: list[Tensor] = []  # summed once an epoch: reading a number after each batch would cost more
         groups = self.optimiser.param_groups
         with global_stream(self.seed, "dropout", epoch):
             order = torch_stream(self.seed, "order", epoch)
@@ -155,14 +155,14 @@ class _Training:
                 rate = self.rate(self.iteration)
                 if rate != groups[0]["lr"]:
                     groups[0]["lr"] = rate
-                total_loss += self._step(inputs, labels)
+                losses.append(self._step(inputs, labels))
                 self.iteration += 1
                 if self.every and self.iteration % self.every == 0 and self.iteration % self.per_epoch:
                     self._row(rate, {"loss": float("nan"), **self._measured()})
                 if self.iteration == self.total:
                     break
-        loss = float(total_loss) / (self.iteration - first)
-        if not torch.isfinite(total_loss):
+        loss = float(torch.stack(losses).mean())
+        if not math.isfinite(loss):
             raise StepError(
                 f"training diverged: the loss became {loss} in epoch {epoch + 1} (by iteration {self.iteration}); "
                 f"lower train.lr (now {self.settings.lr:g}) or add warmup"
@@ -177,18 +177,27 @@ class _Training:
 
     def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Take one step on one batch; return its loss."""
-        self.optimiser.zero_grad(set_to_none=True)
+        for parameter in self.trained:
+            parameter.grad = None
         loss = self.loss(self.module(inputs), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.l1:
             for weight in self.prunable:
                 if weight.grad is not None:
                     weight.grad.add_(weight.detach().sign(), alpha=self.settings.l1)
-        for weight, mask in self.pruned:
-            if weight.grad is not None:
-                weight.grad.mul_(mask)
+        if self.pruned:
+            self._mask_gradients()
         self.optimiser.step()
         return loss.detach()
+
+    def _mask_gradients(self) -> None:
+        gradients = [weight.grad for weight in self.pruned]
+        if all(gradient is not None for gradient in gradients):
+            torch._foreach_mul_(gradients, self.factors)
+        else:  # a weight that the loss does not depend on has no gradient
+            for gradient, factor in zip(gradients, self.factors, strict=True):
+                if gradient is not None:
+                    gradient.mul_(factor)
 
     def _measured(self) -> dict[str, float]:
         data = self.data

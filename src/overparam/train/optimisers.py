@@ -27,6 +27,4 @@ def optimiser(settings: TrainSettings, parameters: Iterable[nn.Parameter]) -> to
             fused=True,
         )
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(
-        chosen, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
-    )
+    return kind(chosen, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)

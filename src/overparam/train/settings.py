@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from overparam.spec import spec
 from overparam.length import Length
+from overparam.spec import spec
 
 
 @spec

@@ -24,9 +24,7 @@ def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
                     yield member.name, b"" if file is None else file.read()
             _check_end(archive)
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(
-            f"{path}: cannot be read as a tar archive ({error}); replace it by an intact copy"
-        ) from None
+        raise DataError(f"{path}: cannot be read as a tar archive ({error}); replace it by an intact copy") from None
 
 
 def _check_end(archive: tarfile.TarFile) -> None:

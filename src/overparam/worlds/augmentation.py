@@ -39,9 +39,7 @@ class Augmentation:
                 f"augmentation needs images (C, H, W), the inputs have the shape {input_shape}; leave it out"
             )
         if self.crop >= min(input_shape[1:]):
-            raise SpecError(
-                f"augmentation.crop must be below the image size {min(input_shape[1:])}, got {self.crop}"
-            )
+            raise SpecError(f"augmentation.crop must be below the image size {min(input_shape[1:])}, got {self.crop}")
 
     @property
     def active(self) -> bool:

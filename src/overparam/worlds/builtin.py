@@ -156,8 +156,7 @@ def _idx_dataset(
         arrays.append(parse_idx(read_content(path), dimensions, str(path)))
         if dimensions == 1 and len(arrays[-1]) != len(arrays[-2]):
             raise DataError(
-                f"{path}: {len(arrays[-1])} labels for {len(arrays[-2])} images; "
-                "take both files from one source"
+                f"{path}: {len(arrays[-1])} labels for {len(arrays[-2])} images; take both files from one source"
             )
     return Dataset.from_arrays(
         *arrays, name=name, mean=[mean], std=[std], class_names=class_names, asymmetric=asymmetric

@@ -74,9 +74,7 @@ def read_cifar(path: Path) -> tuple[Batch, Batch]:
     batches = dict(_batches(path))
     missing = [name for name in (*TRAIN_BATCHES, TEST_BATCH) if name not in batches]
     if missing:
-        raise DataError(
-            f"{path}: lacks the CIFAR-10 batches {', '.join(missing)}; replace it by an intact copy"
-        )
+        raise DataError(f"{path}: lacks the CIFAR-10 batches {', '.join(missing)}; replace it by an intact copy")
     train = [batches[name] for name in TRAIN_BATCHES]
     return (
         Batch(np.concatenate([b.images for b in train]), np.concatenate([b.labels for b in train])),

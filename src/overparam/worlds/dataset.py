@@ -122,9 +122,7 @@ class Dataset:
 
         ``others`` are passed on to :meth:`from_arrays`. Raises :class:`DataError` for items of another form.
         """
-        return cls.from_arrays(
-            *_stack(name, "train", train), *_stack(name, "test", test), name=name, **others
-        )
+        return cls.from_arrays(*_stack(name, "train", train), *_stack(name, "test", test), name=name, **others)
 
     @cached_property
     def classes(self) -> int:
@@ -157,15 +155,14 @@ class Dataset:
 
     @cached_property
     def _computed(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        values = np.arange(256) / 255
         means, deviations = [], []
-        for channel in self.train_inputs.transpose(
-            0, 1
-        ):  # counts of the 256 values: exact, and no float copy
-            share = torch.bincount(channel.flatten(), minlength=256).numpy() / channel.numel()
-            mean = float(share @ values)
-            means.append(mean)
-            deviations.append(math.sqrt(float(share @ (values - mean) ** 2)) or 1.0)
+        for channel in self.train_inputs.transpose(0, 1):  # in whole numbers: the same on every machine
+            counts = torch.bincount(channel.flatten(), minlength=256).tolist()
+            total = sum(value * count for value, count in enumerate(counts))
+            squares = sum(value**2 * count for value, count in enumerate(counts))
+            scale = 255 * channel.numel()
+            means.append(total / scale)
+            deviations.append(math.sqrt(channel.numel() * squares - total**2) / scale or 1.0)
         return tuple(means), tuple(deviations)
 
 
@@ -175,14 +172,12 @@ def _form(inputs: Tensor) -> str:
 
 def _check_split(name: str, split: str, inputs: Tensor, labels: Tensor) -> None:
     what = f"dataset {name!r}: {split}_inputs"
-    if not isinstance(inputs, Tensor) or not isinstance(labels, Tensor):
+    if not all(isinstance(each, Tensor) and each.device.type == "cpu" for each in (inputs, labels)):
         raise DataError(
-            f"{what} and {split}_labels must be tensors; use Dataset.from_arrays for anything else"
+            f"{what} and {split}_labels must be tensors on the CPU; use Dataset.from_arrays for anything else"
         )
     if inputs.dtype not in (torch.uint8, torch.float32):
-        raise DataError(
-            f"{what} must be uint8 images or float32 values, got {inputs.dtype}; convert them first"
-        )
+        raise DataError(f"{what} must be uint8 images or float32 values, got {inputs.dtype}; convert them first")
     if inputs.dim() < 2 or (inputs.dtype == torch.uint8 and inputs.dim() != 4):
         raise DataError(
             f"{what} must be (N, C, H, W) if uint8 and (N, ...) with two dimensions or more if float32, "
@@ -200,8 +195,7 @@ def _check_split(name: str, split: str, inputs: Tensor, labels: Tensor) -> None:
     what = f"dataset {name!r}: {split}_labels"
     if labels.dtype != torch.int64 or labels.dim() != 1:
         raise DataError(
-            f"{what} must be one class number an example, int64 of shape (N,), got {labels.dtype} "
-            f"{tuple(labels.shape)}"
+            f"{what} must be one class number an example, int64 of shape (N,), got {labels.dtype} {tuple(labels.shape)}"
         )
     if len(labels) != len(inputs):
         raise DataError(f"{what} must be as many as the inputs, got {len(labels)} for {len(inputs)} inputs")
@@ -209,9 +203,7 @@ def _check_split(name: str, split: str, inputs: Tensor, labels: Tensor) -> None:
         raise DataError(f"{what} must be class numbers from 0 on, got {int(labels.min())}")
 
 
-def _check_statistics(
-    name: str, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, channels: int
-) -> None:
+def _check_statistics(name: str, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, channels: int) -> None:
     if (mean is None) != (std is None):
         raise SpecError(f"dataset {name!r}: mean and std must be given both or neither")
     for field, values in (("mean", mean), ("std", std)):
@@ -219,8 +211,7 @@ def _check_statistics(
             len(values) not in (1, channels) or not all(math.isfinite(value) for value in values)
         ):
             raise SpecError(
-                f"dataset {name!r}: {field} must be one finite number, or one a channel ({channels}), "
-                f"got {values}"
+                f"dataset {name!r}: {field} must be one finite number, or one a channel ({channels}), got {values}"
             )
     if std is not None and min(std) <= 0:
         raise SpecError(f"dataset {name!r}: std must be above 0, got {std}")
@@ -228,13 +219,9 @@ def _check_statistics(
 
 def _tensor(name: str, field: str, values: Any) -> Tensor:
     try:
-        return (
-            values.detach().cpu().clone() if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
-        )
+        return values.detach().cpu().clone() if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"dataset {name!r}: {field} must be a tensor or an array of numbers: {error}"
-        ) from None
+        raise DataError(f"dataset {name!r}: {field} must be a tensor or an array of numbers: {error}") from None
 
 
 def _inputs(name: str, field: str, values: Any) -> Tensor:
@@ -257,8 +244,7 @@ def _stack(name: str, split: str, pairs: Pairs) -> tuple[Tensor, Tensor]:
         item = pairs[index]
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(
-                f"dataset {name!r}: item {index} of the {split} set must be (input, label), "
-                f"got {type(item).__name__}"
+                f"dataset {name!r}: item {index} of the {split} set must be (input, label), got {type(item).__name__}"
             )
         if hasattr(item[0], "getbands"):  # a PIL image has its channels last: np.asarray would not notice
             raise DataError(

@@ -57,9 +57,7 @@ def places(dataset: str, folder: str | Path | None = None) -> list[Path]:
     ]
 
 
-def find(
-    dataset: str, alternatives: Sequence[Sequence[str]], folder: str | Path | None = None
-) -> list[Path] | None:
+def find(dataset: str, alternatives: Sequence[Sequence[str]], folder: str | Path | None = None) -> list[Path] | None:
     """Return the files of the first alternative that one place holds in full; ``x`` will do for ``x.gz``."""
     for place in places(dataset, folder):
         for names in alternatives:

@@ -21,9 +21,7 @@ def parse_idx(content: bytes, dimensions: int, source: str) -> NDArray[np.uint8]
     advice = "replace the file by an intact copy"
     header = 4 + 4 * dimensions
     if len(content) < header:
-        raise DataError(
-            f"{source}: truncated IDX file, {len(content)} bytes do not hold its header; {advice}"
-        )
+        raise DataError(f"{source}: truncated IDX file, {len(content)} bytes do not hold its header; {advice}")
     expected = bytes([0, 0, _UINT8, dimensions])
     if content[:4] != expected:
         raise DataError(

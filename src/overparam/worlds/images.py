@@ -150,9 +150,9 @@ def _files(folder: Path) -> Iterator[Path]:
 def _read_cache(path: Path) -> Arrays | None:
     """Return the arrays of a cached file; None if there is none, or a damaged one (zip has checksums)."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return {field: kept[field] for field in _FIELDS}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         warnings.warn(f"{path} is damaged ({error}); the images are decoded again", stacklevel=3)

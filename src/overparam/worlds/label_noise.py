@@ -39,13 +39,11 @@ class LabelNoise:
             raise SpecError(f"label_noise needs two classes or more, the dataset has {classes}")
         if self.kind == "asymmetric" and not confusions:
             raise SpecError(
-                "label_noise.kind 'asymmetric' needs a map of classes that are confused, and this dataset has "
-                "none; choose 'symmetric', 'random-labels' or 'pair-flip', or give Dataset(asymmetric={...})"
+                "label_noise.kind 'asymmetric' needs a map of classes that are confused, and this dataset "
+                "has none; choose 'symmetric', 'random-labels' or 'pair-flip', or give Dataset(asymmetric={...})"
             )
 
-    def apply(
-        self, labels: Tensor, classes: int, seed: int, confusions: Mapping[int, int] | None = None
-    ) -> Tensor:
+    def apply(self, labels: Tensor, classes: int, seed: int, confusions: Mapping[int, int] | None = None) -> Tensor:
         """Return noisy labels for clean ones, both ``(N,)`` int64; ``confusions`` is for ``asymmetric``.
 
         Raises as :meth:`check` does.

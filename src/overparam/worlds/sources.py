@@ -22,7 +22,7 @@ _datasets: Recent[tuple[Any, Dataset]] = Recent(4)
 
 
 def check_source(given: Any) -> Any:
-    """Return the :data:`Source` that ``given`` is, a mapping as :class:`ImageFolder`, without loading anything.
+    """Return the :data:`Source` that ``given`` is (a mapping is an :class:`ImageFolder`) without loading it.
 
     Raises :class:`SpecError` if it is none.
     """
@@ -84,9 +84,7 @@ def _imported(path: str) -> Any:
     try:
         found = importlib.import_module(module)
     except Exception as error:  # importing runs the user's own code
-        raise SpecError(
-            f"dataset {path!r}: cannot import {module!r} ({type(error).__name__}: {error})"
-        ) from error
+        raise SpecError(f"dataset {path!r}: cannot import {module!r} ({type(error).__name__}: {error})") from error
     thing = getattr(found, name, None)
     if thing is None:
         raise SpecError(f"dataset {path!r}: module {module!r} has no {name!r}{suggest(name, vars(found))}")

@@ -49,9 +49,7 @@ class WorldData:
 
     def to(self, device: torch.device | str) -> WorldData:
         """Return the same data on ``device``."""
-        return replace(
-            self, train=self.train.to(device), test=self.test.to(device), black=self.black.to(device)
-        )
+        return replace(self, train=self.train.to(device), test=self.test.to(device), black=self.black.to(device))
 
     def batch_count(self, batch_size: int, drop_last: bool = False) -> int:
         """Return the number of batches an epoch has; raises :class:`SpecError` if there are none."""

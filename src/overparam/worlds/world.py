@@ -68,15 +68,13 @@ class World:
             json.dumps(identity), lambda: noise.apply(clean, data.classes, self.seed, dataset.asymmetric)
         )
         realised = int((noisy != clean).sum()) / len(clean)
-        return dataclasses.replace(
-            data, train=Split(data.train.inputs, noisy, clean), noise_realised=realised
-        )
+        return dataclasses.replace(data, train=Split(data.train.inputs, noisy, clean), noise_realised=realised)
 
     def identity(self) -> dict[str, Any]:
-        """Return what the data depends on, JSON-able: each field, the dataset by its contents and not its path.
+        """Return what the data depends on, JSON-able: each field, the dataset by contents and not by path.
 
-        Two worlds with equal identities have equal data; noise of rate 0 and an augmentation that changes nothing
-        count as none. Raises as :meth:`build` does.
+        Two worlds with equal identities have equal data; noise of rate 0 and an augmentation that changes
+        nothing count as none. Raises as :meth:`build` does.
         """
         dataset = load_dataset(self.dataset)
         noise = augmentation = None

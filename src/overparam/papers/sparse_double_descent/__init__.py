@@ -1,1 +1,1 @@
-"""Sparse Double Descent (He, Xie, Zhu, Qin, 2022): pruning under label noise makes overfitting worse, then better."""
+"""Sparse Double Descent (He et al., 2022): pruning makes overfitting to noisy labels worse, then better."""

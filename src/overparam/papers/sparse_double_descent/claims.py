@@ -1,7 +1,7 @@
 """The claims of Sparse Double Descent (He, Xie, Zhu, Qin, 2022, https://arxiv.org/abs/2206.08684) as tests.
 
-Arms are told by what was done (criterion, retraining, noise rate), never by the names a study gives them. A claim about
-several noise rates is tested on each; they must agree.
+Arms are told by what was done (criterion, retraining, noise rate), never by the names a study gives them. A
+claim about several noise rates is tested on each; they must agree.
 """
 
 from __future__ import annotations
@@ -30,11 +30,9 @@ ALWAYS = ("test_accuracy", "noise_rate")
 NO_NOISE = "a pruned arm with label noise (noise_rate > 0)"
 
 
-@claim(
-    "SDD-1", "Under label noise, test accuracy falls, rises and falls again as density drops.", needs=ALWAYS
-)
+@claim("SDD-1", "Under label noise, test accuracy falls, rises and falls again as density drops.", needs=ALWAYS)
 def falls_rises_falls(frame: pl.DataFrame) -> Finding:
-    """Supported when fall, rise and second fall each have an interval above zero and a mean of a point or more."""
+    """Supported when fall, rise and second fall each have an interval above 0 and a mean over a point."""
     return _each(reference(phases(frame)), double_descent, NO_NOISE)
 
 
@@ -44,7 +42,7 @@ def falls_rises_falls(frame: pl.DataFrame) -> Finding:
     needs=(*ALWAYS, "train_accuracy"),
 )
 def falls_while_fitting(frame: pl.DataFrame) -> Finding:
-    """Supported when test accuracy is significantly down at the last level where train accuracy is over 99.5 %."""
+    """Supported when test accuracy is significantly down at the last level with train over 99.5 %."""
     found = [one for one in reference(phases(frame)) if one.shape.fitted is not None]
     return _each(found, falls_while_still_fitting, NO_NOISE)
 
@@ -55,7 +53,7 @@ def falls_while_fitting(frame: pl.DataFrame) -> Finding:
     needs=(*ALWAYS, "learning_distance"),
 )
 def distance_peaks_at_worst(frame: pl.DataFrame) -> Finding:
-    """Supported when the interval of (level of the distance peak - level of the worst test) is inside two levels."""
+    """Supported when the interval of (distance-peak level - worst-test level) lies within two levels."""
     found = [one for one in reference(phases(frame)) if one.arm.has("learning_distance")]
     return _each(found, distance_against_worst, NO_NOISE)
 
@@ -66,34 +64,28 @@ def distance_peaks_at_worst(frame: pl.DataFrame) -> Finding:
     needs=(*ALWAYS, "criterion"),
 )
 def random_turns_earlier(frame: pl.DataFrame) -> Finding:
-    """Supported when log density of the worst test accuracy, random minus magnitude, has an interval above zero."""
+    """Supported when log density of the worst test, random minus magnitude, has an interval above 0."""
     return _compare(frame, "criterion", "magnitude", "random")
 
 
 @claim(
     "SDD-5",
-    "More label noise moves the start of the train-accuracy decline to higher density, and the best test accuracy to "
-    "lower density.",
+    "More label noise moves the start of the train-accuracy decline to higher density, and the best test "
+    "accuracy to lower density.",
     needs=(*ALWAYS, "train_accuracy"),
 )
 def noise_spreads_the_turns(frame: pl.DataFrame) -> Finding:
-    """Supported when, from the least to the most noise, both shifts have intervals on the claimed side of zero."""
+    """Supported when, from least to most noise, both shifts have intervals on the claimed side of 0."""
     found = reference(phases(frame))
     rates = sorted({float(one.arm.values["noise_rate"]) for one in found})
     pairs = contrasts(found, "noise_rate", rates[0], rates[-1]) if len(rates) > 1 else []
     if not pairs:
         have = ", ".join(percent(rate, 0) for rate in rates) or "none"
-        return Finding(
-            "not tested", f"The study lacks two arms with different label noise above zero (it has {have})."
-        )
-    return join_arms(
-        [(f"{less.arm.label} → {more.arm.label}", noise_spreads(less, more)) for less, more in pairs]
-    )
+        return Finding("not tested", f"The study lacks two arms with different label noise above zero (it has {have}).")
+    return join_arms([(f"{less.arm.label} → {more.arm.label}", noise_spreads(less, more)) for less, more in pairs])
 
 
-@claim(
-    "SDD-6", "Finetuning instead of rewinding shows the double descent too.", needs=(*ALWAYS, "retraining")
-)
+@claim("SDD-6", "Finetuning instead of rewinding shows the double descent too.", needs=(*ALWAYS, "retraining"))
 def finetuning_shows_it(frame: pl.DataFrame) -> Finding:
     """Supported as SDD-1 is, on the arms that train on from the pruned weights."""
     found = [one for one in noisy(phases(frame)) if one.arm.values["retraining"] == "finetune"]
@@ -106,7 +98,7 @@ def finetuning_shows_it(frame: pl.DataFrame) -> Finding:
     needs=(*ALWAYS, "retraining"),
 )
 def reinit_turns_earlier(frame: pl.DataFrame) -> Finding:
-    """Supported when log density of the worst test accuracy, reinit minus rewind, has an interval above zero."""
+    """Supported when log density of the worst test, reinit minus rewind, has an interval above 0."""
     return _compare(frame, "retraining", "rewind", "reinit")
 
 
@@ -140,11 +132,7 @@ def _compare(frame: pl.DataFrame, trait: str, usual: str, other: str) -> Finding
     if not pairs:
         have = {one.arm.values[trait] for one in found}
         lacks = [f"{trait} '{name}'" for name in (usual, other) if name not in have]
-        text = (
-            f"an arm with {' and one with '.join(lacks)}"
-            if lacks
-            else f"two arms that differ in {trait} only"
-        )
+        text = f"an arm with {' and one with '.join(lacks)}" if lacks else f"two arms that differ in {trait} only"
         return Finding("not tested", f"The study lacks {text}, under label noise.")
     parts = [(f"{a.arm.label} → {b.arm.label}", turns_earlier(a, b, usual, other)) for a, b in pairs]
     return join_arms(parts)

@@ -1,4 +1,4 @@
-"""What the claims that set arms against each other measure: where one turns against the other, on the log of density."""
+"""What the claims that set two arms against each other measure: where each turns, in log density."""
 
 from __future__ import annotations
 
@@ -20,22 +20,18 @@ def noisy(found: Sequence[ArmPhases]) -> list[ArmPhases]:
 
 
 def reference(found: Sequence[ArmPhases]) -> list[ArmPhases]:
-    """Return the noisy arms of the paper's main setting, magnitude and rewinding; all noisy arms if there are none."""
+    """Return the noisy arms of the paper's main setting (magnitude, rewind), or all if there are none."""
     usual = {"criterion": "magnitude", "retraining": "rewind"}
     candidates = noisy(found)
-    main = [
-        one for one in candidates if all(one.arm.values.get(name, own) == own for name, own in usual.items())
-    ]
+    main = [one for one in candidates if all(one.arm.values.get(name, own) == own for name, own in usual.items())]
     return main or candidates
 
 
-def contrasts(
-    found: Sequence[ArmPhases], trait: str, first: Any, second: Any
-) -> list[tuple[ArmPhases, ArmPhases]]:
+def contrasts(found: Sequence[ArmPhases], trait: str, first: Any, second: Any) -> list[tuple[ArmPhases, ArmPhases]]:
     """Return the pairs of arms whose ``trait`` is ``first`` and ``second`` and that are alike in all else.
 
-    A column whose value settles the trait (the variant's name, the sweep over criteria) tells nothing else and is not
-    compared.
+    A column whose value settles the trait (the variant's name, the sweep over criteria) tells nothing else
+    and is not compared.
     """
     chosen = [one for one in found if one.arm.values.get(trait) in (first, second)]
     if not chosen:
@@ -68,7 +64,7 @@ def turns_earlier(usual: ArmPhases, other: ArmPhases, usual_name: str, other_nam
 
 
 def noise_spreads(less: ArmPhases, more: ArmPhases) -> Finding:
-    """Judge "with more noise the train-accuracy decline starts at higher, the best test lies at lower density"."""
+    """Judge "more noise: train accuracy declines from a higher density, test is best at a lower one"."""
     onset, peak = shift(less, more, "onset"), shift(less, more, "peak")
     numbers: dict[str, Number] = {}
     for name, one in (("less", less), ("more", more)):

@@ -1,11 +1,12 @@
-"""What the claims about a single curve measure: the double descent, the fall while fitting, the distance peak."""
+"""What the claims about one curve measure: the double descent, the fall while fitting, the distance peak."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from overparam.report.claims import Finding, Number, judge, together
-from overparam.report.phases import INTERPOLATES, ArmPhases
+from overparam.report.finding import INTERPOLATES
+from overparam.report.phases import ArmPhases
 from overparam.report.shape import FITTED, LEAST, largest_climb
 from overparam.report.statistics import Estimate, estimate, paired
 from overparam.report.words import count, density, number, percent, seeds
@@ -21,7 +22,7 @@ CLIMB = 0.01
 
 
 def double_descent(one: ArmPhases) -> Finding:
-    """Judge "falls, rises, falls" on one arm; a second fall that is missing or small says only: prune further."""
+    """Judge "falls, rises, falls" on one arm; a missing or small second fall says only "prune further"."""
     shape, numbers = one.shape, turns(one)
     if shape.trough is None or shape.peak is None:
         shown = sum(1 for seed in one.by_seed.values() if seed.descends_twice)
@@ -33,8 +34,8 @@ def double_descent(one: ArmPhases) -> Finding:
     for name, part in {"fall": one.fall, "rise": one.rise, "second_fall": one.second_fall}.items():
         numbers |= interval(f"{name}_points", part, 100)
     text = (
-        f"falls by {one.fall.text()} points to the worst at {density(shape.trough.density)} density, rises by "
-        f"{one.rise.text()} to the best at {density(shape.peak.density)}"
+        f"falls by {one.fall.text()} points to the worst at {density(shape.trough.density)} density, "
+        f"rises by {one.rise.text()} to the best at {density(shape.peak.density)}"
     )
     second = judge(one.second_fall, at_least=LEAST)
     if shape.peak.level == shape.last.level:
@@ -52,27 +53,25 @@ def double_descent(one: ArmPhases) -> Finding:
 
 
 def falls_while_still_fitting(one: ArmPhases) -> Finding:
-    """Judge the fall at the last level, on the way to the worst one, where train accuracy is over the threshold."""
+    """Judge the fall at the last level, up to the worst one, where train accuracy is over the threshold."""
     shape, mean, numbers = one.shape, one.arm.mean(), turns(one)
     fitted, threshold = shape.fitted or 0.0, shape.threshold or FITTED
     numbers |= {"best_train_accuracy": fitted, "train_threshold": threshold}
     if fitted < INTERPOLATES:
-        text = f"the network never fits its noisy labels (train accuracy at best {percent(fitted)}): train longer"
+        text = f"the network fits at best {percent(fitted)} of its noisy labels, never all: train longer"
         return Finding("inconclusive", text, numbers)
     fitting = mean.filter(pl.col("train_accuracy") >= threshold)
     if shape.trough:
         fitting = fitting.filter(pl.col("level") <= shape.trough.level)
     if fitting.is_empty() or fitting["level"][-1] == shape.dense.level:
-        text = (
-            "train accuracy leaves 100 % at the first pruning, so there is no level to look at: train longer"
-        )
+        text = "train accuracy leaves 100 % at the first pruning, so there is no level to look at: train longer"
         return Finding("inconclusive", text, numbers)
     level, at, train = (fitting[name][-1] for name in ("level", "density", "train_accuracy"))
     fall = paired(one.arm.at("test_accuracy", level), one.arm.at("test_accuracy", shape.dense.level))
     numbers |= {"density": at, "train_accuracy": train, **interval("fall_points", fall, 100)}
     text = (
-        f"test accuracy is down by {fall.text()} points at {density(at)} density, where train accuracy is still "
-        f"{percent(train)}"
+        f"test accuracy is down by {fall.text()} points at {density(at)} density, where train accuracy is "
+        f"still {percent(train)}"
     )
     if shape.trough and one.fall.mean and fall.mean is not None:
         share = fall.mean / one.fall.mean
@@ -101,13 +100,12 @@ def distance_against_worst(one: ArmPhases) -> Finding:
     }
     if mean_peak is None:
         text = (
-            "the learning distance has no peak on the mean curve "
-            f"({len(gaps)} of {count(len(peaks), 'seed')} with one)"
+            f"the learning distance has no peak on the mean curve ({len(gaps)} of {count(len(peaks), 'seed')} with one)"
         )
         return Finding("contradicted" if not gaps and len(peaks) > 1 else "inconclusive", text, numbers)
     text = (
-        f"the distance peaks at level {mean_peak}, test accuracy is worst at level {trough.level}; levels from worst to "
-        f"peak: {gap.text(lambda value: number(value, 1))} ({seeds(gap.n)})"
+        f"the distance peaks at level {mean_peak}, test accuracy is worst at level {trough.level}; levels "
+        f"from worst to peak: {gap.text(lambda value: number(value, 1))} ({seeds(gap.n)})"
     )
     if gap.below(-NEAR) or gap.above(NEAR):
         return Finding("contradicted", text, numbers)
@@ -117,8 +115,9 @@ def distance_against_worst(one: ArmPhases) -> Finding:
 def distance_peak(rows: pl.DataFrame) -> int | None:
     """Return the level at which the learning distance peaks: the top of its largest climb as density drops.
 
-    The dense network may have moved furthest of all (it has the most weights to move), so the largest value will not
-    do. None when the distance climbs by less than ``CLIMB`` of its largest value, or climbs to the very last level.
+    The dense network may have moved furthest of all (it has the most weights to move), so the largest value
+    will not do. None when the distance climbs by less than ``CLIMB`` of its largest value, or climbs to the
+    very last level.
     """
     rows = rows.filter(pl.col("learning_distance").is_not_null())
     values = rows["learning_distance"].to_list()
@@ -133,12 +132,13 @@ def turns(one: ArmPhases) -> dict[str, Number]:
     shape = one.shape
     numbers: dict[str, Number] = {"seeds": len(one.by_seed), "dense_test_accuracy": shape.dense.accuracy}
     for name, turn in (("worst", shape.trough), ("best", shape.peak)):
-        numbers |= {f"{name}_test_accuracy": turn and turn.accuracy, f"{name}_density": turn and turn.density}
+        numbers[f"{name}_test_accuracy"] = turn.accuracy if turn else None
+        numbers[f"{name}_density"] = turn.density if turn else None
     return numbers
 
 
 def interval(name: str, found: Estimate, scale: float = 1.0) -> dict[str, Number]:
-    """Return an estimate as numbers: ``name``, ``name_low``, ``name_high`` (times ``scale``) and ``name_seeds``."""
+    """Return an estimate as numbers: ``name``, ``_low`` and ``_high`` (times ``scale``), ``_seeds``."""
     ends = {"": found.mean, "_low": found.low, "_high": found.high}
     numbers: dict[str, Number] = {f"{name}{end}": None if v is None else v * scale for end, v in ends.items()}
     return {**numbers, f"{name}_seeds": found.n}

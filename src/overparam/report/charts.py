@@ -1,0 +1,364 @@
+"""Charts over falling density: accuracy, loss, soft error, learning distance, and arms against each other.
+
+The x axis is logarithmic and runs from the dense network (100 %, left) to the sparsest (right). Lines are
+means over seeds, bands reach from the lowest to the highest seed. Charts name no colours:
+:func:`overparam.report.theme.theme` does, so that one description serves light and dark pages and paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import altair as alt
+
+from overparam.errors import SpecError
+from overparam.report.arms import Arm
+from overparam.report.phases import ArmPhases
+from overparam.report.tables import phase_at, summary
+from overparam.report.theme import theme
+from overparam.report.words import count, density, number, percent
+
+TICKS = [one * 10.0**-power for power in range(7) for one in (1, 0.5, 0.2)]
+DASHES = [[1, 0], [7, 3], [2, 2], [8, 3, 2, 3]]
+WIDTH = 860
+
+Chart: TypeAlias = Any
+"""An Altair chart; the exact class of a layered or stacked one is Altair's own affair."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart over density: which columns it draws, in which words, and how their values are written.
+
+    Args:
+        name: short name, also used for files.
+        title: heading of the chart.
+        series: column of the results table -> name in the legend; the first is drawn on top.
+        axis: d3 format of the y axis.
+        write: how a value is told on hover.
+        height: in pixels.
+        turns: whether to mark and label the worst and best point of the first series.
+    """
+
+    name: str
+    title: str
+    series: Mapping[str, str]
+    axis: str
+    write: Callable[[float | None], str]
+    height: int
+    turns: bool = False
+
+
+PANELS: dict[str, Panel] = {
+    panel.name: panel
+    for panel in (
+        Panel(
+            "accuracy",
+            "Accuracy",
+            {
+                "test_accuracy": "test",
+                "train_accuracy": "train (noisy labels)",
+                "train_accuracy_clean": "train (clean labels)",
+            },
+            "~%",
+            percent,
+            280,
+            turns=True,
+        ),
+        Panel(
+            "distance",
+            "Learning distance: how far the weights moved from where they began (L2)",
+            {
+                "learning_distance": "all weights",
+                "learning_distance_kept": "kept weights",
+                "learning_distance_pruned": "pruned weights",
+            },
+            "~g",
+            number,
+            170,
+        ),
+        Panel(
+            "loss",
+            "Loss",
+            {
+                "test_loss": "test",
+                "train_loss": "train (noisy labels)",
+                "train_loss_clean": "train (clean labels)",
+            },
+            "~g",
+            lambda value: number(value, 3),
+            240,
+        ),
+        Panel(
+            "soft-error",
+            "Soft error on test data: 1 - mean probability of the right label",
+            {"test_soft_error": "test"},
+            "~%",
+            percent,
+            170,
+        ),
+    )
+}
+
+
+def panel_chart(
+    arm: Arm,
+    panel: Panel,
+    found: ArmPhases | None = None,
+    *,
+    sparsest: float | None = None,
+    width: int | str = WIDTH,
+    hover: bool = True,
+) -> Chart | None:
+    """Draw one panel of an arm; None when none of its columns was measured.
+
+    Args:
+        arm: the arm to draw.
+        panel: what to draw.
+        found: the arm's phases, shaded and named when given.
+        sparsest: lowest density of the x axis; default the arm's own. Give the same to charts that are compared.
+        width: pixels, or ``"container"`` for as wide as the page allows.
+        hover: whether to add the cursor that tells the values of a level.
+    """
+    series = {name: label for name, label in panel.series.items() if arm.has(name)}
+    if not (arm.values.get("noise_rate") or 0) > 0 and "train_" in "".join(series):
+        # Without label noise both kinds of labels are the same.
+        series = {name: label.split(" (")[0] for name, label in series.items() if not name.endswith("_clean")}
+    if not series:
+        return None
+    rows = summary(arm, list(series)).to_dicts()
+    x = density_axis(sparsest or min(row["density"] for row in rows))
+    layers: list[alt.Chart] = []
+    if found:
+        layers += _phase_layers(found, x)
+    layers += _curve_layers(rows, series, panel, x, band=len(arm.seeds) > 1)
+    if found and panel.turns:
+        layers += _turn_layers(found, x)
+    if hover:
+        layers += _hover_layers(rows, series, panel, x, found)
+    return alt.layer(*layers).properties(title=panel.title, width=width, height=panel.height)
+
+
+def comparison_chart(arms: Sequence[Arm], *, column: str = "test_accuracy", width: int | str = WIDTH) -> Chart | None:
+    """Draw one column of several arms over density, None if not measured; a click on the legend singles one out."""
+    measured = [arm for arm in arms if arm.has(column)]
+    if not measured:
+        return None
+    rows = [
+        {
+            "arm": arm.label,
+            "density": row["density"],
+            "mean": row[column],
+            "low": row[f"{column}_min"],
+            "high": row[f"{column}_max"],
+            "at": f"{density(row['density'])} (level {row['level']})",
+            "value": _told(row, column, percent),
+            "seeds": row["n"],
+        }
+        for arm in measured
+        for row in summary(arm, [column]).to_dicts()
+        if row[column] is not None
+    ]
+    names = [arm.label for arm in measured]
+    chosen = alt.selection_point(name="arm", fields=["arm"], bind="legend")
+    base = alt.Chart(alt.InlineData(values=rows)).encode(x=density_axis(min(row["density"] for row in rows)))
+    color = alt.Color("arm:N", sort=names, scale=alt.Scale(domain=names))
+    y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~%"))
+    shown = alt.when(chosen)
+    layers: list[alt.Chart] = []
+    if len(names) <= 4 and max(row["seeds"] for row in rows) > 1:
+        band = base.mark_area(aria=False).encode(fill=_fill("arm:N", names), y=alt.Y("low:Q", title=None), y2="high:Q")
+        layers.append(band.encode(opacity=shown.then(alt.value(0.14)).otherwise(alt.value(0.03))))
+    dash = alt.StrokeDash("arm:N", sort=names, scale=alt.Scale(domain=names, range=_cycle(len(names))))
+    layers.append(
+        base.mark_line(aria=False)
+        .encode(y=y, color=color, strokeDash=dash, opacity=shown.then(alt.value(1)).otherwise(alt.value(0.12)))
+        .add_params(chosen)
+    )
+    tips = [
+        alt.Tooltip("arm:N", title="arm"),
+        alt.Tooltip("at:N", title="density"),
+        alt.Tooltip("value:N", title="test"),
+        alt.Tooltip("seeds:Q", title="seeds"),
+    ]
+    layers.append(base.mark_point(filled=True, size=160, opacity=0).encode(y=y, tooltip=tips))
+    return alt.layer(*layers).properties(title="Test accuracy, arm by arm", width=width, height=320)
+
+
+def figure(arm: Arm, found: ArmPhases | None = None, panels: Sequence[str] = ("accuracy", "distance")) -> Chart | None:
+    """Stack panels of an arm on one x axis, for a file; None when none of their columns was measured."""
+    unknown = [name for name in panels if name not in PANELS]
+    if unknown:
+        raise SpecError(f"unknown panel {unknown[0]!r} (known: {', '.join(PANELS)})")
+    drawn = [panel_chart(arm, PANELS[name], found, hover=False) for name in panels]
+    charts = [chart for chart in drawn if chart is not None]
+    if not charts:
+        return None
+    seeds = count(len(arm.seeds), "seed")
+    words = f"{arm.label}; mean of {seeds}, bands from lowest to highest" if len(arm.seeds) > 1 else arm.label
+    stacked = alt.vconcat(*charts, title=alt.Title(words, fontWeight="normal", offset=12))
+    return stacked.resolve_scale(color="independent", strokeDash="independent")
+
+
+def save_chart(chart: Chart, path: str | Path, *, dark: bool = False, scale: float = 2.0) -> Path:
+    """Write a chart as PNG, SVG, PDF or Vega-Lite JSON, by the suffix of ``path``, without any network.
+
+    Raises :class:`SpecError` for another suffix.
+    """
+    import json
+
+    import vl_convert
+
+    path = Path(path)
+    spec = {**chart.to_dict(), "config": theme(dark)}
+    version = vega_lite_version()
+    if path.suffix == ".png":
+        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=scale))
+    elif path.suffix == ".pdf":
+        path.write_bytes(vl_convert.vegalite_to_pdf(spec, vl_version=version))
+    elif path.suffix == ".svg":
+        path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(spec, indent=1), encoding="utf-8")
+    else:
+        raise SpecError(f"path: a chart cannot be written as {path.name!r}; end it in .png, .svg, .pdf or .json")
+    return path
+
+
+def vega_lite_version() -> str:
+    """Return the Vega-Lite version that the charts are written for, as ``major.minor``."""
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+
+def density_axis(sparsest: float) -> alt.X:
+    """Return the x channel: log scale from 100 % down to ``sparsest``, ticks in percent."""
+    ticks = [tick for tick in TICKS if tick >= sparsest * 0.999]
+    return alt.X(
+        "density:Q",
+        title="density (share of weights kept)",
+        scale=alt.Scale(type="log", domain=[1, min(sparsest, 0.9)], nice=False),
+        axis=alt.Axis(values=ticks, format="~%"),
+    )
+
+
+def _fill(field: str, names: list[str]) -> alt.Fill:
+    """Colour bands as their lines, on a channel of their own, so that the legend shows lines."""
+    return alt.Fill(field, sort=names, scale=alt.Scale(domain=names), legend=None)
+
+
+def _cycle(length: int) -> list[list[int]]:
+    return [DASHES[position % len(DASHES)] for position in range(length)]
+
+
+def _told(row: Mapping[str, Any], column: str, write: Callable[[float | None], str]) -> str:
+    """Write a mean with its lowest and highest seed."""
+    if row[column] is None or row["n"] == 1:
+        return write(row[column])
+    return f"{write(row[column])} ({write(row[f'{column}_min'])} to {write(row[f'{column}_max'])})"
+
+
+def _phase_layers(found: ArmPhases, x: alt.X) -> list[alt.Chart]:
+    rows = [
+        {"density": one.start, "end": one.end, "middle": sqrt(one.start * one.end), "phase": one.name}
+        for one in found.phases
+    ]
+    layers = []
+    for row in rows:
+        part = alt.Chart(alt.InlineData(values=[row]))
+        layers.append(part.mark_rect(style=f"phase-{row['phase']}", aria=False).encode(x=x, x2="end:Q"))
+    names = alt.Chart(alt.InlineData(values=rows))
+    borders = alt.Chart(alt.InlineData(values=[{"density": row["end"]} for row in rows[:-1]]))
+    layers.append(borders.mark_rule(style="border", aria=False).encode(x=x))
+    label = names.mark_text(style="phase-label", baseline="bottom", aria=False)
+    layers.append(label.encode(x="middle:Q", y=alt.value(-5), text="phase:N"))
+    return layers
+
+
+def _curve_layers(
+    rows: Sequence[Mapping[str, Any]], series: Mapping[str, str], panel: Panel, x: alt.X, *, band: bool
+) -> list[alt.Chart]:
+    values = [
+        {
+            "density": row["density"],
+            "series": label,
+            "mean": row[name],
+            "low": row[f"{name}_min"],
+            "high": row[f"{name}_max"],
+        }
+        for name, label in reversed(list(series.items()))
+        for row in rows
+        if row[name] is not None
+    ]
+    names = list(series.values())
+    dashes = {label: DASHES[list(panel.series).index(name) % len(DASHES)] for name, label in series.items()}
+    color = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names))
+    patterns = alt.Scale(domain=names, range=[dashes[name] for name in names])
+    dash = alt.StrokeDash("series:N", sort=names, scale=patterns)
+    base = alt.Chart(alt.InlineData(values=values)).encode(x=x)
+    y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=panel.axis))
+    layers = []
+    if band:
+        area = base.mark_area(opacity=0.2, aria=False).encode(fill=_fill("series:N", names))
+        layers.append(area.encode(y=alt.Y("low:Q", title=None), y2="high:Q"))
+    layers.append(base.mark_line(aria=False).encode(y=y, color=color, strokeDash=dash))
+    return layers
+
+
+def _turn_layers(found: ArmPhases, x: alt.X) -> list[alt.Chart]:
+    """Mark the dense network, the worst and the best point of the test curve, each with its accuracy."""
+    shape = found.shape
+    first = "dense" if shape.dense.level == 0 else "first"
+    layers = []
+    # The curves of train accuracy run below the worst and above the best point: the labels go to the other side.
+    for turn, word, side in ((shape.dense, first, -1), (shape.trough, "worst", -1), (shape.peak, "best", 1)):
+        if turn is None:
+            continue
+        row = {"density": turn.density, "mean": turn.accuracy, "text": f"{word} {percent(turn.accuracy)}"}
+        part = alt.Chart(alt.InlineData(values=[row])).encode(x=x, y="mean:Q", text="text:N")
+        layers.append(part.mark_point(style="turn", aria=False))
+        for style in ("halo", "turn-label"):
+            styles = [style, "at-left-edge"] if turn is shape.dense else [style]
+            layers.append(part.mark_text(style=styles, dy=17 * side, aria=False))
+    return layers
+
+
+def _hover_layers(
+    rows: Sequence[Mapping[str, Any]],
+    series: Mapping[str, str],
+    panel: Panel,
+    x: alt.X,
+    found: ArmPhases | None,
+) -> list[alt.Chart]:
+    """A cursor at the level under the pointer, with every value there in words."""
+    values = []
+    edges = [1.0, *(sqrt(a["density"] * b["density"]) for a, b in pairwise(rows)), rows[-1]["density"]]
+    for row, start, end in zip(rows, edges[:-1], edges[1:], strict=True):
+        told = {f"s{number}": _told(row, name, panel.write) for number, name in enumerate(series)}
+        kept = f", {row['kept']:,} weights" if row["kept"] else ""
+        values.append(
+            {
+                "density": row["density"],
+                "start": start,
+                "end": end,
+                "level": row["level"],
+                "at": f"{density(row['density'])}{kept} (level {row['level']})",
+                "phase": phase_at(found, row["density"]) if found else "–",
+                "seeds": row["n"],
+                **told,
+            }
+        )
+    tips = [alt.Tooltip("at:N", title="density"), alt.Tooltip("phase:N", title="phase")]
+    tips += [alt.Tooltip(f"s{number}:N", title=label) for number, label in enumerate(series.values())]
+    tips.append(alt.Tooltip("seeds:Q", title="seeds"))
+    under = alt.selection_point(name="under", fields=["level"], on="pointerover", clear="pointerout", empty=False)
+    base = alt.Chart(alt.InlineData(values=values))
+    cursor = base.mark_rule(style="cursor", aria=False).encode(
+        x=x, opacity=alt.when(under).then(alt.value(1)).otherwise(alt.value(0))
+    )
+    strip = base.mark_rect(opacity=0, aria=False).encode(x=alt.X("start:Q"), x2="end:Q", tooltip=tips)
+    return [cursor, strip.add_params(under)]

@@ -1,0 +1,125 @@
+"""Tables: an arm level by level, as a frame and for the terminal; and tables as CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from rich.table import Table
+
+from overparam.errors import SpecError
+from overparam.registry import suggest
+from overparam.report.arms import Arm
+from overparam.report.phases import ArmPhases
+from overparam.report.statistics import estimate
+from overparam.report.words import count, density, number, percent, points
+
+FORMATS = ("csv", "json", "parquet")
+SHOWN = {
+    "train_accuracy": "train (noisy)",
+    "train_accuracy_clean": "train (clean)",
+    "test_accuracy": "test",
+    "test_soft_error": "soft error",
+    "learning_distance": "distance",
+}
+
+
+def summary(arm: Arm, columns: Sequence[str]) -> pl.DataFrame:
+    """Return one row per level: density, kept weights, ``n`` seeds, each column's mean and spread.
+
+    Every measured column of ``columns`` gives ``<column>``, ``<column>_min`` and ``<column>_max`` (over the
+    seeds) and ``<column>_low`` and ``<column>_high`` (95 % t interval of the mean; null with one seed).
+    """
+    mean = arm.mean()
+    rows = []
+    for row in mean.iter_rows(named=True):
+        level = int(row["level"])
+        kept = row.get("kept")
+        cells = {"level": level, "density": row["density"], "kept": kept and round(kept), "n": row["n"]}
+        for column in columns:
+            if not arm.has(column):
+                continue
+            values = [value for value in arm.at(column, level).values() if value is not None]
+            found = estimate(values)
+            cells |= {column: found.mean, f"{column}_low": found.low, f"{column}_high": found.high}
+            cells |= {f"{column}_min": min(values, default=None), f"{column}_max": max(values, default=None)}
+        rows.append(cells)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def level_table(arm: Arm, found: ArmPhases | None = None) -> pl.DataFrame:
+    """Return the compact table of an arm: level, density, weights, seeds, accuracies, distance, phase.
+
+    Accuracies lie in [0, 1]; ``test_accuracy_low`` and ``_high`` are the 95 % t interval over seeds (null
+    with one). Columns that were not measured are left out; without ``found`` there is no phase.
+    """
+    table = summary(arm, list(SHOWN))
+    keep = ["level", "density", "kept", "n"]
+    for column in SHOWN:
+        keep += [column] if column in table.columns else []
+        keep += [f"{column}_low", f"{column}_high"] if column == "test_accuracy" and arm.has(column) else []
+    table = table.select(name for name in keep if name in table.columns)
+    if found is None:
+        return table
+    phase = [phase_at(found, value) for value in table["density"].to_list()]
+    return table.with_columns(pl.Series("phase", phase, dtype=pl.String))
+
+
+def phase_at(found: ArmPhases, at: float) -> str:
+    """Return the name of the phase that a density lies in; a border belongs to the phase it ends."""
+    names = [phase.name for phase in found.phases if at >= phase.end - 1e-12]
+    return names[0] if names else (found.phases[-1].name if found.phases else "")
+
+
+def rich_table(arm: Arm, found: ArmPhases | None = None) -> Table:
+    """Return the compact table of an arm for the terminal; worst and best level are marked in words."""
+    table = level_table(arm, found)
+    shown = Table(
+        title=arm.label,
+        caption=f"means over {count(len(arm.seeds), 'seed')}; ± is the 95 % interval of the test mean",
+    )
+    columns = [name for name in SHOWN if name in table.columns]
+    for head in ["level", "density", *(SHOWN[name] for name in columns)]:
+        shown.add_column(head, justify="right")
+    if found:
+        shown.add_column("phase")
+    marks = {}
+    if found and found.shape.trough and found.shape.peak:
+        marks = {found.shape.trough.level: " (worst)", found.shape.peak.level: " (best)"}
+    for row in table.iter_rows(named=True):
+        cells = [str(row["level"]), density(row["density"])]
+        for name in columns:
+            cells.append(number(row[name]) if name == "learning_distance" else percent(row[name]))
+            if name == "test_accuracy" and row[f"{name}_low"] is not None:
+                cells[-1] += f" ± {points(row[f'{name}_high'] - row[name])}"
+        if found:
+            cells.append(row["phase"] + marks.get(row["level"], ""))
+        shown.add_row(*cells, style="bold" if row["level"] in marks else None)
+    return shown
+
+
+def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = None) -> str | None:
+    """Write a table as ``"csv"``, ``"json"`` (a list of rows) or ``"parquet"``; return text without a path.
+
+    Values that are not numbers (NaN) become empty (CSV) or null (JSON). Raises :class:`SpecError` for another
+    format, and for Parquet, which is no text, without a path.
+    """
+    if form not in FORMATS:
+        raise SpecError(f"format {form!r} is unknown{suggest(form, FORMATS)} (known: {', '.join(FORMATS)})")
+    if form == "parquet":
+        if path is None:
+            raise SpecError(
+                "format 'parquet' is binary and needs a file to be written to; name one, or use csv or json"
+            )
+        frame.write_parquet(path)
+        return None
+    frame = frame.fill_nan(None)
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    if form == "csv" and nested:
+        frame = frame.with_columns(pl.col(name).map_elements(str, return_dtype=pl.String) for name in nested)
+    text = frame.write_csv() if form == "csv" else frame.write_json() + "\n"
+    if path is None:
+        return text
+    Path(path).write_text(text, encoding="utf-8")
+    return None

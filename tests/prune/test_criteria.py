@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from prune_cases import normal, same
+
+from overparam.errors import SpecError
+from overparam.prune import CRITERIA, Evidence, Gradient, Magnitude, Random, criterion_named
+
+FIELDS = {field.name for field in dataclasses.fields(Evidence)}
+SHAPES = {"b": (3, 4), "a": (3, 4), "conv": (2, 3, 3, 3), "none": (0, 2)}
+
+
+def evidence(**changes):
+    given = {"weights": normal(SHAPES), "gradients": normal(SHAPES, seed=1), "seed": 5, "draw": 2} | changes
+    return Evidence(**given)
+
+
+@pytest.mark.parametrize("name", list(CRITERIA))
+class TestContract:
+    def test_states_its_needs_and_a_line_for_the_list(self, name):
+        assert criterion_named(name).needs <= FIELDS
+        assert 10 < len(CRITERIA.summary(name)) < 100
+
+    def test_scores_have_the_shape_of_the_weights_and_are_finite(self, name):
+        scores = criterion_named(name)(evidence())
+        assert {key: tuple(value.shape) for key, value in scores.items()} == SHAPES
+        assert all(value.isfinite().all() and value.is_floating_point() for value in scores.values())
+
+    def test_same_evidence_same_scores_in_any_order_of_tensors(self, name):
+        seen = evidence()
+        turned = evidence(weights=dict(reversed(seen.weights.items())))
+        scores = criterion_named(name)(seen)
+        assert same(scores, criterion_named(name)(seen))
+        assert same(
+            scores, dict(sorted(criterion_named(name)(turned).items(), key=lambda kv: list(scores).index(kv[0])))
+        )
+
+    def test_other_tensors_do_not_matter(self, name):
+        alone = evidence(weights={"a": evidence().weights["a"]})
+        assert torch.equal(criterion_named(name)(alone)["a"], criterion_named(name)(evidence())["a"])
+
+    def test_leaves_the_evidence_alone(self, name):
+        seen = evidence()
+        criterion_named(name)(seen)
+        assert same(seen.weights, evidence().weights)
+        assert same(seen.gradients, evidence().gradients)
+
+    def test_frozen_and_equal_by_value(self, name):
+        assert criterion_named(name) == criterion_named(name)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            criterion_named(name).rate = 1
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+    def test_other_dtypes(self, name, dtype):
+        seen = Evidence(
+            {key: value.to(dtype) for key, value in evidence().weights.items()},
+            {key: value.to(dtype) for key, value in evidence().gradients.items()},
+        )
+        assert all(value.isfinite().all() for value in criterion_named(name)(seen).values())
+
+
+def test_magnitude_by_hand():
+    scores = Magnitude()(Evidence({"a": torch.tensor([[-3.0, 0.5], [-0.0, 2.0]])}))
+    assert scores["a"].tolist() == [[3.0, 0.5], [0.0, 2.0]]
+
+
+def test_gradient_by_hand():
+    weights, gradients = {"a": torch.tensor([2.0, -3.0, 0.0])}, {"a": torch.tensor([-0.5, -1.0, 7.0])}
+    assert Gradient()(Evidence(weights, gradients))["a"].tolist() == [1.0, 3.0, 0.0]
+
+
+def test_gradient_in_half_precision_keeps_small_products():
+    tiny = {"a": torch.tensor([1e-4, 2e-4], dtype=torch.float16)}
+    scores = Gradient()(Evidence(tiny, tiny))["a"]  # 1e-8 and 4e-8; both are 0 in float16
+    assert 0 < scores[0] < scores[1]
+
+
+@pytest.mark.parametrize("gradients", [None, {}, {"b": torch.ones(2)}])
+def test_missing_gradients_are_named(gradients):
+    with pytest.raises(SpecError, match=r"gradient of 'a'.*gradients"):
+        Gradient()(Evidence({"a": torch.ones(2)}, gradients))
+
+
+def test_random_draws_differ_by_tensor_seed_and_draw():
+    scores = Random()(evidence())
+    assert not torch.equal(scores["a"], scores["b"])  # equal shapes
+    assert not torch.equal(scores["a"], Random()(evidence(seed=6))["a"])
+    assert not torch.equal(scores["a"], Random()(evidence(draw=3))["a"])
+    assert torch.equal(scores["a"], Random()(evidence(gradients=None, weights=normal(SHAPES, seed=9)))["a"])
+
+
+def test_random_is_uniform():
+    scores = Random()(Evidence({"a": torch.zeros(100_000)}))["a"]
+    assert 0 <= scores.min() < 1e-3
+    assert 1 - 1e-3 < scores.max() < 1
+    assert abs(scores.mean() - 0.5) < 5 * 12**-0.5 / 100_000**0.5  # five standard errors
+    assert len(scores.unique()) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("magnitud", "did you mean 'magnitude'"),
+        (Magnitude, r"such as Magnitude\(\)"),
+        (lambda seen: seen.weights, "with 'needs'"),
+        (3, "criterion must be one of magnitude, gradient, random"),
+    ],
+)
+def test_what_is_no_criterion(given, message):
+    with pytest.raises(SpecError, match=message):
+        criterion_named(given)
