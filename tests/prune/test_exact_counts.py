@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overparam.errors import SpecError
@@ -90,6 +90,7 @@ def ideals_by_bisection(weights, low, high, total):
 
 
 @given(problems())
+@settings(deadline=None)
 def test_apportion_is_exact_bounded_and_within_one_of_the_ideal(problem):
     _, low, high, total = problem
     found = apportion(*problem)
@@ -105,6 +106,7 @@ def test_apportion_is_exact_bounded_and_within_one_of_the_ideal(problem):
 
 
 @given(problems(), st.randoms())
+@settings(deadline=None)
 def test_apportion_does_not_look_at_the_order_of_the_names(problem, random):
     weights, low, high, total = problem
     names = list(weights)

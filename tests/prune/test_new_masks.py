@@ -191,7 +191,10 @@ MISUSE = {
     "truth": ({"density": True}, "density must be a number, got True"),
     "density zero": ({"density": 0}, r"density must be in \(0, 1\].*got 0"),
     "density above one": ({"density": 1.5}, r"density must be in \(0, 1\].*got 1.5"),
-    "empties layers": ({"density": 5e-6}, "keeping 1 weights would empty a tensor, since 3 tensors still have some"),
+    "empties layers": (
+        {"density": 5e-6},
+        "keeping 1 of the weights would empty a tensor, since 3 tensors still have some",
+    ),
     "unknown scope": ({"fraction": 0.2, "scope": "globl"}, "unknown scope 'globl'; did you mean 'global'"),
     "unknown counting": ({"fraction": 0.2, "counting": "every"}, "counting must be 'prunable' or 'all', got 'every'"),
     "unknown role": ({"fraction": 0.2, "exclude": ["outputs"]}, "'outputs' is no role.*mean 'output'.*fc1.weight"),
@@ -228,7 +231,7 @@ def test_no_masks():
 
 
 def test_roles_must_cover_the_masks():
-    with pytest.raises(SpecError, match="roles lack fc3.weight"):
+    with pytest.raises(SpecError, match=r"roles lack fc3.weight"):
         new_masks(normal(LENET), ones(LENET), {"fc1.weight": "linear", "fc2.weight": "linear"}, fraction=0.2)
 
 

@@ -154,7 +154,8 @@ def test_non_contiguous_weight():
 def test_gradients_of_a_linear_model_by_hand():
     # L = mean over batch and outputs of (W x - y)^2, so dL/dW = 2 / (n m) sum (W x - y) x^T
     net = nn.Linear(3, 2, bias=False)
-    x, y = torch.randn(5, 3), torch.randn(5, 2)
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(5, 3, generator=generator), torch.randn(5, 2, generator=generator)
     with torch.no_grad():
         expected = 2 / 10 * (net(x) - y).T @ x
     torch.testing.assert_close(gradients(net, (x, y), mse_loss), {"weight": expected})
@@ -213,7 +214,8 @@ def test_gradients_of_frozen_unused_and_tied_parameters():
             return self.two(self.one(x))
 
     net = Tied().requires_grad_(False)
-    x, y = torch.randn(6, 4), torch.randint(4, (6,))
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(6, 4, generator=generator), torch.randint(4, (6,), generator=generator)
     with torch.no_grad():
         found = gradients(net, (x, y))
     assert found.keys() == {"one.weight", "unused.weight"}

@@ -95,7 +95,7 @@ def test_other_contents_are_refused(content: object, message: str) -> None:
 def test_every_truncation_is_found() -> None:
     content = as_python_2_wrote_it([4], bytes(3072))
     for length in [*range(250), *range(len(content) - 60, len(content))]:
-        with pytest.raises(DataError, match="^batch: "):
+        with pytest.raises(DataError, match=r"^batch: "):
             parse_batch(content[:length], "batch")
 
 

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import tarfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,20 @@ def test_a_damaged_cache_is_redone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         check(images.load())
         assert len(decoded) == 5
         assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_flipped_bits_of_the_cache_never_pass(tmp_path: Path) -> None:
+    images = ImageFolder(str(write_tar(tmp_path / "x.tar")), (6, 5))
+    digest = images.load().digest()
+    (kept,) = (cache_folder() / "images").iterdir()
+    whole = kept.read_bytes()
+    for bit in range(0, 8 * len(whole), 149):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        kept.write_bytes(damaged)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert images.load().digest() == digest
 
 
 def test_an_unwritable_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

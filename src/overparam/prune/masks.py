@@ -145,7 +145,7 @@ def check_room(keep: int, alive: Mapping[str, int], allow_empty: bool) -> None:
     least = 0 if allow_empty else sum(count > 0 for count in alive.values())
     if keep < least:
         raise SpecError(
-            f"keeping {keep:,} weights would empty a tensor, since {least} tensors still have some; "
+            f"keeping {keep:,} of the weights would empty a tensor, since {least} tensors still have some; "
             "prune less, or set allow_empty=True"
         )
 

@@ -5,7 +5,6 @@ import io
 import json
 import uuid
 import warnings
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -154,7 +153,7 @@ def _read_cache(path: Path) -> Arrays | None:
             return {field: kept[field] for field in _FIELDS}
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # noqa: BLE001  a damaged file can raise nearly anything
         warnings.warn(f"{path} is damaged ({error}); the images are decoded again", stacklevel=3)
         return None
 
@@ -164,7 +163,7 @@ def _write_cache(path: Path, arrays: Arrays) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            np.savez(partial, allow_pickle=False, **arrays)
+            np.savez(partial, **arrays)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

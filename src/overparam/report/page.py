@@ -1,0 +1,234 @@
+"""The report page: one HTML file that opens from disk, with everything in it and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, StrictUndefined
+
+from overparam.report.arms import Arm, arms
+from overparam.report.chartbook import MORE_PANELS, chartbook
+from overparam.report.charts import vega_lite_version
+from overparam.report.claims import Number, Verdict
+from overparam.report.finding import finding, notes
+from overparam.report.phases import ArmPhases, find_phases
+from overparam.report.shape import LEAST
+from overparam.report.tables import SHOWN, level_table
+from overparam.report.words import count, density, number, percent
+
+PHASES = ("light", "critical", "sweet", "collapsed")
+
+
+def write_page(
+    path: str | Path,
+    *,
+    name: str,
+    frame: pl.DataFrame,
+    spec_yaml: str,
+    facts: Mapping[str, str],
+    failures: Sequence[str] = (),
+    verdicts: Sequence[Verdict] | None = None,
+) -> Path:
+    """Write the report of a study as one self-contained HTML file and return its path.
+
+    The page asks for nothing outside itself (a Content-Security-Policy in it forbids it to), follows the reader's
+    light or dark setting, and prints. Whatever a user can name is escaped.
+
+    Args:
+        path: the file to write.
+        name: the study's name.
+        frame: the results table, one row per trained checkpoint; may be empty when everything failed.
+        spec_yaml: the exact study, as text.
+        facts: versions, machine, threads, times: what a reader needs to judge or repeat the numbers.
+        failures: one sentence per failed step.
+        verdicts: claims tested on ``frame``; None or empty leaves the section out.
+
+    Raises:
+        DataError: ``frame`` has rows but lacks a column that every results table has.
+    """
+    path = Path(path)
+    text = page(name=name, frame=frame, spec_yaml=spec_yaml, facts=facts, failures=failures, verdicts=verdicts or ())
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def page(
+    *,
+    name: str,
+    frame: pl.DataFrame,
+    spec_yaml: str,
+    facts: Mapping[str, str],
+    failures: Sequence[str],
+    verdicts: Sequence[Verdict],
+) -> str:
+    """Return the text of the page; the arguments are those of :func:`write_page`."""
+    every = arms(frame) if not frame.is_empty() else []
+    found = [(arm, one) for arm in every if (one := find_phases(arm)) is not None]
+    shown = [one for _, one in found]
+    main = main_arm(shown)
+    book = chartbook(shown, main) if main else None
+    many = main is not None and len(main.arm.seeds) > 1
+    return _environment().from_string(_text("page.html")).render(
+        name=name,
+        headline=finding(main) if main else _nothing(every),
+        remarks=[*(notes(main) if main else []), *_others(shown, main), *_missing(main)],
+        main=main and _arm_row(main),
+        tiles=_tiles(main) if main else [],
+        arms=[_arm_row(one) for one in shown],
+        phase_names=[name for name in PHASES if any(p.name == name for one in shown for p in one.phases)],
+        caption=_caption(main) if main else "",
+        comparison=len(shown) > 1,
+        comparison_bands=", bands from the lowest to the highest seed" if many and len(shown) <= 4 else "",
+        more_panels=[name for name in MORE_PANELS if book and any(name in arm for arm in book.arms)],
+        levels=[_levels(arm, find_phases(arm)) for arm in every],
+        verdicts=verdicts,
+        failures=failures,
+        facts=facts,
+        spec_yaml=spec_yaml,
+        charts=book.json() if book else "",
+        library=library() if book else "",
+        css=_text("page.css"),
+    )  # fmt: skip
+
+
+def main_arm(found: Sequence[ArmPhases]) -> ArmPhases | None:
+    """Return the arm that the page opens with: a double descent if there is one, in the paper's setting if it is there."""
+
+    def rank(one: ArmPhases) -> tuple[bool, ...]:
+        values = one.arm.values
+        return (
+            not values.get("noise_rate"),
+            values.get("criterion") not in (None, "magnitude"),
+            values.get("retraining") not in (None, "rewind"),
+            one.verdict != "yes",
+            not one.shape.descends_twice,
+        )
+
+    return min(found, key=rank, default=None)
+
+
+@lru_cache(maxsize=1)
+def library() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script (about 0.9 MB), from the vl-convert package."""
+    import vl_convert
+
+    text: str = vl_convert.javascript_bundle(vl_version=vega_lite_version())
+    return text.replace("</script", "<\\/script")
+
+
+def _environment() -> Environment:
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["nb"] = lambda text: str(text).replace(" %", "\u00a0%")
+    made.filters["figure"] = figure_text
+    return made
+
+
+def _text(name: str) -> str:
+    return resources.files("overparam.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def figure_text(value: Number) -> str:
+    """Write a number of a claim: whole numbers as they are, others with four significant digits."""
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _nothing(every: Sequence[Arm]) -> str:
+    if not every:
+        return "No checkpoint was measured, so there is nothing to show yet."
+    return "Test accuracy was not measured, so there is no curve to show; add the accuracy probe."
+
+
+def _others(shown: Sequence[ArmPhases], main: ArmPhases | None) -> list[str]:
+    """Say how the rest of the study agrees with the arm in the headline."""
+    if main is None or len(shown) < 2:
+        return []
+    said = []
+    for title, noisy in (("with", True), ("without", False)):
+        group = [one for one in shown if bool(one.arm.values.get("noise_rate")) is noisy]
+        if group:
+            yes = sum(one.verdict == "yes" for one in group)
+            said.append(f"{yes} of {count(len(group), 'arm')} {title} label noise")
+    return [f"The headline is the arm “{main.arm.label}”. A double descent shows in {' and '.join(said)}."]
+
+
+def _missing(main: ArmPhases | None) -> list[str]:
+    if main is None or main.arm.has("learning_distance"):
+        return []
+    return ["The learning distance was not measured, so it is not drawn (probe learning-distance)."]
+
+
+def _caption(main: ArmPhases) -> str:
+    seeds = len(main.arm.seeds)
+    spread = (
+        f"Lines are means over {seeds} seeds, bands reach from the lowest to the highest seed." if seeds > 1 else ""
+    )
+    single = "One seed, so there are no bands." if seeds == 1 else ""
+    return f"{spread}{single} Density is logarithmic and falls to the right. Point at a level for its values."
+
+
+def _tiles(main: ArmPhases) -> list[dict[str, str]]:
+    shape = main.shape
+    first = "Dense network" if shape.dense.level == 0 else f"First level ({density(shape.dense.density)})"
+    tiles = [{"title": first, "value": percent(shape.dense.accuracy), "detail": "test accuracy"}]
+    if shape.trough and shape.peak:
+        for word, turn in (("Worst", shape.trough), ("Best after it", shape.peak)):
+            detail = f"at {density(turn.density)} density"
+            tiles.append({"title": word, "value": percent(turn.accuracy), "detail": detail})
+    mean = main.arm.mean()
+    enough = mean.filter(pl.col("test_accuracy") >= shape.dense.accuracy - LEAST).sort("density")
+    kept = enough["kept"][0] if "kept" in enough.columns else None
+    detail = f"density, {round(kept):,} weights" if kept is not None else "density"
+    value = density(enough["density"][0])
+    return [*tiles, {"title": "Smallest within 1 point of dense", "value": value, "detail": detail}]
+
+
+def _arm_row(one: ArmPhases) -> dict[str, Any]:
+    shape = one.shape
+    cells = {}
+    for phase in one.phases:
+        over = phase.end_over_seeds
+        ends = f"ends {density(over.high)} to {density(over.low)}" if over and over.known else ""
+        cells[phase.name] = {"range": f"{density(phase.start)} → {density(phase.end)}", "ends": ends}
+    onset, limit = one.over_seeds("onset"), percent(shape.threshold)
+    return {
+        "label": one.arm.label,
+        "seeds": len(one.arm.seeds),
+        "phases": cells,
+        "fall": _points(one, "fall"),
+        "rise": _points(one, "rise"),
+        "second_fall": _points(one, "second_fall"),
+        "verdict": one.verdict,
+        "onset": density(shape.onset) if shape.onset else ("–" if shape.fitted is None else "never left"),
+        "onset_note": "" if shape.onset is None else f"train accuracy over {limit}"
+        + (f"; {density(onset.high)} to {density(onset.low)}" if onset.known else ""),
+    }  # fmt: skip
+
+
+def _points(one: ArmPhases, size: str) -> str:
+    found = getattr(one, size)
+    return "–" if found.n == 0 else str(found.text())
+
+
+def _levels(arm: Arm, found: ArmPhases | None) -> dict[str, Any]:
+    table = level_table(arm, found)
+    columns = [name for name in SHOWN if name in table.columns]
+    heads = ["level", "density", *(["weights"] if "kept" in table.columns else []), "seeds"]
+    turns = [turn.level for turn in (found.shape.trough, found.shape.peak) if turn] if found else []
+    rows = []
+    for row in table.iter_rows(named=True):
+        kept = [f"{row['kept']:,}" if row["kept"] is not None else "–"] if "kept" in table.columns else []
+        cells = [str(row["level"]), density(row["density"]), *kept, str(row["n"])]
+        for name in columns:
+            cells.append(number(row[name]) if name == "learning_distance" else percent(row[name]))
+            if name == "test_accuracy" and row[f"{name}_low"] is not None:
+                cells[-1] += f" ± {100 * (row[f'{name}_high'] - row[name]):.1f}"
+        rows.append({"cells": [*cells, *([row["phase"]] if found else [])], "turn": row["level"] in turns})
+    heads += [*(SHOWN[name] for name in columns), *(["phase"] if found else [])]
+    return {"label": arm.label, "heads": heads, "rows": rows}
