@@ -131,7 +131,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 def test_unchanged_files_keep_the_identity(load: Load) -> None:
     first = identity(load())
     assert identity(load()) == first
-    assert set(first["sources"]) == set(FILES)
+    assert set(first["sources"]) == {"models", "activations", "helpers"}  # of settings only a number is used
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,13 @@ class Config:
     names: set = dataclasses.field(default_factory=lambda: {"a", "b", "c", "d"})
     table: dict = dataclasses.field(default_factory=lambda: {"x": np.arange(3), "y": torch.ones(2)})
 
-@functools.lru_cache
+def noted(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+    return wrapper
+
+@noted
 def factor(n):
     return n * 0.5
 

@@ -94,7 +94,7 @@ def _entry(entry: Any, settings: Mapping[str, Mapping[str, Any]], where: str) ->
         extra = sorted(set(entry) - {"repeat", "steps"})
         if extra or "steps" not in entry:
             raise SpecError(
-                f"{where}: a repeat has the form {{repeat: 27, steps: [...]}}, got the keys {', '.join(map(str, entry))}"
+                f"{where}: a repeat has the form {{repeat: 27, steps: [...]}}, got {', '.join(map(str, entry))}"
             )
         return Repeat(entry["repeat"], *_entries(entry["steps"], settings, f"{where}.steps"))
     if isinstance(entry, Mapping) and len(entry) == 1:

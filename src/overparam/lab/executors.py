@@ -82,7 +82,7 @@ class Inline:
             if self.on_progress is not None:
                 self.on_progress(Event("progress", fingerprint, (done, total, row)))
 
-        yield _outcome(self._workshop, task, progress)
+        yield outcome_of(self._workshop, task, progress)
 
     def forget(self, fingerprint: str) -> None:
         """Drop a result from memory."""
@@ -93,7 +93,8 @@ class Inline:
         torch.set_num_threads(self._before)
 
 
-def _outcome(workshop: Workshop, task: Task, progress: Any) -> Event:
+def outcome_of(workshop: Workshop, task: Task, progress: Any) -> Event:
+    """Run a task and return what came of it."""
     fingerprint = task.node.fingerprint
     try:
         return Event("done", fingerprint, workshop.run(task, progress))
@@ -115,7 +116,7 @@ class _Worker:
 class Pool:
     """Runs tasks in worker processes on this machine, each with ``threads`` threads.
 
-    Workers are fresh interpreters (``python -m overparam.lab.executors``) rather than forks or multiprocessing's
+    Workers are fresh interpreters (``python -m overparam.lab.worker``) rather than forks or multiprocessing's
     spawn: a fork would inherit torch's thread pools in an unknown state, and a spawn runs the user's script again.
     What a user brings (functions, classes, tensors) travels by cloudpickle. A worker whose parent is gone stops.
     """
@@ -143,7 +144,7 @@ class Pool:
             with Listener(address, family, authkey=key) as listener:
                 threads = str(self._threads)
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "overparam.lab.executors", str(listener.address)],
+                    [sys.executable, "-m", "overparam.lab.worker", str(listener.address)],
                     stdin=subprocess.PIPE,
                     env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
                 )
@@ -216,49 +217,3 @@ def _accepted(listener: Listener, process: subprocess.Popen[bytes]) -> Connectio
                 raise OverparamError(f"a worker process did not start (exit code {process.poll()})") from None
         else:
             return connection
-
-
-def main() -> None:
-    """Be a worker: connect to the parent, take its setup, then run its tasks one after another until it is gone."""
-    import signal
-    import threading
-    from multiprocessing.connection import Client
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what happens
-    key = sys.stdin.buffer.read()
-    connection = Client(sys.argv[1], authkey=key)
-    sys.path[:] = connection.recv()  # first, so that the user's modules are found when the rest is unpacked
-    root, worlds, networks, threads = cloudpickle.loads(connection.recv_bytes())
-    torch.set_num_threads(threads)
-    workshop = Workshop(Store(root), worlds, networks, threads)
-    parent = os.getppid()
-
-    def watch() -> None:
-        """End this process as soon as the parent is gone, even in the middle of a task."""
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    while True:
-        try:
-            task, forgotten = cloudpickle.loads(connection.recv_bytes())
-        except (EOFError, OSError):
-            return
-        for fingerprint in forgotten:
-            workshop.forget(fingerprint)
-        said = 0.0
-
-        def progress(done: int, total: int, row: Mapping[str, float], fingerprint: str = task.node.fingerprint) -> None:
-            nonlocal said
-            if time.monotonic() - said > 0.1:
-                said = time.monotonic()
-                connection.send(Event("progress", fingerprint, (done, total, row)))
-
-        connection.send(_outcome(workshop, task, progress))
-
-
-if __name__ == "__main__":
-    from overparam.lab import executors  # the classes that travel must be those of the imported module
-
-    executors.main()

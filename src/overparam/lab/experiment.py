@@ -98,9 +98,9 @@ def with_value(document: Document, path: str, value: Any) -> Document:
     if head in STEPS and rest:
         field = rest[0]
         if field not in field_names(STEPS.get(head)):
-            known = ", ".join(field_names(STEPS.get(head)))
+            known = field_names(STEPS.get(head))
             raise SpecError(
-                f"cannot set {path!r}: {head} has no field {field!r}{suggest(field, known.split(', '))} (known: {known})"
+                f"cannot set {path!r}: {head} has no field {field!r}{suggest(field, known)} (known: {', '.join(known)})"
             )
         own = {field: _replaced((here or {}).get(field), rest[1:], value, path)}
         return {**document, head: STEPS.get(head).merged(here or {}, own)}

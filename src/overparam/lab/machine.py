@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -41,10 +42,8 @@ def _processor() -> str:
 
 def reset_peak_memory() -> None:
     """Begin measuring peak memory anew, where the system can (Linux); elsewhere the peak is the process's own."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def peak_memory_bytes() -> int:

@@ -51,7 +51,7 @@ class Results:
         return self.missing == 0
 
     def phases(self) -> pl.DataFrame:
-        """Return the light, critical, sweet and collapsed phase of each arm, with densities and intervals over seeds."""
+        """Return the light, critical, sweet and collapsed phase of each arm: densities, with intervals over seeds."""
         from overparam.report import phases
 
         return phases(self.frame)

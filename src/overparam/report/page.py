@@ -97,7 +97,7 @@ def page(
 
 
 def main_arm(found: Sequence[ArmPhases]) -> ArmPhases | None:
-    """Return the arm that the page opens with: a double descent if there is one, in the paper's setting if it is there."""
+    """Return the arm that the page opens with: with label noise, in the paper's main setting, as far as there is."""
 
     def rank(one: ArmPhases) -> tuple[bool, ...]:
         values = one.arm.values
@@ -117,7 +117,7 @@ def library() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script (about 0.9 MB), from the vl-convert package."""
     import vl_convert
 
-    text: str = vl_convert.javascript_bundle(vl_version=vega_lite_version())
+    text: str = vl_convert.javascript_bundle(None, vl_version=vega_lite_version())
     return text.replace("</script", "<\\/script")
 
 

@@ -193,7 +193,7 @@ class _Training:
     def _mask_gradients(self) -> None:
         gradients = [weight.grad for weight in self.pruned]
         if all(gradient is not None for gradient in gradients):
-            torch._foreach_mul_(gradients, self.factors)
+            torch._foreach_mul_(gradients, self.factors)  # type: ignore[arg-type]
         else:  # a weight that the loss does not depend on has no gradient
             for gradient, factor in zip(gradients, self.factors, strict=True):
                 if gradient is not None:

@@ -163,7 +163,7 @@ def _write_cache(path: Path, arrays: Arrays) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            np.savez(partial, **arrays)
+            np.savez(partial, **arrays)  # type: ignore[arg-type]  # mypy takes an array for its flag
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
