@@ -6,7 +6,6 @@ Names are loaded when they are first used, so that importing the package (and th
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from overparam.steps import Finetune, LrRewind, Prune, Redense, Reinit, Rewind, Step, Train
     from overparam.worlds import Augmentation, Dataset, ImageFolder, LabelNoise, World
 
-__version__ = version("overparam")
+    __version__: str
 
 _HOMES = {
     "overparam.checkpoint": ("Checkpoint",),
@@ -70,6 +69,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("overparam")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'overparam' has no attribute {name!r}")

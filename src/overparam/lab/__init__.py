@@ -2,7 +2,7 @@
 
 from overparam.lab.chain import Chain, Repeat
 from overparam.lab.progress import LogReporter, PlainReporter, Reporter, reporter_for
-from overparam.lab.results import Results, load_results
+from overparam.lab.results import Results, load_module, load_results
 from overparam.lab.run import status
 from overparam.lab.store import Store
 from overparam.lab.study import Study, built_in_studies, parse_yaml
@@ -17,6 +17,7 @@ __all__ = [
     "Store",
     "Study",
     "built_in_studies",
+    "load_module",
     "load_results",
     "parse_yaml",
     "reporter_for",

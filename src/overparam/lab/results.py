@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from torch import nn
 
 from overparam.errors import StoreError
 from overparam.lab.store import DamagedError, Store, read_sealed
+from overparam.lab.weights import load_checkpoint
 from overparam.registry import suggest
 
 if TYPE_CHECKING:
@@ -172,3 +174,23 @@ def _facts(record: Mapping[str, Any], manifests: Sequence[Mapping[str, Any]]) ->
         facts["training time, all jobs"] = f"{seconds:.0f} s"
     facts["run"] = record["run"]
     return facts
+
+
+def load_module(store: Store, fingerprint: str, module: nn.Module) -> nn.Module:
+    """Load the weights of a stored checkpoint into ``module``, which must be of the network it was made with.
+
+    Args:
+        store: where the checkpoint is.
+        fingerprint: of a row of ``results.frame``.
+        module: a module of the same architecture; it is changed in place and returned.
+
+    Raises:
+        StoreError: no such checkpoint, a damaged one, or one that does not fit ``module``.
+    """
+    if not store.has("steps", fingerprint):
+        raise StoreError(f"store {str(store.root)!r} has no checkpoint {fingerprint!r}")
+    checkpoint = load_checkpoint(store.file("steps", fingerprint, "checkpoint.safetensors"))
+    try:
+        return checkpoint.load_into(module)
+    except RuntimeError as error:
+        raise StoreError(f"checkpoint {fingerprint} does not fit the module: {error}") from None

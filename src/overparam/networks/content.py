@@ -24,6 +24,7 @@ from overparam.networks.origin import (
 )
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_GRAPH_LINE = re.compile(r" *#.*")  # where in a file a node of a TorchScript graph comes from
 _SCALARS = (type(None), bool, int, float, complex, str, type(Ellipsis), type(NotImplemented), range)
 _NAMED = (
     types.BuiltinFunctionType,
@@ -157,8 +158,17 @@ class Content:
 
     def _module(self, module: nn.Module) -> None:
         """Take in an ``nn.Module``: its class, parameters, buffers, submodules and all other attributes."""
+        if isinstance(module, torch.jit.ScriptModule):
+            self._emit("script", _GRAPH_LINE.sub("", str(module.inlined_graph)))
+            self._value(dict(module.state_dict()))
+            return
+        if "_orig_mod" in module._modules:  # torch.compile's wrapper, which computes what its original does
+            self._value(module._modules["_orig_mod"])
+            return
         self._value(type(module))
         for name, value in sorted(vars(module).items()):
+            if name == "_compiled_call_impl":
+                continue
             self._emit("attribute", name)
             if "_hooks" in name and isinstance(value, dict):
                 value = list(value.values())  # the keys count the hooks of the whole process

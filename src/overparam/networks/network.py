@@ -98,6 +98,11 @@ class Network:
         """
         input_shape = tuple(input_shape)
         check_world(input_shape, classes)
+        module = self._initial(input_shape, classes, seed, draw)
+        check_output(module, self.label, input_shape, classes)
+        return module
+
+    def _initial(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int) -> nn.Module:
         factory = resolve(self.name)
         usual: Init = factory.init if isinstance(factory, Architecture) else "pytorch"
         with global_stream(seed, "network", draw), _python_streams(seed, draw):
@@ -105,7 +110,6 @@ class Network:
             if any(is_lazy(parameter) for parameter in module.parameters()):
                 check_output(module, self.label, input_shape, classes)  # gives lazy layers their weights
             initialise(module, self.init or usual)
-            check_output(module, self.label, input_shape, classes)
         return module
 
     def identity(self, input_shape: tuple[int, ...], classes: int, seed: int) -> dict[str, Any]:
@@ -126,7 +130,7 @@ class Network:
             }
         module = self.build(input_shape, classes, seed)
         identity = module_identity(factory, self.options, module)
-        if state_digest(self.build(input_shape, classes, seed)) != identity["state"]:
+        if state_digest(self._initial(tuple(input_shape), classes, seed, "init")) != identity["state"]:
             raise SpecError(
                 f"network {self.label!r} starts from other weights each time though the seed is the same; let "
                 "its factory draw them from torch's global generator, as torch.nn.init does by default"

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from overparam.report.charts import PANELS, Chart, comparison_chart, panel_chart
+import altair as alt
+
+from overparam.report.charts import PANELS, Chart, Data, comparison_chart, panel_data, panel_layers, series_of
 from overparam.report.phases import ArmPhases
 from overparam.report.theme import theme
 
@@ -16,28 +18,21 @@ MORE_PANELS = ("loss", "soft-error")
 
 @dataclass
 class Chartbook:
-    """Charts by arm and panel: each the number of its description, the keys of its data, its legend's width."""
+    """Charts by arm and panel: each the number of its drawing, its own data, and the width of a legend entry."""
 
     main: int
     labels: list[str]
     arms: list[dict[str, Any]] = field(default_factory=list)
     comparison: dict[str, Any] | None = None
-    specs: list[str] = field(default_factory=list)
-    datasets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    specs: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, chart: Chart, names: Sequence[str]) -> dict[str, Any]:
-        """Store a chart whose legend shows ``names`` and return its entry."""
-        spec = chart.to_dict(validate=False)  # half a second a chart; the tests validate
-        data = spec.pop("datasets")
-        self.datasets |= data
-        text = json.dumps(spec)
-        for position, key in enumerate(data):
-            text = text.replace(json.dumps(key), f'"data{position}"')
-        if text not in self.specs:
-            self.specs.append(text)
+    def add(self, chart: Chart, data: Data, names: Sequence[str]) -> dict[str, Any]:
+        """Store a chart whose legend shows ``names`` and return its entry; equal drawings are stored once."""
+        spec = chart.to_dict()
+        if spec not in self.specs:
+            self.specs.append(spec)
         # About seven pixels a letter, and the line beside it.
-        width = 7 * max(len(name) for name in names) + 60
-        return {"spec": self.specs.index(text), "data": list(data), "legend": width}
+        return {"spec": self.specs.index(spec), "data": data, "legend": 7 * max(len(name) for name in names) + 60}
 
     def json(self) -> str:
         """Return the book as JSON that is safe inside a script element."""
@@ -45,8 +40,7 @@ class Chartbook:
             "main": self.main,
             "arms": [{"label": label, **arm} for label, arm in zip(self.labels, self.arms, strict=True)],
             "comparison": self.comparison,
-            "specs": [json.loads(text) for text in self.specs],
-            "datasets": self.datasets,
+            "specs": self.specs,
             "themes": {"light": theme(), "dark": theme(dark=True)},
         }
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -64,14 +58,19 @@ def chartbook(found: Sequence[ArmPhases], main: ArmPhases) -> Chartbook:
     """Draw every panel of every arm, all on the density axis of the sparsest arm, and the comparison of arms."""
     book = Chartbook(list(found).index(main), [one.arm.label for one in found])
     sparsest = min(one.shape.last.density for one in found)
+    drawings: dict[tuple[str, ...], Chart] = {}
     for one in found:
         drawn = {}
         for name, panel in PANELS.items():
-            chart = panel_chart(one.arm, panel, one, sparsest=sparsest, width="container")
-            if chart is not None:
-                drawn[name] = book.add(chart, list(panel.series.values()))
+            data, series = panel_data(one.arm, panel, one), series_of(one.arm, panel)
+            if data is None:
+                continue
+            key = (name, *series)
+            if key not in drawings:
+                drawings[key] = panel_layers(panel, series, sparsest, "container")
+            drawn[name] = book.add(drawings[key], data, list(series.values()))
         book.arms.append(drawn)
-    if len(found) > 1:
-        compared = comparison_chart([one.arm for one in found], width="container")
-        book.comparison = book.add(compared, book.labels)
+    if len(found) > 1 and (compared := comparison_chart([one.arm for one in found], width="container")) is not None:
+        data, compared.datasets = compared.datasets, alt.Undefined
+        book.comparison = book.add(compared, data, book.labels)
     return book

@@ -19,16 +19,23 @@ import altair as alt
 from overparam.errors import SpecError
 from overparam.report.arms import Arm
 from overparam.report.phases import ArmPhases
+from overparam.report.shape import Turn
 from overparam.report.tables import phase_at, summary
 from overparam.report.theme import theme
-from overparam.report.words import count, density, number, percent
+from overparam.report.words import density, number, percent
 
 TICKS = [one * 10.0**-power for power in range(7) for one in (1, 0.5, 0.2)]
 DASHES = [[1, 0], [7, 3], [2, 2], [8, 3, 2, 3]]
 WIDTH = 860
 
+BANDS = 4
+"""Most arms in one chart whose bands are drawn; more would hide the lines."""
+
 Chart: TypeAlias = Any
 """An Altair chart; the exact class of a layered or stacked one is Altair's own affair."""
+
+Data: TypeAlias = dict[str, list[dict[str, Any]]]
+"""The tables that a chart draws, by name."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +120,8 @@ def panel_chart(
     *,
     sparsest: float | None = None,
     width: int | str = WIDTH,
-    hover: bool = True,
 ) -> Chart | None:
-    """Draw one panel of an arm; None when none of its columns was measured.
+    """Draw one panel of an arm, its data included; None when none of its columns was measured.
 
     Args:
         arm: the arm to draw.
@@ -123,24 +129,121 @@ def panel_chart(
         found: the arm's phases, shaded and named when given.
         sparsest: lowest density of the x axis; default the arm's own. Give the same to charts that are compared.
         width: pixels, or ``"container"`` for as wide as the page allows.
-        hover: whether to add the cursor that tells the values of a level.
     """
+    data = panel_data(arm, panel, found)
+    if data is None:
+        return None
+    sparsest = sparsest or min(row["density"] for row in data[f"{panel.name}-levels"])
+    chart = panel_layers(panel, series_of(arm, panel), sparsest, width)
+    chart.datasets = data
+    return chart
+
+
+def figure(arm: Arm, found: ArmPhases | None = None, panels: Sequence[str] = ("accuracy", "distance")) -> Chart | None:
+    """Stack panels of an arm on one x axis, for a file; None when none of their columns was measured."""
+    unknown = [name for name in panels if name not in PANELS]
+    if unknown:
+        raise SpecError(f"unknown panel {unknown[0]!r} (known: {', '.join(PANELS)})")
+    data = {name: rows for name in panels if (rows := panel_data(arm, PANELS[name], found)) is not None}
+    if not data:
+        return None
+    sparsest = min(arm.mean()["density"].to_list())
+    charts = [panel_layers(PANELS[name], series_of(arm, PANELS[name]), sparsest, WIDTH, hover=False) for name in data]
+    seeds = len(arm.seeds)
+    words = (
+        f"{arm.label}; mean of {seeds} seeds, bands from lowest to highest" if seeds > 1 else f"{arm.label}; one seed"
+    )
+    stacked = alt.vconcat(*charts, title=alt.Title(words, fontWeight="normal", offset=12))
+    stacked = stacked.resolve_scale(color="independent", fill="independent", strokeDash="independent")
+    stacked.datasets = {name: rows for tables in data.values() for name, rows in tables.items()}
+    return stacked
+
+
+def series_of(arm: Arm, panel: Panel) -> dict[str, str]:
+    """Return the columns of a panel that the arm has, with their names in the legend."""
     series = {name: label for name, label in panel.series.items() if arm.has(name)}
-    if not (arm.values.get("noise_rate") or 0) > 0 and "train_" in "".join(series):
-        # Without label noise both kinds of labels are the same.
-        series = {name: label.split(" (")[0] for name, label in series.items() if not name.endswith("_clean")}
+    if (arm.values.get("noise_rate") or 0) > 0:
+        return series
+    # Without label noise both kinds of train labels are the same.
+    clean = {name: label for name, label in series.items() if not name.endswith("_clean")}
+    return {name: label.removesuffix(" (noisy labels)") for name, label in clean.items()}
+
+
+def panel_data(arm: Arm, panel: Panel, found: ArmPhases | None = None) -> Data | None:
+    """Return the tables that :func:`panel_layers` draws: levels, curves, phases, borders and turning points."""
+    series = series_of(arm, panel)
     if not series:
         return None
     rows = summary(arm, list(series)).to_dicts()
-    x = density_axis(sparsest or min(row["density"] for row in rows))
+    phases = found.phases if found else ()
+    tables: Data = {
+        "levels": _levels(rows, series, panel, found),
+        "curves": [
+            {
+                "density": row["density"],
+                "series": label,
+                "mean": row[name],
+                "low": row[f"{name}_min"],
+                "high": row[f"{name}_max"],
+            }
+            for name, label in series.items()
+            for row in rows
+            if row[name] is not None
+        ],
+        "phases": [
+            {"density": one.start, "end": one.end, "middle": sqrt(one.start * one.end), "phase": one.name}
+            for one in phases
+        ],
+        "borders": [{"density": one.end} for one in phases[:-1]],
+        **{word: _turn(turn, word) for word, turn in _turns(found if panel.turns else None).items()},
+    }
+    return {f"{panel.name}-{name}": table for name, table in tables.items()}
+
+
+def panel_layers(
+    panel: Panel, series: Mapping[str, str], sparsest: float, width: int | str, *, hover: bool = True
+) -> Chart:
+    """Return the drawing of a panel without its data: it names the tables of :func:`panel_data`.
+
+    ``sparsest`` is the lowest density of the x axis; ``hover`` adds a cursor that tells the values of a level.
+    """
+
+    def table(name: str) -> alt.Chart:
+        return alt.Chart(alt.NamedData(name=f"{panel.name}-{name}"))
+
+    x = density_axis(sparsest)
+    names = list(series.values())
+    dashes = [DASHES[list(panel.series).index(name) % len(DASHES)] for name in series]
+    color = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names))
+    dash = alt.StrokeDash("series:N", sort=names, scale=alt.Scale(domain=names, range=dashes))
+    y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=panel.axis))
     layers: list[alt.Chart] = []
-    if found:
-        layers += _phase_layers(found, x)
-    layers += _curve_layers(rows, series, panel, x, band=len(arm.seeds) > 1)
-    if found and panel.turns:
-        layers += _turn_layers(found, x)
+    for name in ("critical", "sweet", "collapsed"):
+        shaded = table("phases").transform_filter(f"datum.phase == '{name}'")
+        layers.append(shaded.mark_rect(style=f"phase-{name}", aria=False).encode(x=x, x2="end:Q"))
+    layers.append(table("borders").mark_rule(style="border", aria=False).encode(x=x))
+    label = table("phases").mark_text(style="phase-label", baseline="bottom", aria=False)
+    layers.append(label.encode(x="middle:Q", y=alt.value(-5), text="phase:N"))
+    band = table("curves").mark_area(opacity=0.2, aria=False)
+    layers.append(band.encode(x=x, y=alt.Y("low:Q", title=None), y2="high:Q", fill=_fill("series:N", names)))
+    layers.append(table("curves").mark_line(aria=False).encode(x=x, y=y, color=color, strokeDash=dash))
+    if panel.turns:
+        # The curves of train accuracy run below the worst and above the best point: labels go to the other side.
+        for word, dy in (("dense", -17), ("worst", -17), ("best", 17)):
+            turn = table(word).encode(x=x, y="mean:Q", text="text:N")
+            layers.append(turn.mark_point(style="turn", aria=False))
+            for style in ("halo", "turn-label"):
+                styles = [style, "at-left-edge"] if word == "dense" else [style]
+                layers.append(turn.mark_text(style=styles, dy=dy, aria=False))
     if hover:
-        layers += _hover_layers(rows, series, panel, x, found)
+        tips = [alt.Tooltip("at:N", title="density"), alt.Tooltip("phase:N", title="phase")]
+        tips += [alt.Tooltip(f"s{position}:N", title=label) for position, label in enumerate(names)]
+        tips.append(alt.Tooltip("seeds:Q", title="seeds"))
+        under = alt.selection_point(name="under", fields=["level"], on="pointerover", clear="pointerout", empty=False)
+        shown = alt.when(under).then(alt.value(1)).otherwise(alt.value(0))
+        layers.append(table("levels").mark_rule(style="cursor", aria=False).encode(x=x, opacity=shown))
+        strip = table("levels").mark_rect(opacity=0, aria=False).encode(x="start:Q", x2="end:Q", tooltip=tips)
+        layers.append(strip.add_params(under))
     return alt.layer(*layers).properties(title=panel.title, width=width, height=panel.height)
 
 
@@ -166,43 +269,29 @@ def comparison_chart(arms: Sequence[Arm], *, column: str = "test_accuracy", widt
     ]
     names = [arm.label for arm in measured]
     chosen = alt.selection_point(name="arm", fields=["arm"], bind="legend")
-    base = alt.Chart(alt.InlineData(values=rows)).encode(x=density_axis(min(row["density"] for row in rows)))
+    base = alt.Chart(alt.NamedData(name="arms")).encode(x=density_axis(min(row["density"] for row in rows)))
     color = alt.Color("arm:N", sort=names, scale=alt.Scale(domain=names))
+    dashes = [DASHES[position % len(DASHES)] for position in range(len(names))]
+    dash = alt.StrokeDash("arm:N", sort=names, scale=alt.Scale(domain=names, range=dashes))
     y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~%"))
     shown = alt.when(chosen)
     layers: list[alt.Chart] = []
-    if len(names) <= 4 and max(row["seeds"] for row in rows) > 1:
-        band = base.mark_area(aria=False).encode(fill=_fill("arm:N", names), y=alt.Y("low:Q", title=None), y2="high:Q")
-        layers.append(band.encode(opacity=shown.then(alt.value(0.14)).otherwise(alt.value(0.03))))
-    dash = alt.StrokeDash("arm:N", sort=names, scale=alt.Scale(domain=names, range=_cycle(len(names))))
-    layers.append(
-        base.mark_line(aria=False)
-        .encode(y=y, color=color, strokeDash=dash, opacity=shown.then(alt.value(1)).otherwise(alt.value(0.12)))
-        .add_params(chosen)
-    )
+    if len(names) <= BANDS:
+        band = base.mark_area(aria=False).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+        faint = shown.then(alt.value(0.14)).otherwise(alt.value(0.03))
+        layers.append(band.encode(fill=_fill("arm:N", names), opacity=faint))
+    line = base.mark_line(aria=False).encode(y=y, color=color, strokeDash=dash)
+    layers.append(line.encode(opacity=shown.then(alt.value(1)).otherwise(alt.value(0.12))).add_params(chosen))
     tips = [
         alt.Tooltip("arm:N", title="arm"),
         alt.Tooltip("at:N", title="density"),
         alt.Tooltip("value:N", title="test"),
         alt.Tooltip("seeds:Q", title="seeds"),
     ]
-    layers.append(base.mark_point(filled=True, size=160, opacity=0).encode(y=y, tooltip=tips))
-    return alt.layer(*layers).properties(title="Test accuracy, arm by arm", width=width, height=320)
-
-
-def figure(arm: Arm, found: ArmPhases | None = None, panels: Sequence[str] = ("accuracy", "distance")) -> Chart | None:
-    """Stack panels of an arm on one x axis, for a file; None when none of their columns was measured."""
-    unknown = [name for name in panels if name not in PANELS]
-    if unknown:
-        raise SpecError(f"unknown panel {unknown[0]!r} (known: {', '.join(PANELS)})")
-    drawn = [panel_chart(arm, PANELS[name], found, hover=False) for name in panels]
-    charts = [chart for chart in drawn if chart is not None]
-    if not charts:
-        return None
-    seeds = count(len(arm.seeds), "seed")
-    words = f"{arm.label}; mean of {seeds}, bands from lowest to highest" if len(arm.seeds) > 1 else arm.label
-    stacked = alt.vconcat(*charts, title=alt.Title(words, fontWeight="normal", offset=12))
-    return stacked.resolve_scale(color="independent", strokeDash="independent")
+    layers.append(base.mark_point(filled=True, size=160, opacity=0, aria=False).encode(y=y, tooltip=tips))
+    chart = alt.layer(*layers).properties(title="Test accuracy, arm by arm", width=width, height=320)
+    chart.datasets = {"arms": rows}
+    return chart
 
 
 def save_chart(chart: Chart, path: str | Path, *, dark: bool = False, scale: float = 2.0) -> Path:
@@ -251,10 +340,6 @@ def _fill(field: str, names: list[str]) -> alt.Fill:
     return alt.Fill(field, sort=names, scale=alt.Scale(domain=names), legend=None)
 
 
-def _cycle(length: int) -> list[list[int]]:
-    return [DASHES[position % len(DASHES)] for position in range(length)]
-
-
 def _told(row: Mapping[str, Any], column: str, write: Callable[[float | None], str]) -> str:
     """Write a mean with its lowest and highest seed."""
     if row[column] is None or row["n"] == 1:
@@ -262,103 +347,41 @@ def _told(row: Mapping[str, Any], column: str, write: Callable[[float | None], s
     return f"{write(row[column])} ({write(row[f'{column}_min'])} to {write(row[f'{column}_max'])})"
 
 
-def _phase_layers(found: ArmPhases, x: alt.X) -> list[alt.Chart]:
-    rows = [
-        {"density": one.start, "end": one.end, "middle": sqrt(one.start * one.end), "phase": one.name}
-        for one in found.phases
-    ]
-    layers = []
-    for row in rows:
-        part = alt.Chart(alt.InlineData(values=[row]))
-        layers.append(part.mark_rect(style=f"phase-{row['phase']}", aria=False).encode(x=x, x2="end:Q"))
-    names = alt.Chart(alt.InlineData(values=rows))
-    borders = alt.Chart(alt.InlineData(values=[{"density": row["end"]} for row in rows[:-1]]))
-    layers.append(borders.mark_rule(style="border", aria=False).encode(x=x))
-    label = names.mark_text(style="phase-label", baseline="bottom", aria=False)
-    layers.append(label.encode(x="middle:Q", y=alt.value(-5), text="phase:N"))
-    return layers
+def _turns(found: ArmPhases | None) -> dict[str, Turn | None]:
+    shape = found.shape if found else None
+    return {
+        "dense": shape.dense if shape else None,
+        "worst": shape.trough if shape else None,
+        "best": shape.peak if shape else None,
+    }
 
 
-def _curve_layers(
-    rows: Sequence[Mapping[str, Any]], series: Mapping[str, str], panel: Panel, x: alt.X, *, band: bool
-) -> list[alt.Chart]:
-    values = [
+def _turn(turn: Turn | None, word: str) -> list[dict[str, Any]]:
+    if turn is None:
+        return []
+    word = "first" if word == "dense" and turn.level > 0 else word
+    return [{"density": turn.density, "mean": turn.accuracy, "text": f"{word} {percent(turn.accuracy)}"}]
+
+
+def _levels(
+    rows: Sequence[Mapping[str, Any]], series: Mapping[str, str], panel: Panel, found: ArmPhases | None
+) -> list[dict[str, Any]]:
+    """Return what the cursor tells at each level, in words, and the strip of the axis where it tells it."""
+    edges = [rows[0]["density"], *(sqrt(a["density"] * b["density"]) for a, b in pairwise(rows)), rows[-1]["density"]]
+    return [
         {
             "density": row["density"],
-            "series": label,
-            "mean": row[name],
-            "low": row[f"{name}_min"],
-            "high": row[f"{name}_max"],
+            "start": start,
+            "end": end,
+            "level": row["level"],
+            "at": f"{density(row['density'])}{_weights(row)} (level {row['level']})",
+            "phase": phase_at(found, row["density"]) if found else "–",
+            "seeds": row["n"],
+            **{f"s{position}": _told(row, name, panel.write) for position, name in enumerate(series)},
         }
-        for name, label in reversed(list(series.items()))
-        for row in rows
-        if row[name] is not None
+        for row, start, end in zip(rows, edges[:-1], edges[1:], strict=True)
     ]
-    names = list(series.values())
-    dashes = {label: DASHES[list(panel.series).index(name) % len(DASHES)] for name, label in series.items()}
-    color = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names))
-    patterns = alt.Scale(domain=names, range=[dashes[name] for name in names])
-    dash = alt.StrokeDash("series:N", sort=names, scale=patterns)
-    base = alt.Chart(alt.InlineData(values=values)).encode(x=x)
-    y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=panel.axis))
-    layers = []
-    if band:
-        area = base.mark_area(opacity=0.2, aria=False).encode(fill=_fill("series:N", names))
-        layers.append(area.encode(y=alt.Y("low:Q", title=None), y2="high:Q"))
-    layers.append(base.mark_line(aria=False).encode(y=y, color=color, strokeDash=dash))
-    return layers
 
 
-def _turn_layers(found: ArmPhases, x: alt.X) -> list[alt.Chart]:
-    """Mark the dense network, the worst and the best point of the test curve, each with its accuracy."""
-    shape = found.shape
-    first = "dense" if shape.dense.level == 0 else "first"
-    layers = []
-    # The curves of train accuracy run below the worst and above the best point: the labels go to the other side.
-    for turn, word, side in ((shape.dense, first, -1), (shape.trough, "worst", -1), (shape.peak, "best", 1)):
-        if turn is None:
-            continue
-        row = {"density": turn.density, "mean": turn.accuracy, "text": f"{word} {percent(turn.accuracy)}"}
-        part = alt.Chart(alt.InlineData(values=[row])).encode(x=x, y="mean:Q", text="text:N")
-        layers.append(part.mark_point(style="turn", aria=False))
-        for style in ("halo", "turn-label"):
-            styles = [style, "at-left-edge"] if turn is shape.dense else [style]
-            layers.append(part.mark_text(style=styles, dy=17 * side, aria=False))
-    return layers
-
-
-def _hover_layers(
-    rows: Sequence[Mapping[str, Any]],
-    series: Mapping[str, str],
-    panel: Panel,
-    x: alt.X,
-    found: ArmPhases | None,
-) -> list[alt.Chart]:
-    """A cursor at the level under the pointer, with every value there in words."""
-    values = []
-    edges = [1.0, *(sqrt(a["density"] * b["density"]) for a, b in pairwise(rows)), rows[-1]["density"]]
-    for row, start, end in zip(rows, edges[:-1], edges[1:], strict=True):
-        told = {f"s{number}": _told(row, name, panel.write) for number, name in enumerate(series)}
-        kept = f", {row['kept']:,} weights" if row["kept"] else ""
-        values.append(
-            {
-                "density": row["density"],
-                "start": start,
-                "end": end,
-                "level": row["level"],
-                "at": f"{density(row['density'])}{kept} (level {row['level']})",
-                "phase": phase_at(found, row["density"]) if found else "–",
-                "seeds": row["n"],
-                **told,
-            }
-        )
-    tips = [alt.Tooltip("at:N", title="density"), alt.Tooltip("phase:N", title="phase")]
-    tips += [alt.Tooltip(f"s{number}:N", title=label) for number, label in enumerate(series.values())]
-    tips.append(alt.Tooltip("seeds:Q", title="seeds"))
-    under = alt.selection_point(name="under", fields=["level"], on="pointerover", clear="pointerout", empty=False)
-    base = alt.Chart(alt.InlineData(values=values))
-    cursor = base.mark_rule(style="cursor", aria=False).encode(
-        x=x, opacity=alt.when(under).then(alt.value(1)).otherwise(alt.value(0))
-    )
-    strip = base.mark_rect(opacity=0, aria=False).encode(x=alt.X("start:Q"), x2="end:Q", tooltip=tips)
-    return [cursor, strip.add_params(under)]
+def _weights(row: Mapping[str, Any]) -> str:
+    return f", {row['kept']:,} weights" if row["kept"] is not None else ""

@@ -68,8 +68,8 @@ def page(
 ) -> str:
     """Return the text of the page; the arguments are those of :func:`write_page`."""
     every = arms(frame) if not frame.is_empty() else []
-    found = [(arm, one) for arm in every if (one := find_phases(arm)) is not None]
-    shown = [one for _, one in found]
+    phases = [find_phases(arm) for arm in every]
+    shown = [one for one in phases if one is not None]
     main = main_arm(shown)
     book = chartbook(shown, main) if main else None
     many = main is not None and len(main.arm.seeds) > 1
@@ -85,7 +85,7 @@ def page(
         comparison=len(shown) > 1,
         comparison_bands=", bands from the lowest to the highest seed" if many and len(shown) <= 4 else "",
         more_panels=[name for name in MORE_PANELS if book and any(name in arm for arm in book.arms)],
-        levels=[_levels(arm, find_phases(arm)) for arm in every],
+        levels=[_levels(arm, one) for arm, one in zip(every, phases, strict=True)],
         verdicts=verdicts,
         failures=failures,
         facts=facts,
@@ -117,7 +117,9 @@ def library() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script (about 0.9 MB), from the vl-convert package."""
     import vl_convert
 
-    text: str = vl_convert.javascript_bundle(None, vl_version=vega_lite_version())
+    text: str = vl_convert.javascript_bundle(
+        "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;", vl_version=vega_lite_version()
+    )
     return text.replace("</script", "<\\/script")
 
 

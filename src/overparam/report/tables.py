@@ -31,19 +31,18 @@ def summary(arm: Arm, columns: Sequence[str]) -> pl.DataFrame:
     Every measured column of ``columns`` gives ``<column>``, ``<column>_min`` and ``<column>_max`` (over the
     seeds) and ``<column>_low`` and ``<column>_high`` (95 % t interval of the mean; null with one seed).
     """
-    mean = arm.mean()
+    columns = [column for column in columns if arm.has(column)]
+    values = [pl.col(column).cast(pl.Float64).fill_nan(None).drop_nulls() for column in columns]
+    over_seeds = arm.frame.group_by("level").agg(values)
+    mean = arm.mean().select("level", "density", "n", *(["kept"] if arm.has("kept") else []))
     rows = []
-    for row in mean.iter_rows(named=True):
-        level = int(row["level"])
+    for row in mean.join(over_seeds, on="level").sort("level").iter_rows(named=True):
         kept = row.get("kept")
-        cells = {"level": level, "density": row["density"], "kept": kept and round(kept), "n": row["n"]}
+        cells = {name: row[name] for name in ("level", "density", "n")} | {"kept": kept and round(kept)}
         for column in columns:
-            if not arm.has(column):
-                continue
-            values = [value for value in arm.at(column, level).values() if value is not None]
-            found = estimate(values)
+            found = estimate(row[column])
             cells |= {column: found.mean, f"{column}_low": found.low, f"{column}_high": found.high}
-            cells |= {f"{column}_min": min(values, default=None), f"{column}_max": max(values, default=None)}
+            cells |= {f"{column}_min": min(row[column], default=None), f"{column}_max": max(row[column], default=None)}
         rows.append(cells)
     return pl.DataFrame(rows, infer_schema_length=None)
 
