@@ -33,7 +33,7 @@ def spec(cls: type[C]) -> type[C]:
     )(cls)
     original: Callable[..., None] = made.__init__
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         try:
             original(self, *args, **kwargs)
         except ValidationError as error:
@@ -64,18 +64,22 @@ def explain(error: ValidationError, cls: type) -> str:
     """Put pydantic's findings into sentences: field, what is wrong, what was given, what was perhaps meant."""
     lines = []
     for found in error.errors(include_url=False):
-        where = ".".join([cls.__name__, *(str(part) for part in found["loc"])])
+        path = found["loc"]
+        if path and isinstance(path[0], int):  # pydantic counts positional arguments
+            path = (field_names(cls)[path[0]], *path[1:])
+        where = ".".join([cls.__name__, *(str(part) for part in path)])
         if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = field_names(_owner(cls, found["loc"][:-1]))
-            name = str(found["loc"][-1])
+            known = field_names(_owner(cls, path[:-1]))
+            name = str(path[-1])
             lines.append(f"{where}: no such field{suggest(name, known)} (known: {', '.join(known)})")
         elif found["type"] in ("missing", "missing_argument"):
             lines.append(f"{where}: is required")
         else:
-            message = found["msg"].removeprefix("Value error, ")
-            message = message[:1].lower() + message[1:]
-            given = "" if found["type"] == "value_error" else f", got {found['input']!r}"
-            lines.append(f"{where}: {message}{given}")
+            message = found["msg"]
+            if found["type"] == "value_error":  # raised by one of our own checks, a whole sentence
+                lines.append(f"{where}: {message.removeprefix('Value error, ')}")
+            else:
+                lines.append(f"{where}: {message[:1].lower()}{message[1:]}, got {found['input']!r}")
     return "; ".join(dict.fromkeys(lines))
 
 

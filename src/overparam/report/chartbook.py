@@ -26,13 +26,10 @@ class Chartbook:
     comparison: dict[str, Any] | None = None
     specs: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, chart: Chart, data: Data, names: Sequence[str]) -> dict[str, Any]:
-        """Store a chart whose legend shows ``names`` and return its entry; equal drawings are stored once."""
-        spec = chart.to_dict()
-        if spec not in self.specs:
-            self.specs.append(spec)
-        # About seven pixels a letter, and the line beside it.
-        return {"spec": self.specs.index(spec), "data": data, "legend": 7 * max(len(name) for name in names) + 60}
+    def add(self, chart: Chart) -> int:
+        """Store a drawing and return its number."""
+        self.specs.append(chart.to_dict())
+        return len(self.specs) - 1
 
     def json(self) -> str:
         """Return the book as JSON that is safe inside a script element."""
@@ -58,7 +55,7 @@ def chartbook(found: Sequence[ArmPhases], main: ArmPhases) -> Chartbook:
     """Draw every panel of every arm, all on the density axis of the sparsest arm, and the comparison of arms."""
     book = Chartbook(list(found).index(main), [one.arm.label for one in found])
     sparsest = min(one.shape.last.density for one in found)
-    drawings: dict[tuple[str, ...], Chart] = {}
+    numbers: dict[tuple[str, ...], int] = {}  # arms with the same columns share a drawing
     for one in found:
         drawn = {}
         for name, panel in PANELS.items():
@@ -66,11 +63,17 @@ def chartbook(found: Sequence[ArmPhases], main: ArmPhases) -> Chartbook:
             if data is None:
                 continue
             key = (name, *series)
-            if key not in drawings:
-                drawings[key] = panel_layers(panel, series, sparsest, "container")
-            drawn[name] = book.add(drawings[key], data, list(series.values()))
+            if key not in numbers:
+                numbers[key] = book.add(panel_layers(panel, series, sparsest, "container"))
+            drawn[name] = _entry(numbers[key], data, list(series.values()))
         book.arms.append(drawn)
-    if len(found) > 1 and (compared := comparison_chart([one.arm for one in found], width="container")) is not None:
+    compared = comparison_chart([one.arm for one in found], width="container") if len(found) > 1 else None
+    if compared is not None:
         data, compared.datasets = compared.datasets, alt.Undefined
-        book.comparison = book.add(compared, data, book.labels)
+        book.comparison = _entry(book.add(compared), data, book.labels)
     return book
+
+
+def _entry(spec: int, data: Data, names: Sequence[str]) -> dict[str, Any]:
+    # About seven pixels a letter, and the line beside it.
+    return {"spec": spec, "data": data, "legend": 7 * max(len(name) for name in names) + 60}

@@ -133,6 +133,10 @@ class Dataset:
         """Return the SHA-256 of number of classes and of shape, type and bytes of the four tensors."""
         return self._digest
 
+    def plain(self) -> dict[str, str]:
+        """Return what stands for this dataset in a study's text: its name and digest."""
+        return {"name": self.name, "digest": self.digest()}
+
     @cached_property
     def _digest(self) -> str:
         sha = hashlib.sha256(f"classes {self.classes}".encode())
