@@ -79,7 +79,7 @@ def run(
             typer.echo(f"report: {results.report(report)}")
         else:
             typer.echo(f"next: overparam report {chosen.name} --store {store}")
-        _complain(results)
+        _complain(results, notes=False)  # the run has told them when they came up
 
 
 @app.command()
@@ -181,19 +181,22 @@ def check(
                 f"world {place + 1}: {len(built.train.labels)} training and {len(built.test.labels)} test examples, "
                 f"{built.classes} classes, shape {tuple(built.input_shape)}{noise}"
             )
-        if not store.exists():
+        if not (store / "steps").exists():
             typer.echo(f"store {store}: not there yet, everything would be run")
             return
-        found = status(plan, Store(store))
+        opened = Store(store, reading=True)
+        found = status(plan, opened)
         typer.echo(
             f"store {store}: {len(found.steps)} of {len(plan.nodes)} steps and {len(found.probes)} of "
             f"{len(plan.measurements)} measurements are there"
         )
         for fingerprint, reason in found.failures.items():
             typer.echo(f"failed before: {plan.nodes[fingerprint].title}: {reason} (--retry-failed runs it again)")
+        for note in opened.notes:
+            typer.echo(note)
         for _, _, damage in found.damaged:
             typer.echo(f"{damage}; a run sets it aside and computes it again")
-        if found.damaged:
+        if found.damaged or opened.notes:
             raise typer.Exit(1)
 
 
@@ -249,13 +252,10 @@ def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
 
 
 def _results(given: str, store: Path) -> Results:
-    from overparam.errors import StoreError
     from overparam.lab import Store, Study, load_results
 
     name = Study.from_file(given).name if _is_file(given) else given
-    if not store.is_dir():
-        raise StoreError(f"there is no store {str(store)!r}; run the study first, or name its folder with --store")
-    return load_results(Store(store), name)
+    return load_results(Store(store, reading=True), name)
 
 
 def _print_table(results: Results) -> None:
@@ -269,14 +269,15 @@ def _print_table(results: Results) -> None:
         typer.echo("no checkpoint is finished yet")
 
 
-def _complain(results: Results) -> None:
-    """Say on stderr what is missing, and end with exit code 1 if anything is."""
+def _complain(results: Results, notes: bool = True) -> None:
+    """Say on stderr what is wrong and what is missing, and end with exit code 1 if anything is missing."""
+    for note in results.notes if notes else ():
+        typer.echo(f"note: {note}", err=True)
     for failure in results.failures:
         typer.echo(f"failed: {failure}", err=True)
     if results.missing:
         typer.echo(f"{results.missing} rows are missing; run the study (again) to compute what can be", err=True)
-        for note in results.notes:
-            typer.echo(f"note: {note}", err=True)
+    if results.missing or results.failures:
         raise typer.Exit(1)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from overparam.errors import SpecError
 from overparam.networks import NETWORKS, Network
 from overparam.networks.content import Content
+from overparam.networks.identity import state_digest
 
 Identity = dict[str, Any]
 Load = Callable[..., Network]
@@ -457,20 +458,21 @@ def test_a_traced_graph_counts() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-@pytest.mark.parametrize(
-    "wrap",
-    [lambda module: torch.jit.trace(module, torch.zeros(2, 4)), torch.jit.script, torch.compile],
-    ids=["trace", "script", "compile"],
-)
-def test_compiled_modules_count_by_what_they_compute(wrap: Callable[[nn.Module], nn.Module]) -> None:
-    torch.manual_seed(0)
-    layers = Scaled(1.0).layer.state_dict()
+def test_a_compiled_module_is_its_original() -> None:
     digests = []
     for scale in (2.0, 2.0, 3.0):
-        module = Scaled(scale)
-        module.layer.load_state_dict(layers)
-        digests.append(Content().add(wrap(module)).digest())
+        torch.manual_seed(0)
+        digests.append(Content().add(torch.compile(Scaled(scale))).digest())
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_functions_count_and_torchscript_modules_are_refused() -> None:
+    functions = [torch.jit.trace(closure(constant), torch.zeros(2)) for constant in (2.0, 2.0, 3.0)]
+    digests = [Content().add(function).digest() for function in functions]
+    assert digests[0] == digests[1] != digests[2]
+    with pytest.raises(SpecError, match="let the factory return the Python module that it was made from"):
+        identity(lambda: torch.jit.trace(Scaled(2.0), torch.zeros(2, 4)))
 
 
 def test_versions_of_libraries_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -556,26 +558,32 @@ if __name__ == "__main__":
 READER = """
 import json, sys
 import cloudpickle
+from overparam.networks import Network
+from overparam.networks.identity import state_digest
 networks = cloudpickle.load(open(sys.argv[1], "rb"))
-print(json.dumps({name: network.identity((4,), 3, 0) for name, network in networks.items()}))
+found = {name: network.identity((4,), 3, 0) for name, network in networks.items()}
+bits = state_digest(Network("resnet-20", {"width": 0.25}).build((3, 8, 8), 10, seed=7))
+print(json.dumps({**found, "bits": bits}))
 """
 
 
-def run(folder: Path, script: str, *arguments: str, hash_seed: int) -> dict[str, Identity]:
+def run(folder: Path, script: str, *arguments: str, hash_seed: int) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, script, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Identity] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def test_every_process_finds_the_same_identity(load: Load, tmp_path: Path) -> None:
+def test_every_process_finds_the_same_identity_and_makes_the_same_bits(load: Load, tmp_path: Path) -> None:
     here = identity(load())
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "reader.py").write_text(READER)
     first = run(tmp_path, "script.py", "networks.pickle", hash_seed=1)
     worker = run(tmp_path, "reader.py", "networks.pickle", hash_seed=2)
+    bits = worker.pop("bits")
+    assert bits == state_digest(Network("resnet-20", {"width": 0.25}).build((3, 8, 8), 10, seed=7))
     assert first == worker
     assert first["import path"] == here
     assert set(first["function of a script"]["sources"]) == {"activations", "helpers"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 import time
 import traceback
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint, state_of
@@ -29,7 +31,8 @@ from overparam.steps import Context, Outcome
 from overparam.worlds import World, WorldData
 
 KEEP_LOADED = 8  # checkpoints kept in memory: a chain needs its last result, the initialisation and little else
-JOURNAL_SECONDS = 60.0  # how often a long training keeps its state
+JOURNAL_SECONDS = 60.0  # how often a long training keeps its state, unless the variable says otherwise
+JOURNAL_VARIABLE = "OVERPARAM_JOURNAL_SECONDS"
 
 
 @dataclass(frozen=True)
@@ -248,6 +251,18 @@ class Workshop:
             raise BrokenParentError(fingerprint, str(damage)) from None
 
 
+def journal_seconds() -> float:
+    """Return how often a long training keeps its state; raises :class:`SpecError` for a wrong environment variable."""
+    given = os.environ.get(JOURNAL_VARIABLE) or JOURNAL_SECONDS
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise SpecError(f"the environment variable {JOURNAL_VARIABLE} must be a number of seconds, got {given!r}")
+    return seconds
+
+
 class FileJournal:
     """State of a long step between its parts, in a folder of its own; see :class:`overparam.train.loop.Journal`.
 
@@ -256,7 +271,7 @@ class FileJournal:
 
     def __init__(self, folder: Path, seconds: float | None = None) -> None:
         self.folder = folder
-        self.seconds = JOURNAL_SECONDS if seconds is None else seconds
+        self.seconds = journal_seconds() if seconds is None else seconds
         self.notes: list[str] = []
         self._last = time.monotonic()
 
@@ -266,22 +281,31 @@ class FileJournal:
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Replace what was kept; the file's name is the checksum of its bytes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / "partial"
-        save_tensors(tensors, facts, partial)
-        whole = partial.replace(self.folder / f"{checksum(partial.read_bytes())}.safetensors")
-        for old in self.folder.glob("*.safetensors"):
-            if old != whole:
-                old.unlink()
         self._last = time.monotonic()
+        partial = self.folder / f"partial-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_tensors(tensors, facts, partial)
+            whole = partial.replace(self.folder / f"{checksum(partial.read_bytes())}.safetensors")
+            for old in self.folder.glob("*.safetensors"):
+                if old != whole:
+                    old.unlink(missing_ok=True)
+        except (OSError, SafetensorError) as error:  # a full disk, or another process done with the same step
+            self.notes.append(f"{self.folder} could not be written ({error}): a kill would have cost what was trained")
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return what was kept; None if nothing was, or if it is damaged (then the step starts over)."""
+        if not self.folder.exists():
+            return None
         for path in self.folder.glob("*.safetensors"):
-            if checksum(path.read_bytes()) == path.stem:
-                return read_tensors(path)
-            self.notes.append(f"{path} is damaged: the step it belongs to starts over")
-            path.unlink()
+            try:
+                if checksum(path.read_bytes()) == path.stem:
+                    return read_tensors(path)
+                self.notes.append(f"{path} is damaged")
+                path.unlink(missing_ok=True)
+            except OSError:  # another process is done with the same step and has cleared its journal
+                continue
+        self.notes.append(f"{self.folder} has no whole state of the training it belongs to, which starts over")
         return None
 
     def clear(self) -> None:

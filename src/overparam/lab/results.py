@@ -106,7 +106,9 @@ def load_results(store: Store, name: str, notes: Sequence[str] = ()) -> Results:
         record = read_sealed(path)
     except DamagedError as damage:
         raise StoreError(f"{damage}; run the study again to write it anew") from None
-    rows, layers, found, manifests = [], [], list(notes), {}
+    if record.get("name") != name:
+        raise StoreError(f"{path} is the record of another study, {record.get('name')!r}; run the study again")
+    rows, layers, found, manifests = [], [], [*store.notes, *notes], {}
     missing = 0
     for row in record["rows"]:
         try:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from overparam.lab.execute import Task
+from overparam.lab.execute import Task, journal_seconds
 from overparam.lab.executors import Event, Executor, Inline, Pool
 from overparam.lab.machine import available_cores
 from overparam.lab.plan import Measurement, Node, Plan
@@ -104,6 +104,7 @@ class _Run:
             for fingerprint in found.failures:
                 shutil.rmtree(store.folder("failures", fingerprint))
             found.failures.clear()
+        store.tidy(found.steps)
         self.done, self.measured = found.steps, found.probes
         self.summary.found = len(found.steps)
         self.summary.failures = dict(found.failures)
@@ -125,6 +126,7 @@ class _Run:
             cores = available_cores()
             jobs = jobs or max(1, min(cores, self._width(missing)))
             threads = threads or max(1, cores // jobs)
+            journal_seconds()  # a wrong setting is told here, once
             self.reporter.begin(len(self.plan.nodes), len(self.done), jobs, trainings)
             executor = self._executor(jobs, threads)
             try:

@@ -19,11 +19,13 @@ other files. Files are not forced to disk one by one: after a power cut, torn fi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,9 @@ import xxhash
 from overparam.errors import StoreError
 
 FORMAT = 1
+MARKER = "overparam-store.json"
 MANIFEST = "result.json"
+LEFT_OVER = 24 * 3600.0  # seconds after which what is half written belongs to a run that was killed
 
 
 class DamagedError(StoreError):
@@ -52,16 +56,23 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path} cannot be read ({error.strerror})") from None
     if seal.decode("ascii", "replace") != checksum(rest):
         raise DamagedError(f"{path} is damaged: its checksum does not match")
-    body: dict[str, Any] = json.loads(rest)
+    body = json.loads(rest)
+    if not isinstance(body, dict):
+        raise DamagedError(f"{path} does not hold what overparam writes")
     return body
 
 
 def write_sealed(path: Path, body: Mapping[str, Any]) -> None:
-    """Write a JSON file for :func:`read_sealed`, replacing an old one at once."""
+    """Write a JSON file for :func:`read_sealed`, replacing an old one at once; raises :class:`StoreError`."""
     rest = json.dumps(body, indent=1).encode() + b"\n"
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    partial.write_bytes(checksum(rest).encode() + b"\n" + rest)
-    partial.replace(path)
+    try:
+        partial.write_bytes(checksum(rest).encode() + b"\n" + rest)
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise StoreError(f"{path} cannot be written ({error.strerror}); make room or name another --store") from None
 
 
 class Store:
@@ -69,15 +80,30 @@ class Store:
 
     Args:
         root: the folder; made if it is not there.
+        reading: only look: the folder must be there, and nothing in it is changed.
 
     Raises:
         StoreError: the folder cannot be made or written, or was written by a later version of overparam.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, reading: bool = False) -> None:
         self.root = Path(root)
-        self.notes: list[str] = []  # damage found and mended while opening, to be reported
-        marker = self.root / "overparam-store.json"
+        self.notes: list[str] = []  # damage found while opening, to be reported
+        if not reading:
+            self._make()
+        elif not (self.root / "steps").is_dir():
+            raise StoreError(
+                f"there is no store {str(root)!r}; run the study first, or name the folder of its results with --store"
+            )
+        version = self._version("a run writes it anew" if reading else "it has been written anew")
+        if version == 0 and not reading:
+            write_sealed(self.root / MARKER, {"format": FORMAT})
+        if version > FORMAT:
+            raise StoreError(
+                f"store {str(root)!r} has format {version}, this overparam reads up to {FORMAT}; update overparam"
+            )
+
+    def _make(self) -> None:
         try:
             for part in ("steps", "probes", "studies", "scratch"):
                 (self.root / part).mkdir(parents=True, exist_ok=True)
@@ -86,21 +112,23 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise StoreError(
-                f"store {str(root)!r} cannot be written ({error.strerror}); name another folder with --store"
+                f"store {str(self.root)!r} cannot be written ({error.strerror}); name another folder with --store"
             ) from None
+
+    def _version(self, mended: str) -> int:
+        """Return the format that the marker names; 0 if it is missing or damaged, which is noted."""
+        marker = self.root / MARKER
         try:
-            version = read_sealed(marker)["format"] if marker.exists() else 0
+            if marker.exists():
+                found = read_sealed(marker).get("format")
+                if not isinstance(found, int):
+                    raise DamagedError(f"{marker} does not hold what overparam writes")
+                return found
+            if any((self.root / "steps").iterdir()):
+                self.notes.append(f"{marker} is missing; {mended}")
         except DamagedError as damage:
-            self.notes.append(f"{damage}; it has been written anew")
-            version = 0
-        if version == 0:
-            if any((self.root / "steps").iterdir()) and not self.notes:
-                self.notes.append(f"{marker} was missing; it has been written anew")
-            write_sealed(marker, {"format": FORMAT})
-        if version > FORMAT:
-            raise StoreError(
-                f"store {str(root)!r} has format {version}, this overparam reads up to {FORMAT}; update it"
-            )
+            self.notes.append(f"{damage}; {mended}")
+        return 0
 
     def folder(self, kind: str, fingerprint: str) -> Path:
         """Return where the result of ``kind`` (``steps`` or ``probes``) is or would be."""
@@ -141,7 +169,7 @@ class Store:
         """Return the manifest of a result; raises :class:`DamagedError` if it is not there or not as written."""
         path = self.folder(kind, fingerprint) / MANIFEST
         body = read_sealed(path)
-        if body.get("fingerprint") != fingerprint:
+        if body.get("fingerprint") != fingerprint or not isinstance(body.get("files"), dict):
             raise DamagedError(f"{path} belongs to another result, {body.get('fingerprint')}")
         return body
 
@@ -174,10 +202,25 @@ class Store:
     def set_aside(self, kind: str, fingerprint: str) -> Path:
         """Move a damaged result out of the way, so that it is computed again; return where it went."""
         aside = self.root / "set-aside"
-        aside.mkdir(exist_ok=True)
         goal = aside / f"{kind}-{fingerprint}-{uuid.uuid4().hex[:8]}"
-        self.folder(kind, fingerprint).rename(goal)
+        try:
+            aside.mkdir(exist_ok=True)
+            self.folder(kind, fingerprint).rename(goal)
+        except FileNotFoundError:
+            pass  # another process found the same damage first
+        except OSError as error:
+            raise StoreError(f"cannot move a damaged result to {str(goal)!r} ({error.strerror})") from None
         return goal
+
+    def tidy(self, finished: Collection[str]) -> None:
+        """Remove what killed runs left behind: half-written files of yesterday, and journals of finished steps."""
+        for path in [*(self.root / "scratch").iterdir(), *(self.root / "studies").glob(".*")]:
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > LEFT_OVER:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for journal in (self.root / "journals").glob("*"):
+            if journal.name in finished:
+                shutil.rmtree(journal, ignore_errors=True)
 
     def journal(self, fingerprint: str) -> Path:
         """Return the folder for the state of the step ``fingerprint`` while it is under way."""

@@ -163,22 +163,25 @@ class Study:
         opened = store if isinstance(store, Store) else Store(store)
         began = time.perf_counter()
         planned = self.plan
-        notes = self._mend_record(opened)
+        opened.notes += self._lost_record(opened, planned)
         self._record(opened, planned, Summary(), "under way, or stopped")
         summary = execute(planned, opened, jobs=jobs, threads=threads, reporter=reporter, retry_failed=retry_failed)
         spent = time.perf_counter() - began
         line = f"{summary.ran} steps run and {summary.found} found in the store, in {spent:.1f} s"
         self._record(opened, planned, summary, line)
-        return load_results(opened, self.name, [*notes, *summary.notes])
+        return load_results(opened, self.name, summary.notes)
 
-    def _mend_record(self, store: Store) -> list[str]:
+    def _lost_record(self, store: Store, planned: Plan) -> list[str]:
+        """Return a sentence if the study's record in the store is damaged, or may have been deleted."""
         path = store.study(self.name)
         try:
             if path.exists():
                 read_sealed(path)
+                return []
         except DamagedError as damage:
             return [f"{damage}; it has been written anew"]
-        return []
+        found = sum(store.has("steps", name) for name in planned.nodes)
+        return [f"{path} was not there though {found} of the study's steps are; it has been written"] if found else []
 
     def _record(self, store: Store, planned: Plan, summary: Summary, line: str) -> None:
         about = [_about(experiment) for experiment in self.experiments]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from overparam.errors import SpecError
 from overparam.networks.names import names_in
 from overparam.networks.origin import (
     imported_modules,
@@ -44,7 +45,8 @@ class Content:
     functions (code, defaults, closures, and the values of the globals they name), classes (their members and
     bases) and modules. What belongs to the user's code is followed into its code; of that of libraries
     (torch, the standard library, installed packages) only the name enters, and the values that closures hold.
-    An object that can neither be pickled nor has attributes enters by its type and ``repr``.
+    An object that can neither be pickled nor has attributes enters by its type and ``repr``. TorchScript modules
+    raise :class:`SpecError`.
 
     ``sources`` and ``packages`` collect, by module name, the SHA-256 of the user's source files and the
     versions of the installed packages that were met on the way. Code in ``__main__``, in a notebook or from
@@ -128,6 +130,8 @@ class Content:
             self._emit("elements", np.ascontiguousarray(value).tobytes())
         elif isinstance(value, nn.Module):
             self._module(value)
+        elif isinstance(value, torch.jit.ScriptFunction):
+            self._emit("script", _GRAPH_LINE.sub("", str(value.inlined_graph)))
         else:
             self._object(value)
 
@@ -159,9 +163,10 @@ class Content:
     def _module(self, module: nn.Module) -> None:
         """Take in an ``nn.Module``: its class, parameters, buffers, submodules and all other attributes."""
         if isinstance(module, torch.jit.ScriptModule):
-            self._emit("script", _GRAPH_LINE.sub("", str(module.inlined_graph)))
-            self._value(dict(module.state_dict()))
-            return
+            raise SpecError(
+                "a TorchScript module does not show when it has changed, so its results could not be found again "
+                "safely; let the factory return the Python module that it was made from"
+            )
         if "_orig_mod" in module._modules:  # torch.compile's wrapper, which computes what its original does
             self._value(module._modules["_orig_mod"])
             return

@@ -15,7 +15,7 @@ from overparam.networks.architecture import Size, Width, architecture, scaled
 def mlp(
     input_shape: tuple[int, ...], classes: int, *, hidden: tuple[Size, ...] = (300, 100), bias: bool = True
 ) -> nn.Module:
-    """MLP: fully connected with ReLU, hidden widths by the option ``hidden``, flattens any input.
+    """MLP: fully connected with ReLU, any widths (hidden: [300, 100]), flattens any input.
 
     ``hidden=[]`` is a linear model. With ``bias=False`` no layer has biases, as in the MLPNet of WoodFisher
     (Singh & Alistarh, 2020), which is ``hidden=[40, 20], bias=False``.

@@ -244,7 +244,9 @@ def panel_layers(
         layers.append(table("levels").mark_rule(style="cursor", aria=False).encode(x=x, opacity=shown))
         strip = table("levels").mark_rect(opacity=0, aria=False).encode(x="start:Q", x2="end:Q", tooltip=tips)
         layers.append(strip.add_params(under))
-    return alt.layer(*layers).properties(title=panel.title, width=width, height=panel.height)
+    drawn = alt.layer(*layers).properties(title=panel.title, width=width, height=panel.height)
+    # Shared, the hidden legend of the bands would hide the legend of the lines with it.
+    return drawn.resolve_legend(fill="independent")
 
 
 def comparison_chart(arms: Sequence[Arm], *, column: str = "test_accuracy", width: int | str = WIDTH) -> Chart | None:
@@ -290,6 +292,7 @@ def comparison_chart(arms: Sequence[Arm], *, column: str = "test_accuracy", widt
     ]
     layers.append(base.mark_point(filled=True, size=160, opacity=0, aria=False).encode(y=y, tooltip=tips))
     chart = alt.layer(*layers).properties(title="Test accuracy, arm by arm", width=width, height=320)
+    chart = chart.resolve_legend(fill="independent")
     chart.datasets = {"arms": rows}
     return chart
 

@@ -186,9 +186,9 @@ def _tiles(main: ArmPhases) -> list[dict[str, str]]:
     mean = main.arm.mean()
     enough = mean.filter(pl.col("test_accuracy") >= shape.dense.accuracy - LEAST).sort("density")
     kept = enough["kept"][0] if "kept" in enough.columns else None
-    detail = f"density, {round(kept):,} weights" if kept is not None else "density"
+    detail = f"down to {round(kept):,} weights" if kept is not None else "down to this density"
     value = density(enough["density"][0])
-    return [*tiles, {"title": "Smallest within 1 point of dense", "value": value, "detail": detail}]
+    return [*tiles, {"title": "Within 1 point of dense", "value": value, "detail": detail}]
 
 
 def _arm_row(one: ArmPhases) -> dict[str, Any]:

@@ -1,0 +1,268 @@
+"""What becomes of a study that is killed and of a store that is damaged, counted.
+
+Kills: ``overparam run`` with two workers is killed (SIGKILL) at random moments, now and then only one of its workers,
+and started again until it is done. No step whose result was in the store is run again, orphaned workers end by
+themselves, and the table and every checkpoint are the bits of an undisturbed run.
+
+Corruptions: one file of a finished store, drawn at random, is cut, gets one bit flipped or is deleted. Before the
+repair the table shows only right numbers and says what is missing; ``Study.run`` reports the damage and computes again
+what was lost, and the table is the same bits as before.
+
+Run: ``python benchmarks/robustness.py [--kills 20] [--corruptions 500] [--seed 0]`` (Linux; some minutes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from overparam import Store, Study, load_results
+from overparam.errors import StoreError
+from overparam.lab.execute import JOURNAL_VARIABLE, Workshop
+from overparam.lab.results import MEASURED, Results
+
+KILLED = {
+    "name": "killed",
+    "world": {"dataset": "digits", "train_size": 800, "test_size": 200, "label_noise": {"rate": 0.2}},
+    "network": {"name": "mlp", "hidden": [60]},
+    "train": {"lr": 0.1, "batch_size": 8, "epochs": 8},
+    "prune": {"fraction": 0.3},
+    "chain": ["train", {"repeat": 6, "steps": ["prune", {"rewind": "20it"}, "train"]}],
+    "sweep": {"seed": [0, 1]},
+}
+
+DAMAGED = {
+    "name": "damaged",
+    "world": {"dataset": "digits", "train_size": 60, "test_size": 40, "label_noise": {"rate": 0.2}},
+    "network": {"name": "mlp", "hidden": [8]},
+    "train": {"lr": 0.1, "batch_size": 20, "epochs": 2},
+    "prune": {"fraction": 0.5},
+    "chain": ["train", {"repeat": 2, "steps": ["prune", {"rewind": "2it"}, "train"]}],
+    "variants": {"": {}, "diverging": {"train.lr": 1e30}},  # the second leaves a record of its failure
+}
+
+
+def exact(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns that are the same bits in every run."""
+    return frame.drop(MEASURED, strict=False)
+
+
+def step_files(store: Path) -> dict[str, bytes]:
+    """Return all tensors and curves of a store by their path; manifests, which hold times, are left out."""
+    found = sorted((store / "steps").rglob("*"))
+    return {str(p.relative_to(store)): p.read_bytes() for p in found if p.is_file() and p.name != "result.json"}
+
+
+# Kills
+
+
+@dataclass
+class Kills:
+    """What was counted."""
+
+    mains: int = 0
+    workers: int = 0
+    rounds: int = 0
+    journals: int = 0  # trainings that had left a journal when they were killed
+    found: int = 0  # finished steps that a later run found
+    repeated: list[str] = field(default_factory=list)  # steps run although their result was there: must stay empty
+    slowest_orphan: float = 0.0  # seconds until the last worker of a killed run was gone
+
+
+def children(parent: int) -> list[int]:
+    """Return the ids of the processes that ``parent`` started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == parent and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def wait_gone(processes: list[int], seconds: float = 20.0) -> float:
+    """Wait until ``processes`` have ended; return how long that took; raises :class:`TimeoutError`."""
+    began = time.monotonic()
+    while any(_alive(process) for process in processes):
+        if time.monotonic() - began > seconds:
+            raise TimeoutError(f"processes {processes} did not end within {seconds} s")
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def _alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def events(log: Path) -> list[dict[str, Any]]:
+    """Return what a run has logged so far; a line cut by a kill is left out."""
+    found = []
+    for line in log.read_text().splitlines() if log.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def start(study: Path, store: Path, log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start ``overparam run`` with two workers in a session of its own."""
+    command = [sys.executable, "-m", "overparam.cli", "run", str(study), "--store", str(store), "--log", str(log)]
+    return subprocess.Popen(
+        [*command, "--jobs", "2", "--threads", "1"],
+        cwd=study.parent,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ran(log: Path, since: int = 0) -> list[str]:
+    """Return the steps that were run, by the events from number ``since`` on."""
+    return [e["step"] for e in events(log)[since:] if e["event"] == "finished" and e["ran"]]
+
+
+def in_store(store: Path) -> set[str]:
+    """Return the steps that have a result."""
+    return {path.name for path in (store / "steps").glob("*/*")}
+
+
+def killed_round(study: Path, folder: Path, draws: random.Random, most: int, counts: Kills, journal: bool) -> Path:
+    """Run a study to its end with at most ``most`` kills at random moments; return its store."""
+    store, log = folder / "runs", folder / "log.jsonl"
+    left = most
+    while True:
+        before, known = in_store(store), len(events(log))
+        process = start(study, store, log, {JOURNAL_VARIABLE: "0"} if journal else {})
+        for moment in _moments(process, log, known, draws):
+            if not left or process.poll() is not None:
+                break
+            workers = children(process.pid)
+            left -= 1
+            if workers and draws.random() < 0.25:
+                os.kill(draws.choice(workers), signal.SIGKILL)
+                counts.workers += 1
+                continue
+            del moment
+            process.kill()
+            process.communicate()
+            counts.mains += 1
+            counts.slowest_orphan = max(counts.slowest_orphan, wait_gone(workers))
+            counts.journals += sum(1 for _ in (store / "journals").glob("*/*.safetensors"))
+            break
+        _, said = process.communicate()
+        again = ran(log, known)
+        counts.found += len(before)
+        counts.repeated += [*before.intersection(again), *(name for name, times in Counter(again).items() if times > 1)]
+        if process.returncode == 0:
+            counts.rounds += 1
+            return store
+        if process.returncode != -signal.SIGKILL:
+            raise RuntimeError(f"the run ended with exit code {process.returncode}: {said}")
+
+
+def _moments(process: subprocess.Popen[str], log: Path, known: int, draws: random.Random) -> Iterator[float]:
+    """Yield at random moments: now and then while the program still starts, mostly while steps are being run."""
+    if draws.random() < 0.2:
+        time.sleep(draws.uniform(0.0, 3.0))
+        yield time.monotonic()
+    while process.poll() is None:
+        if len(events(log)) > known:
+            time.sleep(draws.uniform(0.0, 2.5))
+            yield time.monotonic()
+        time.sleep(0.01)
+
+
+def kills(number: int, seed: int, folder: Path) -> Kills:
+    """Kill a study ``number`` times; raises :class:`AssertionError` if its results are not those of a quiet run."""
+    study = folder / "killed.yaml"
+    study.write_text(yaml.safe_dump(KILLED))
+    quiet = Study.from_file(study).run(folder / "quiet", jobs=1, threads=1)
+    bits = step_files(folder / "quiet")
+    counts, draws = Kills(), random.Random(seed)
+    while counts.mains < number:
+        place = folder / f"round-{counts.rounds}"
+        place.mkdir()
+        store = killed_round(study, place, draws, number - counts.mains, counts, journal=counts.rounds % 2 == 1)
+        results = load_results(Store(store), "killed")
+        assert results.complete
+        assert exact(results.frame).equals(exact(quiet.frame)), "the table differs from that of a quiet run"
+        assert step_files(store) == bits, "a checkpoint differs from that of a quiet run"
+        print(
+            f"round {counts.rounds}: {counts.mains} kills of the run, {counts.workers} of a worker so far; same bits",
+            flush=True,
+        )
+    return counts
+
+
+# Corruptions
+
+
+@dataclass
+class Corruptions:
+    """What was counted: trials by kind of damage and by kind of file, and steps computed again."""
+
+    trials: Counter[str] = field(default_factory=Counter)
+    files: Counter[str] = field(default_factory=Counter)
+    rows_hidden: int = 0  # rows left out of tables before the repair
+    tables_refused: int = 0  # tables not shown at all, because the study's record was gone or damaged
+
+
+class Original:
+    """A small finished store with all kinds of files in it, and what its table holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = folder / "original"
+        self.study = Study.from_mapping(DAMAGED)
+        self.study.run(self.store, jobs=1, threads=1)
+        self._leave_journal()
+        aside = folder / "whole"
+        shutil.copytree(self.store, aside)
+        self.results = self.study.run(aside, jobs=1, threads=1)
+        self.frame, self.layers = exact(self.results.frame), exact(self.results.layers)
+        assert self.results.failures
+        self.files = sorted(str(p.relative_to(self.store)) for p in self.store.rglob("*") if p.is_file())
+
+    def _leave_journal(self) -> None:
+        """Take the last training out of the store again, as if it had been killed between two epochs."""
+        plan, store = self.study.plan, Store(self.store)
+        last = plan.nodes[next(row.node for row in reversed(plan.rows) if store.has("steps", row.node))]
+        shutil.rmtree(store.folder("steps", last.fingerprint))
+
+        class Killed(BaseException):
+            pass
+
+        def stop(*_: Any) -> None:
+            raise Killed
+
+        os.environ[JOURNAL_VARIABLE] = "0"
+        try:
+            workshop = Workshop(store, plan.worlds, plan.networks, 1)
+            journal_saved = workshop.stop_after_journal = stop  # type: ignore[attr-defined]
+            del journal_saved
+        finally:
+            del os.environ[JOURNAL_VARIABLE]
