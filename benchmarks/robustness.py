@@ -34,8 +34,9 @@ import yaml
 
 from overparam import Store, Study, load_results
 from overparam.errors import StoreError
-from overparam.lab.execute import JOURNAL_VARIABLE, Workshop
-from overparam.lab.results import MEASURED, Results
+from overparam.lab.execute import JOURNAL_VARIABLE, Task, Workshop
+from overparam.lab.results import MEASURED
+from overparam.lab.run import execute
 
 KILLED = {
     "name": "killed",
@@ -240,29 +241,130 @@ class Original:
         self.study = Study.from_mapping(DAMAGED)
         self.study.run(self.store, jobs=1, threads=1)
         self._leave_journal()
-        aside = folder / "whole"
-        shutil.copytree(self.store, aside)
-        self.results = self.study.run(aside, jobs=1, threads=1)
+        seen = load_results(Store(self.store, reading=True), "damaged")
+        self.missing = seen.missing
+        self.whole_rows = {(row["chain"], row["step"]): row for row in exact(seen.frame).rows(named=True)}
+        shutil.copytree(self.store, folder / "whole")
+        self.results = self.study.run(folder / "whole", jobs=1, threads=1)
         self.frame, self.layers = exact(self.results.frame), exact(self.results.layers)
         assert self.results.failures
+        assert self.missing == self.results.missing + 1
         self.files = sorted(str(p.relative_to(self.store)) for p in self.store.rglob("*") if p.is_file())
 
     def _leave_journal(self) -> None:
-        """Take the last training out of the store again, as if it had been killed between two epochs."""
+        """Take the last training out of the store again, as if it had been killed after its first epoch."""
         plan, store = self.study.plan, Store(self.store)
-        last = plan.nodes[next(row.node for row in reversed(plan.rows) if store.has("steps", row.node))]
-        shutil.rmtree(store.folder("steps", last.fingerprint))
-
-        class Killed(BaseException):
-            pass
-
-        def stop(*_: Any) -> None:
-            raise Killed
-
+        last = [row.node for row in plan.rows if store.has("steps", row.node)][-1]
+        shutil.rmtree(store.folder("steps", last))
         os.environ[JOURNAL_VARIABLE] = "0"
         try:
-            workshop = Workshop(store, plan.worlds, plan.networks, 1)
-            journal_saved = workshop.stop_after_journal = stop  # type: ignore[attr-defined]
-            del journal_saved
+            Workshop(store, plan.worlds, plan.networks, 1).run(Task(plan.nodes[last], ()), _killed_at_the_end)
+        except _Killed:
+            assert list(store.journal(last).glob("*.safetensors"))
         finally:
             del os.environ[JOURNAL_VARIABLE]
+
+
+class _Killed(BaseException):
+    pass
+
+
+def _killed_at_the_end(done: int, total: int, _: Mapping[str, float]) -> None:
+    if done == total:
+        raise _Killed
+
+
+def damage(path: Path, draws: random.Random) -> str:
+    """Cut a file, flip one of its bits or delete it; return which."""
+    content = path.read_bytes()
+    kind = draws.choice(["truncation", "bit flip", "deletion"])
+    if kind == "deletion":
+        path.unlink()
+    elif kind == "truncation":
+        path.write_bytes(content[: draws.randrange(len(content))])
+    else:
+        place = draws.randrange(8 * len(content))
+        flipped = content[place // 8] ^ 1 << place % 8
+        path.write_bytes(content[: place // 8] + bytes([flipped]) + content[place // 8 + 1 :])
+    return kind
+
+
+def corrupt(original: Original, folder: Path, draws: random.Random, counts: Corruptions) -> None:
+    """Damage one file of a copy of the store; raises :class:`AssertionError` if anything wrong comes of it."""
+    store = folder / "copy"
+    shutil.copytree(original.store, store)
+    name = draws.choice(original.files)
+    kind = damage(store / name, draws)
+    what = f"{kind} of {name}"
+    counts.trials[kind] += 1
+    counts.files[_sort(name)] += 1
+    _check_before(original, store, what, counts)
+
+    study = Study.from_mapping(DAMAGED)
+    mended = study.run(store, jobs=1, threads=1)
+    assert any(Path(name).parts[-2] in note or name in note for note in mended.notes), f"{what} was not reported"
+    assert exact(mended.frame).equals(original.frame), f"{what}: the table differs"
+    assert exact(mended.layers).equals(original.layers), f"{what}: the table of layers differs"
+    assert mended.failures == original.results.failures, f"{what}: other failures"
+    again = execute(study.plan, Store(store), jobs=1, threads=1)
+    assert (again.ran, again.notes) == (0, []), f"{what} was not repaired"
+    shutil.rmtree(store)
+
+
+def _check_before(original: Original, store: Path, what: str, counts: Corruptions) -> None:
+    """Look at the table of a damaged store: each row must be right, and fewer rows must be said to be fewer."""
+    try:
+        seen = load_results(Store(store, reading=True), "damaged")
+    except StoreError:
+        counts.tables_refused += 1
+        return
+    hidden = len(original.whole_rows) - len(seen.frame)
+    counts.rows_hidden += hidden
+    assert hidden == seen.missing - original.missing, f"{what}: a row is missing and not said to be"
+    assert seen.notes or not hidden, f"{what}: a row is missing without a word"
+    for row in exact(seen.frame).rows(named=True):
+        assert row == original.whole_rows[row["chain"], row["step"]], f"{what}: a wrong number in the table"
+
+
+def _sort(name: str) -> str:
+    """Return what kind of file of a store ``name`` is."""
+    parts = Path(name).parts
+    return f"{parts[0]}/{parts[-1]}" if parts[0] == "steps" else parts[0]
+
+
+def corruptions(number: int, seed: int, folder: Path) -> Corruptions:
+    """Damage a store ``number`` times, each time another copy of it."""
+    original, counts, draws = Original(folder), Corruptions(), random.Random(seed)
+    for _ in range(number):
+        corrupt(original, folder, draws, counts)
+    return counts
+
+
+def main() -> None:
+    """Run both and print what was counted."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--corruptions", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        if wanted.corruptions:
+            began = time.monotonic()
+            (folder / "corruptions").mkdir()
+            print(corruptions(wanted.corruptions, wanted.seed, folder / "corruptions"))
+            print(f"{wanted.corruptions} corruptions, each detected, reported and repaired, {_since(began)}")
+        if wanted.kills:
+            began = time.monotonic()
+            (folder / "kills").mkdir()
+            counts = kills(wanted.kills, wanted.seed, folder / "kills")
+            print(counts)
+            print(f"{counts.mains} kills of the run: {len(counts.repeated)} finished steps run again, {_since(began)}")
+
+
+def _since(began: float) -> str:
+    return f"{time.monotonic() - began:.0f} s"
+
+
+if __name__ == "__main__":
+    main()

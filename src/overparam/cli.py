@@ -276,7 +276,8 @@ def _complain(results: Results, notes: bool = True) -> None:
     for failure in results.failures:
         typer.echo(f"failed: {failure}", err=True)
     if results.missing:
-        typer.echo(f"{results.missing} rows are missing; run the study (again) to compute what can be", err=True)
+        advice = "--retry-failed runs again what failed" if results.failures else "run the study to compute them"
+        typer.echo(f"{results.missing} rows are missing; {advice}", err=True)
     if results.missing or results.failures:
         raise typer.Exit(1)
 

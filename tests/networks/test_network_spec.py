@@ -192,6 +192,13 @@ def test_factories_that_do_not_fit(factory: Callable[..., nn.Module], message: s
         Network(factory).build((4,), 3, seed=0)
 
 
+@pytest.mark.parametrize("hidden", [10**12, 10**19])
+def test_networks_that_no_machine_can_hold(hidden: int) -> None:
+    with pytest.raises(SpecError, match="network 'mlp' cannot be made for inputs of shape") as caught:
+        Network("mlp", {"hidden": [hidden]}).build((4,), 3, seed=0)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("wrap", [lambda layer: layer, lambda layer: nn.Sequential(layer, nn.Linear(3, 3))])
 def test_a_factory_must_make_new_layers_at_each_call(wrap: Callable[[nn.Module], nn.Module]) -> None:
     layer = nn.Linear(4, 3)

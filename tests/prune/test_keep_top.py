@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prune_cases import LENET, SHAPES, counts, keep_top_reference, normal, ones, same, total
+from prune_cases import SHAPES, counts, keep_top_reference, normal, ones, same, total
 
 from overparam.errors import SpecError
 from overparam.prune import count_kept, density, empty_units, keep_top
@@ -116,33 +114,6 @@ def test_numpy_count():
 
 def test_no_tensors():
     assert keep_top({}, {}, 0) == {}
-
-
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("kind", ["random", "equal", "two values", "sorted"])
-def test_is_quick(kind, one_thread):
-    scores = {name: value.abs() for name, value in normal(LENET).items()}
-    if kind == "equal":
-        scores = {name: torch.zeros_like(value) for name, value in scores.items()}
-    elif kind == "two values":
-        scores = {name: (value > 1).float() for name, value in scores.items()}
-    elif kind == "sorted":
-        scores = {name: value.flatten().sort().values.reshape(value.shape) for name, value in scores.items()}
-    masks = ones(LENET)
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        keep_top(scores, masks, 53_240)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(7)) < 0.1  # about 7 ms on a quiet core; sorting pairs in Python takes 0.5 s
 
 
 MISUSE = {

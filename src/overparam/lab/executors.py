@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
+import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, Listener, wait
-from typing import Any, Literal, Protocol
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal, Protocol, cast
 
 import cloudpickle
 import torch
 
-from overparam.errors import OverparamError
+from overparam.errors import OverparamError, SpecError
 from overparam.lab.execute import BrokenParentError, StepFailure, Task, Workshop
 from overparam.lab.store import Store
 from overparam.networks import Network
 from overparam.worlds import World
-
-START_SECONDS = 120.0  # how long a worker may take to import torch on a busy machine
 
 
 @dataclass(frozen=True)
@@ -125,44 +122,51 @@ class Pool:
         self, store: Store, worlds: Sequence[World], networks: Sequence[Network], threads: int, places: int
     ) -> None:
         self.places = places
-        self._paths = list(sys.path)
-        root = str(store.root.resolve())
-        self._setup = cloudpickle.dumps((root, list(worlds), list(networks), threads))
+        self._setup = _packed((str(store.root.resolve()), list(worlds), list(networks), threads))
         self._threads = threads
         self._workers: list[_Worker] = []
         try:
-            self._workers = [self._start() for _ in range(places)]
+            while len(self._workers) < places:  # all are started before the first is waited for
+                self._workers.append(self._start())
+            for worker in self._workers:
+                self._set_up(worker)
         except BaseException:
             self.close()
             raise
 
     def _start(self) -> _Worker:
-        key = secrets.token_bytes(16)
-        with tempfile.TemporaryDirectory() as folder:
-            family = "AF_UNIX" if hasattr(os, "fork") else "AF_PIPE"
-            address = os.path.join(folder, "worker") if family == "AF_UNIX" else None
-            with Listener(address, family, authkey=key) as listener:
-                threads = str(self._threads)
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "overparam.lab.worker", str(listener.address)],
-                    stdin=subprocess.PIPE,
-                    env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-                )
-                assert process.stdin is not None
-                process.stdin.write(key)
-                process.stdin.close()
-                connection = _accepted(listener, process)
-        connection.send(self._paths)
-        connection.send_bytes(self._setup)
-        return _Worker(process, connection)
+        ours, theirs = Pipe()
+        threads = str(self._threads)
+        # Ctrl-C reaches the whole group of processes; what it means is for this one alone to decide.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "overparam.lab.worker", str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            theirs.close()
+        return _Worker(process, ours)
+
+    def _set_up(self, worker: _Worker) -> None:
+        try:
+            worker.connection.send(sys.path)
+            worker.connection.send_bytes(self._setup)
+        except OSError:
+            code = worker.process.wait()
+            raise OverparamError(f"a worker process did not start (exit code {code}); --jobs 1 needs none") from None
 
     def submit(self, task: Task) -> None:
         """Hand the task to a free worker, if possible the one that made its parent."""
         free = [worker for worker in self._workers if worker.task is None]
         worker = next((w for w in free if w.last == task.node.parent), free[0])
         worker.task = task
+        packed = _packed((task, worker.forgotten))
         with contextlib.suppress(OSError):  # a dead worker shows in events()
-            worker.connection.send_bytes(cloudpickle.dumps((task, worker.forgotten)))
+            worker.connection.send_bytes(packed)
         worker.forgotten = []
 
     def events(self) -> Iterator[Event]:
@@ -175,9 +179,10 @@ class Pool:
             try:
                 event = worker.connection.recv()
             except (EOFError, OSError):
-                code = worker.process.wait()
-                self._workers[self._workers.index(worker)] = self._start()
-                yield Event("died", fingerprint, code)
+                worker.connection.close()
+                fresh = self._workers[self._workers.index(worker)] = self._start()
+                self._set_up(fresh)
+                yield Event("died", fingerprint, worker.process.wait())
                 continue
             if event.what != "progress":
                 worker.task = None
@@ -202,18 +207,11 @@ class Pool:
                 worker.process.wait()
 
 
-def _accepted(listener: Listener, process: subprocess.Popen[bytes]) -> Connection:
-    """Wait for the worker to connect; raises :class:`OverparamError` if it ends before it does."""
-    inner = listener._listener._socket if hasattr(listener._listener, "_socket") else None  # type: ignore[attr-defined]
-    deadline = time.monotonic() + START_SECONDS
-    if inner is not None:
-        inner.settimeout(0.2)
-    while True:
-        try:
-            connection = listener.accept()
-        except TimeoutError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                raise OverparamError(f"a worker process did not start (exit code {process.poll()})") from None
-        else:
-            return connection
+def _packed(things: Any) -> bytes:
+    """Return ``things`` as bytes for another process; raises :class:`SpecError` for what cannot leave this one."""
+    try:
+        return cast(bytes, cloudpickle.dumps(things))
+    except Exception as error:  # noqa: BLE001 (what a user brings may raise anything)
+        raise SpecError(
+            f"a part of the study cannot be handed to worker processes ({type(error).__name__}: {error}); run one job"
+        ) from None

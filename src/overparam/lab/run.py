@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from overparam.lab.execute import Task, journal_seconds
 from overparam.lab.executors import Event, Executor, Inline, Pool
 from overparam.lab.machine import available_cores
+from overparam.lab.order import Order
 from overparam.lab.plan import Measurement, Node, Plan
 from overparam.lab.progress import Reporter
 from overparam.lab.store import DamagedError, Store
 
 DEATHS = 2  # a step whose worker died so often is given up
+BREAKS = 3  # a step whose result was found damaged so often in one run is given up: the disk or the memory is bad
 
 
 @dataclass
@@ -108,13 +110,10 @@ class _Run:
         self.done, self.measured = found.steps, found.probes
         self.summary.found = len(found.steps)
         self.summary.failures = dict(found.failures)
-        self.children: dict[str, list[str]] = {name: [] for name in plan.nodes}
-        for node in plan.nodes.values():
-            for parent in node.needs():
-                self.children[parent].append(node.fingerprint)
-        self.heights = self._heights()
+        self.order = Order(plan)
         self.running: set[str] = set()
         self.deaths: dict[str, int] = {}
+        self.breaks: dict[str, int] = {}
         self.last: str | None = None
 
     def go(self, jobs: int | None, threads: int | None) -> Summary:
@@ -124,7 +123,7 @@ class _Run:
         )
         if missing:
             cores = available_cores()
-            jobs = jobs or max(1, min(cores, self._width(missing)))
+            jobs = jobs or max(1, min(cores, self.order.width(missing)))
             threads = threads or max(1, cores // jobs)
             journal_seconds()  # a wrong setting is told here, once
             self.reporter.begin(len(self.plan.nodes), len(self.done), jobs, trainings)
@@ -147,10 +146,9 @@ class _Run:
         return inline
 
     def _loop(self, executor: Executor) -> None:
+        self._offer(self.plan.nodes)
         while True:
-            ready = self._ready()
-            while ready and len(self.running) < executor.places:
-                node = ready.pop(0)
+            while len(self.running) < executor.places and (node := self.order.take(self.last)):
                 self.running.add(node.fingerprint)
                 self.reporter.started(node)
                 executor.submit(Task(node, self._unmeasured(node)))
@@ -159,26 +157,17 @@ class _Run:
             for event in executor.events():
                 self._hear(event, executor.forget)
 
-    def _ready(self) -> list[Node]:
-        """Return the nodes that can run now, best first.
-
-        Best is what the chain just worked on needs next, if that is quick (its checkpoint is in a worker's memory);
-        then what has the longest way of trainings behind it, so that all chains end together.
-        """
-
-        def key(node: Node) -> tuple[bool, int]:
-            quick = node.step is not None and not node.step.trains and self.last in node.needs()
-            return (not quick, -self.heights[node.fingerprint])
-
-        ready = [
-            node
-            for node in self.plan.nodes.values()
-            if self._missing(node)
-            and node.fingerprint not in self.running
-            and node.fingerprint not in self.summary.failures
-            and all(parent in self.done for parent in node.needs())
-        ]
-        return sorted(ready, key=key)
+    def _offer(self, names: Iterable[str]) -> None:
+        """Offer those of the nodes that can run now."""
+        for name in names:
+            node = self.plan.nodes[name]
+            if (
+                self._missing(node)
+                and name not in self.running
+                and name not in self.summary.failures
+                and all(parent in self.done for parent in node.needs())
+            ):
+                self.order.offer(node)
 
     def _hear(self, event: Event, forget: Callable[[str], None] = lambda _: None) -> None:
         node = self.plan.nodes[event.fingerprint]
@@ -193,30 +182,43 @@ class _Run:
             self.measured.update(measurement.fingerprint for measurement in self.plan.probes_of(node.fingerprint))
             self.summary.ran += event.detail.ran
             self.last = node.fingerprint
+            self._offer(self.order.children[node.fingerprint])
             self.reporter.finished(node, event.detail)
         elif event.what == "broken":
             broken = event.detail.fingerprint
             self._set_aside("steps", broken, event.detail.reason)
             self.done.discard(broken)
             forget(broken)
+            self.breaks[broken] = self.breaks.get(broken, 0) + 1
+            if self.breaks[broken] >= BREAKS:
+                self._fail(self.plan.nodes[broken], f"its result was damaged {BREAKS} times over", "", False)
+            self.order.clear()  # what was offered may depend on it
+            self._offer(self.plan.nodes)
         elif event.what == "failed":
-            self._fail(node, event.detail.reason, event.detail.detail, event.detail.lasting)
+            probe_failed = self.store.has("steps", node.fingerprint)
+            if probe_failed:  # then the step itself is done, and so the chain goes on
+                self.summary.ran += node.fingerprint not in self.done
+                self.done.add(node.fingerprint)
+                self._offer(self.order.children[node.fingerprint])
+            self._fail(node, event.detail.reason, event.detail.detail, event.detail.lasting and not probe_failed)
         else:
             self.deaths[node.fingerprint] = self.deaths.get(node.fingerprint, 0) + 1
             code = event.detail
-            cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-            reason = f"the worker process died ({cause}); the machine may be short of memory"
+            cause = f"signal {-code}; the machine may be short of memory" if code < 0 else f"exit code {code}"
+            reason = f"the worker process died ({cause})"
             if self.deaths[node.fingerprint] >= DEATHS:
                 self._fail(node, reason, "", False)
             else:
                 self._note(f"{node.title}, seed {node.seed}: {reason}; trying once more")
+                self._offer([node.fingerprint])
 
     def _fail(self, node: Node, reason: str, detail: str, lasting: bool) -> None:
         self.summary.failures[node.fingerprint] = reason
         if lasting:
             body = {"title": node.title, "seed": node.seed, "reason": reason, "detail": detail}
             self.store.write("failures", node.fingerprint, body)
-        self.reporter.failed(node, reason, self._descendants(node.fingerprint))
+        blocked = 0 if node.fingerprint in self.done else self.order.descendants(node.fingerprint)
+        self.reporter.failed(node, reason, blocked)
 
     def _set_aside(self, kind: str, fingerprint: str, damage: str) -> None:
         if self.store.has(kind, fingerprint):
@@ -232,27 +234,3 @@ class _Run:
 
     def _missing(self, node: Node) -> bool:
         return node.fingerprint not in self.done or bool(self._unmeasured(node))
-
-    def _heights(self) -> dict[str, int]:
-        """Return how many trainings are on the longest way from each node to the end, itself included."""
-        heights: dict[str, int] = {}
-        for name in reversed(self.plan.nodes):
-            node = self.plan.nodes[name]
-            own = int(node.step is not None and node.step.trains)
-            heights[name] = own + max((heights[child] for child in self.children[name]), default=0)
-        return heights
-
-    def _width(self, missing: list[Node]) -> int:
-        """Return how many chains end in a missing node: that many jobs can be busy at some time."""
-        names = {node.fingerprint for node in missing}
-        return sum(not names.intersection(self.children[name]) for name in names)
-
-    def _descendants(self, fingerprint: str) -> int:
-        seen: set[str] = set()
-        waiting = [fingerprint]
-        while waiting:
-            for child in self.children[waiting.pop()]:
-                if child not in seen:
-                    seen.add(child)
-                    waiting.append(child)
-        return len(seen)

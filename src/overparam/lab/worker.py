@@ -1,14 +1,14 @@
-"""A worker process of the pool: ``python -m overparam.lab.worker ADDRESS``, started by :class:`Pool` only."""
+"""A worker process of the pool: ``python -m overparam.lab.worker CONNECTION PARENT``, started by :class:`Pool` only."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Mapping
-from multiprocessing.connection import Client
+from multiprocessing.connection import Connection
 
 import cloudpickle
 import torch
@@ -19,16 +19,16 @@ from overparam.lab.store import Store
 
 
 def main() -> None:
-    """Be a worker: connect to the parent, take its setup, then run its tasks one after another until it is gone."""
-    parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what happens
-    key = sys.stdin.buffer.read()
-    connection = Client(sys.argv[1], authkey=key)
-    sys.path[:] = connection.recv()  # first, so that the user's modules are found when the rest is unpacked
-    root, worlds, networks, threads = cloudpickle.loads(connection.recv_bytes())
-    torch.set_num_threads(threads)
-    workshop = Workshop(Store(root), worlds, networks, threads)
+    """Be a worker: take the setup from the parent, then run its tasks one after another until it is gone."""
+    connection, parent = Connection(int(sys.argv[1])), int(sys.argv[2])
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
+        sys.path[:] = connection.recv()  # first, so that the user's modules are found when the rest is unpacked
+        root, worlds, networks, threads = cloudpickle.loads(connection.recv_bytes())
+        torch.set_num_threads(threads)
+        _serve(connection, parent, Workshop(Store(root), worlds, networks, threads))
 
+
+def _serve(connection: Connection, parent: int, workshop: Workshop) -> None:
     def watch() -> None:
         """End this process as soon as the parent is gone, even in the middle of a task."""
         while os.getppid() == parent:
@@ -37,10 +37,7 @@ def main() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     while True:
-        try:
-            task, forgotten = cloudpickle.loads(connection.recv_bytes())
-        except (EOFError, OSError):
-            return
+        task, forgotten = cloudpickle.loads(connection.recv_bytes())
         for fingerprint in forgotten:
             workshop.forget(fingerprint)
         said = 0.0

@@ -16,7 +16,7 @@ from torch import nn
 
 from overparam.errors import SpecError
 from overparam.networks.architecture import GIVEN, NETWORKS, Factory, option_parameters
-from overparam.networks.forward import run
+from overparam.networks.forward import first_line, run
 from overparam.registry import suggest
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -50,9 +50,7 @@ def import_factory(path: str) -> Factory:
                 f"network {path!r}: there is no module {error.name!r}, neither in the current folder nor "
                 "installed; run from the folder that holds it, or install it"
             ) from None
-        raise SpecError(
-            f"network {path!r}: importing {module_name!r} failed with {type(error).__name__}: {error}"
-        ) from error
+        raise SpecError(f"network {path!r}: importing {module_name!r} failed with {first_line(error)}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             owner = getattr(found, "__name__", module_name)
@@ -99,7 +97,7 @@ def make(
     except Exception as error:
         raise SpecError(
             f"network {label!r} cannot be made for inputs of shape {input_shape} and {classes} classes: "
-            f"{type(error).__name__}: {error}"
+            f"{first_line(error)}"
         ) from error
     if not isinstance(module, nn.Module):
         raise SpecError(f"network {label!r}: its factory must return a torch.nn.Module, got {module!r}")

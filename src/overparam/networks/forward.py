@@ -39,8 +39,7 @@ def run(module: nn.Module, batch: Tensor, label: str = "the module") -> Any:
             return module(batch.to(_device(module)))
         except Exception as error:
             raise SpecError(
-                f"{label} fails on a batch of shape {tuple(batch.shape)} and dtype {batch.dtype}: "
-                f"{type(error).__name__}: {error}"
+                f"{label} fails on a batch of shape {tuple(batch.shape)} and dtype {batch.dtype}: {first_line(error)}"
             ) from error
 
 
@@ -59,6 +58,11 @@ def record(module: nn.Module, batch: Tensor, kinds: tuple[type[nn.Module], ...] 
     finally:
         for handle in handles:
             handle.remove()
+
+
+def first_line(error: Exception) -> str:
+    """Return the kind of an error and the first line of its message; torch's go on with C++ frames."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import altair as alt
 
 from overparam.report.charts import PANELS, Chart, Data, comparison_chart, panel_data, panel_layers, series_of
+from overparam.report.finding import finding
 from overparam.report.phases import ArmPhases
 from overparam.report.theme import theme
 
@@ -35,7 +36,7 @@ class Chartbook:
         """Return the book as JSON that is safe inside a script element."""
         content = {
             "main": self.main,
-            "arms": [{"label": label, **arm} for label, arm in zip(self.labels, self.arms, strict=True)],
+            "arms": self.arms,
             "comparison": self.comparison,
             "specs": self.specs,
             "themes": {"light": theme(), "dark": theme(dark=True)},
@@ -57,7 +58,7 @@ def chartbook(found: Sequence[ArmPhases], main: ArmPhases) -> Chartbook:
     sparsest = min(one.shape.last.density for one in found)
     numbers: dict[tuple[str, ...], int] = {}  # arms with the same columns share a drawing
     for one in found:
-        drawn = {}
+        drawn: dict[str, Any] = {"label": one.arm.label, "finding": finding(one)}
         for name, panel in PANELS.items():
             data, series = panel_data(one.arm, panel, one), series_of(one.arm, panel)
             if data is None:

@@ -74,12 +74,12 @@ PANELS: dict[str, Panel] = {
             },
             "~%",
             percent,
-            280,
+            265,
             turns=True,
         ),
         Panel(
             "distance",
-            "Learning distance: how far the weights moved from where they began (L2)",
+            "Learning distance (L2)",
             {
                 "learning_distance": "all weights",
                 "learning_distance_kept": "kept weights",
@@ -87,7 +87,7 @@ PANELS: dict[str, Panel] = {
             },
             "~g",
             number,
-            170,
+            150,
         ),
         Panel(
             "loss",
@@ -103,7 +103,7 @@ PANELS: dict[str, Panel] = {
         ),
         Panel(
             "soft-error",
-            "Soft error on test data: 1 - mean probability of the right label",
+            "Soft error",
             {"test_soft_error": "test"},
             "~%",
             percent,
@@ -351,12 +351,10 @@ def _told(row: Mapping[str, Any], column: str, write: Callable[[float | None], s
 
 
 def _turns(found: ArmPhases | None) -> dict[str, Turn | None]:
-    shape = found.shape if found else None
-    return {
-        "dense": shape.dense if shape else None,
-        "worst": shape.trough if shape else None,
-        "best": shape.peak if shape else None,
-    }
+    """Return the points to mark; without a double descent there is nothing to mark."""
+    if found is None or not found.shape.descends_twice:
+        return dict.fromkeys(("dense", "worst", "best"))
+    return {"dense": found.shape.dense, "worst": found.shape.trough, "best": found.shape.peak}
 
 
 def _turn(turn: Turn | None, word: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from overparam.report.charts import vega_lite_version
 from overparam.report.claims import Number, Verdict
 from overparam.report.finding import finding, notes
 from overparam.report.phases import ArmPhases, find_phases
-from overparam.report.shape import LEAST
+from overparam.report.shape import FITTED, LEAST
 from overparam.report.tables import SHOWN, level_table
 from overparam.report.words import count, density, number, percent
 
@@ -81,7 +81,7 @@ def page(
         tiles=_tiles(main) if main else [],
         arms=[_arm_row(one) for one in shown],
         phase_names=[name for name in PHASES if any(p.name == name for one in shown for p in one.phases)],
-        caption=_caption(main) if main else "",
+        caption=_caption(shown),
         comparison=len(shown) > 1,
         comparison_bands=", bands from the lowest to the highest seed" if many and len(shown) <= 4 else "",
         more_panels=[name for name in MORE_PANELS if book and any(name in arm for arm in book.arms)],
@@ -166,13 +166,13 @@ def _missing(main: ArmPhases | None) -> list[str]:
     return ["The learning distance was not measured, so it is not drawn (probe learning-distance)."]
 
 
-def _caption(main: ArmPhases) -> str:
-    seeds = len(main.arm.seeds)
-    spread = (
-        f"Lines are means over {seeds} seeds, bands reach from the lowest to the highest seed." if seeds > 1 else ""
-    )
-    single = "One seed, so there are no bands." if seeds == 1 else ""
-    return f"{spread}{single} Density is logarithmic and falls to the right. Point at a level for its values."
+def _caption(shown: Sequence[ArmPhases]) -> str:
+    seeds = [len(one.arm.seeds) for one in shown]
+    lines = "Lines are means over the seeds, bands reach from the lowest to the highest seed."
+    if max(seeds, default=1) == 1:
+        lines = "One seed, so there are no bands."
+    distance = "Learning distance: how far the weights moved from their initial values, pruned weights counted as 0."
+    return f"{lines} Density is logarithmic and falls to the right; point at a level for its values. {distance}"
 
 
 def _tiles(main: ArmPhases) -> list[dict[str, str]]:
@@ -198,9 +198,13 @@ def _arm_row(one: ArmPhases) -> dict[str, Any]:
         over = phase.end_over_seeds
         ends = f"ends {density(over.high)} to {density(over.low)}" if over and over.known else ""
         cells[phase.name] = {"range": f"{density(phase.start)} → {density(phase.end)}", "ends": ends}
-    onset, limit = one.over_seeds("onset"), percent(shape.threshold)
+    onset = one.over_seeds("onset")
+    fitted = [f"{density(onset.high)} to {density(onset.low)}"] if onset.known else []
+    if shape.threshold and shape.threshold != FITTED:
+        fitted.append(f"over {percent(shape.threshold)} only")
     return {
         "label": one.arm.label,
+        "finding": finding(one),
         "seeds": len(one.arm.seeds),
         "phases": cells,
         "fall": _points(one, "fall"),
@@ -208,8 +212,7 @@ def _arm_row(one: ArmPhases) -> dict[str, Any]:
         "second_fall": _points(one, "second_fall"),
         "verdict": one.verdict,
         "onset": density(shape.onset) if shape.onset else ("–" if shape.fitted is None else "never left"),
-        "onset_note": "" if shape.onset is None else f"train accuracy over {limit}"
-        + (f"; {density(onset.high)} to {density(onset.low)}" if onset.known else ""),
+"onset_note": ", ".join(fitted) if shape.onset else "",
     }  # fmt: skip
 
 

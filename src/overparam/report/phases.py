@@ -163,7 +163,8 @@ def _interval(name: str, over_seeds: Estimate | None) -> dict[str, float | None]
 def _over_seeds(by_seed: dict[int, Shape], border: str, grid: float) -> Estimate:
     # Trough and peak are levels; the other borders are interpolated between levels.
     spread = grid if border in ("trough", "peak") else 0.0
-    return geometric((border_of(shape, border) for shape in by_seed.values()), resolution=spread)
+    found = geometric((border_of(shape, border) for shape in by_seed.values()), resolution=spread)
+    return found.map(lambda share: min(share, 1.0))
 
 
 def _ranges(shape: Shape, by_seed: dict[int, Shape], grid: float) -> tuple[Phase, ...]:

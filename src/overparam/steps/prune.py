@@ -1,6 +1,6 @@
 """The step that prunes: score what is alive, keep the best, set the rest to zero."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -12,6 +12,7 @@ from overparam.prune.evidence import Evidence
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.streams import torch_stream
+from overparam.train.losses import loss_named
 
 
 @STEPS.named("prune")
@@ -31,6 +32,7 @@ class Prune(Step):
             :func:`overparam.prune.new_masks`.
         allow_empty: whether a layer may lose its last weight.
         batch_size: examples in the training mini-batch of a criterion that needs gradients.
+        loss: the loss whose gradients are taken: as in :class:`~overparam.train.TrainSettings`.
     """
 
     kind: ClassVar[str] = "prune"
@@ -46,6 +48,7 @@ class Prune(Step):
     counting: Literal["prunable", "all"] = "prunable"
     allow_empty: bool = False
     batch_size: Annotated[int, Field(ge=1)] = 128
+    loss: str | Callable[..., Any] = "cross-entropy"
 
     def __post_init__(self) -> None:
         criterion_named(self.criterion)
@@ -81,4 +84,4 @@ class Prune(Step):
         chosen = order[: self.batch_size]
         batch = (data.inputs[chosen], data.labels[chosen])
         module = start.load_into(context.module())
-        return gradients(module, batch, names=start.masks, seed=context.seed, draw=draw)
+        return gradients(module, batch, loss_named(self.loss), names=start.masks, seed=context.seed, draw=draw)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from overparam.checkpoint import masked_state, state_of
+from overparam.checkpoint import load_state, masked_state, state_of
 from overparam.errors import SpecError, StepError
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
@@ -256,7 +256,7 @@ class _Training:
             else:
                 point, _, name = rest.partition("/")
                 self.out.points.setdefault(point, {})[name] = tensor
-        self.module.load_state_dict(state)
+        load_state(self.module, state)
         self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
         self.iteration = int(facts["iteration"])
         self.out.curve = list(facts["curve"])
