@@ -1,9 +1,9 @@
 """What the lab costs a step: plan, store, checksums and scheduling, without the step itself. Bar: 5 ms a step.
 
-Run with ``python benchmarks/lab_overhead.py``. The steps do nothing, on checkpoints of LeNet-300-100 (266,610 parameters,
-1 MB): what is left is the lab. The same steps run by hand, one after another in memory, are taken off. Times are of one
-job in one process, by the clock and of the processor (the former says more on an idle machine, the latter on a busy one);
-the folder of results is on the disk of the working directory.
+Run with ``python benchmarks/lab_overhead.py``. The steps do nothing, on checkpoints of LeNet-300-100 (266,610
+parameters, 1 MB): what is left is the lab. The same steps and probes run by hand, one after another in memory, are
+taken off. Times are of one job in one process, by the clock and of the processor (the former says more on an idle
+machine, the latter on a busy one); the folder of results is on the disk of the working directory.
 """
 
 from __future__ import annotations
@@ -17,9 +17,24 @@ from typing import ClassVar
 
 import torch
 
-from overparam import Chain, Checkpoint, Dataset, Network, Prune, Repeat, Study, World
+from overparam import (
+    Accuracy,
+    Chain,
+    Checkpoint,
+    Cost,
+    Dataset,
+    Density,
+    LearningDistance,
+    Network,
+    Probe,
+    Prune,
+    Repeat,
+    Study,
+    World,
+)
 from overparam.checkpoint import state_of
 from overparam.networks import prunable, tensor_roles
+from overparam.probes import View
 from overparam.spec import spec
 from overparam.steps import STEPS, Context, Outcome, Step
 from overparam.streams import torch_stream
@@ -66,24 +81,27 @@ class Watch:
         return now[0] - before[0], now[1] - before[1]
 
 
-def by_hand(chain: Chain, world: World, network: Network) -> tuple[float, float]:
-    """Return the seconds that the steps take one after another, without the lab."""
+def by_hand(chain: Chain, world: World, network: Network, probes: list[Probe]) -> tuple[float, float]:
+    """Return the seconds that the steps and probes take one after another, without the lab."""
     data = world.build()
     module = network.build(data.input_shape, data.classes, 0)
     state, roles = state_of(module), tensor_roles(module)
     masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
-    checkpoint = Checkpoint(state, masks, roles)
+    init = checkpoint = Checkpoint(state, masks, roles)
     context = Context(data, lambda: module, lambda draw: module)
+    view = View(data, lambda: module, init)
     watch = Watch()
     for step in chain.flat():
         checkpoint = step.run(checkpoint, context).checkpoint
+        for probe in probes if step.trains else ():
+            probe.measure(checkpoint, view)
     return watch.look()
 
 
-def measure(title: str, chain: Chain, probes: list[str], profile: bool) -> None:
+def measure(title: str, chain: Chain, probes: list[Probe], profile: bool) -> None:
     """Print milliseconds a step: run through the lab, run by hand, and found in the store."""
     world, network, count = World(images()), Network("lenet-300-100"), len(list(chain.flat()))
-    hand = by_hand(chain, world, network)
+    hand = by_hand(chain, world, network, probes)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         study = Study("overhead", world, network, chain, probes=probes)
         profiler = cProfile.Profile()
@@ -116,8 +134,8 @@ def main() -> None:
     many, few = Repeat(given.steps, Nothing()), Repeat(given.steps // 4, MeasuredNothing())
     measure("dense", Chain(many), [], given.profile)
     measure("density 0.1", Chain(Prune(density=0.1), many), [], given.profile)
-    two = ["density", "learning-distance"]
-    measure("density 0.1, two probes", Chain(Prune(density=0.1), few), two, given.profile)
+    four: list[Probe] = [Accuracy(), LearningDistance(), Density(), Cost()]
+    measure("density 0.1, four probes", Chain(Prune(density=0.1), few), four, given.profile)
 
 
 if __name__ == "__main__":

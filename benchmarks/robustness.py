@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,24 +153,20 @@ def in_store(store: Path) -> set[str]:
 
 
 def killed_round(study: Path, folder: Path, draws: random.Random, most: int, counts: Kills, journal: bool) -> Path:
-    """Run a study to its end with at most ``most`` kills at random moments; return its store."""
+    """Run a study to its end with at most ``most`` kills of the run at random moments; return its store."""
     store, log = folder / "runs", folder / "log.jsonl"
-    left = most
+    done = 0
     while True:
         before, known = in_store(store), len(events(log))
         process = start(study, store, log, {JOURNAL_VARIABLE: "0"} if journal else {})
-        for moment in _moments(process, log, known, draws):
-            if not left or process.poll() is not None:
-                break
+        while done < most and _wait_for_a_moment(process, log, known, draws):
             workers = children(process.pid)
-            left -= 1
             if workers and draws.random() < 0.25:
-                os.kill(draws.choice(workers), signal.SIGKILL)
+                os.kill(draws.choice(workers), signal.SIGKILL)  # the run starts another and goes on
                 counts.workers += 1
                 continue
-            del moment
             process.kill()
-            process.communicate()
+            done += 1
             counts.mains += 1
             counts.slowest_orphan = max(counts.slowest_orphan, wait_gone(workers))
             counts.journals += sum(1 for _ in (store / "journals").glob("*/*.safetensors"))
@@ -186,16 +182,16 @@ def killed_round(study: Path, folder: Path, draws: random.Random, most: int, cou
             raise RuntimeError(f"the run ended with exit code {process.returncode}: {said}")
 
 
-def _moments(process: subprocess.Popen[str], log: Path, known: int, draws: random.Random) -> Iterator[float]:
-    """Yield at random moments: now and then while the program still starts, mostly while steps are being run."""
-    if draws.random() < 0.2:
-        time.sleep(draws.uniform(0.0, 3.0))
-        yield time.monotonic()
-    while process.poll() is None:
-        if len(events(log)) > known:
-            time.sleep(draws.uniform(0.0, 2.5))
-            yield time.monotonic()
-        time.sleep(0.01)
+def _wait_for_a_moment(process: subprocess.Popen[str], log: Path, known: int, draws: random.Random) -> bool:
+    """Wait until some more steps are done and a moment longer; tell whether the process still runs.
+
+    One moment in ten is while the program starts.
+    """
+    goal = -1 if draws.random() < 0.1 else len(ran(log, known)) + draws.randrange(1, 12)
+    while process.poll() is None and len(ran(log, known)) < goal:
+        time.sleep(0.02)
+    time.sleep(draws.uniform(0.0, 1.0))
+    return process.poll() is None
 
 
 def kills(number: int, seed: int, folder: Path) -> Kills:
@@ -302,13 +298,19 @@ def corrupt(original: Original, folder: Path, draws: random.Random, counts: Corr
 
     study = Study.from_mapping(DAMAGED)
     mended = study.run(store, jobs=1, threads=1)
-    assert any(Path(name).parts[-2] in note or name in note for note in mended.notes), f"{what} was not reported"
+    assert any(_mentions(note, name) for note in mended.notes), f"{what} was not reported"
     assert exact(mended.frame).equals(original.frame), f"{what}: the table differs"
     assert exact(mended.layers).equals(original.layers), f"{what}: the table of layers differs"
     assert mended.failures == original.results.failures, f"{what}: other failures"
     again = execute(study.plan, Store(store), jobs=1, threads=1)
     assert (again.ran, again.notes) == (0, []), f"{what} was not repaired"
     shutil.rmtree(store)
+
+
+def _mentions(note: str, name: str) -> bool:
+    """Tell whether a note names a file, or the folder of the result that it belongs to."""
+    folder = str(Path(name).parent)
+    return name in note or (folder != "." and folder in note)
 
 
 def _check_before(original: Original, store: Path, what: str, counts: Corruptions) -> None:

@@ -104,13 +104,12 @@ def table(
             _print_table(results)
         else:
             frame = results.layers if layers else results.frame
-            content = export(frame, format)
             if out is not None:
                 _writable(out, "--out")
-                out.write_bytes(content)
+                export(frame, format, out)
                 typer.echo(str(out))
             else:
-                sys.stdout.buffer.write(content)
+                typer.echo(export(frame, format), nl=False)
         _complain(results)
 
 
@@ -261,12 +260,20 @@ def _results(given: str, store: Path) -> Results:
 def _print_table(results: Results) -> None:
     from rich.console import Console
 
-    from overparam.report import rich_table
+    from overparam.report import arms, find_phases, finding, rich_table
 
-    if len(results.frame):
-        Console().print(rich_table(results.frame))
-    else:
+    if not len(results.frame):
         typer.echo("no checkpoint is finished yet")
+        return
+    console = Console()
+    for arm in arms(results.frame):
+        found = find_phases(arm)
+        console.print(rich_table(arm, found))
+        if found is not None:
+            console.print(finding(found), highlight=False)
+    for verdict in results.claims():
+        if verdict.verdict != "not tested":
+            console.print(f"{verdict.id} {verdict.verdict}: {verdict.sentence}", highlight=False)
 
 
 def _complain(results: Results, notes: bool = True) -> None:

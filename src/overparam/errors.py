@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 
+def in_words(error: BaseException) -> str:
+    """Return the kind of an error of somebody else's code and the first line of its message, without a full stop.
+
+    >>> in_words(ValueError("The first line.\\nC++ frames"))
+    'ValueError: The first line'
+    """
+    first = str(error).strip().partition("\n")[0].strip().rstrip(".")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
 class OverparamError(Exception):
     """Base of every error that overparam raises on purpose; the command line prints it without a traceback."""
 

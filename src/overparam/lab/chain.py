@@ -96,7 +96,11 @@ def _entry(entry: Any, settings: Mapping[str, Mapping[str, Any]], where: str) ->
             raise SpecError(
                 f"{where}: a repeat has the form {{repeat: 27, steps: [...]}}, got {', '.join(map(str, entry))}"
             )
-        return Repeat(entry["repeat"], *_entries(entry["steps"], settings, f"{where}.steps"))
+        steps = _entries(entry["steps"], settings, f"{where}.steps")
+        try:
+            return Repeat(entry["repeat"], *steps)
+        except SpecError as error:
+            raise SpecError(f"{where}: {error}") from None
     if isinstance(entry, Mapping) and len(entry) == 1:
         ((name, own),) = entry.items()
         return _step(str(name), own, settings, where)

@@ -11,6 +11,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint, state_of
-from overparam.errors import OverparamError, SpecError, StepError
+from overparam.errors import OverparamError, SpecError, StepError, in_words
 from overparam.lab.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.lab.plan import Measurement, Node
 from overparam.lab.store import DamagedError, Store, checksum
@@ -30,7 +31,7 @@ from overparam.spec import plain
 from overparam.steps import Context, Outcome
 from overparam.worlds import World, WorldData
 
-KEEP_LOADED = 8  # checkpoints kept in memory: a chain needs its last result, the initialisation and little else
+KEEP_LOADED = 8  # checkpoints (and modules) in memory: a chain needs its last result, the initialisation, little else
 JOURNAL_SECONDS = 60.0  # how often a long training keeps its state, unless the variable says otherwise
 JOURNAL_VARIABLE = "OVERPARAM_JOURNAL_SECONDS"
 
@@ -89,7 +90,7 @@ class Workshop:
         self.store, self.worlds, self.networks, self.threads = store, worlds, networks, threads
         self.notes: list[str] = []
         self._loaded: OrderedDict[tuple[str, str | None], Checkpoint] = OrderedDict()
-        self._pristine: dict[tuple[int, tuple[int, ...], int], nn.Module] = {}
+        self._pristine: OrderedDict[tuple[int, tuple[int, ...], int, int], nn.Module] = OrderedDict()
 
     def run(self, task: Task, progress: Callable[[int, int, Mapping[str, float]], None] | None = None) -> Done:
         """Run ``task``.
@@ -104,17 +105,14 @@ class Workshop:
             ran = not self.store.has("steps", task.node.fingerprint)
             if ran:
                 self._step(task.node, progress)
-            values: dict[str, Any] = {}
-            for measurement in task.measurements:
-                if not self.store.has("probes", measurement.fingerprint):
-                    values |= self._measure(task.node, measurement)
+            missing = [m for m in task.measurements if not self.store.has("probes", m.fingerprint)]
+            values = self._measure(task.node, missing) if missing else {}
         except (BrokenParentError, KeyboardInterrupt):
             raise
         except OverparamError as error:
             raise StepFailure(str(error), "", isinstance(error, StepError | SpecError)) from None
         except Exception as error:  # noqa: BLE001 (a user's module or loss may raise anything)
-            reason = f"{type(error).__name__}: {error}".split("\n")[0]
-            raise StepFailure(reason, traceback.format_exc(), False) from None
+            raise StepFailure(f"{in_words(error)}{_place(error)}", traceback.format_exc(), False) from None
         return Done(ran, time.perf_counter() - began, values, tuple(self.notes))
 
     def _step(self, node: Node, progress: Callable[[int, int, Mapping[str, float]], None] | None) -> None:
@@ -151,8 +149,8 @@ class Workshop:
         data = self._world(node.world)
         context = Context(
             world=data,
-            module=lambda: self._module(node, data),
-            fresh=lambda draw: self._fresh(node, data, draw),
+            module=partial(self._module, node, data),
+            fresh=partial(self._fresh, node, data),
             seed=node.seed,
             references={name: self._checkpoint(*found) for name, found in node.references.items()},
             progress=progress,
@@ -189,28 +187,24 @@ class Workshop:
             fill,
         )
 
-    def _measure(self, node: Node, measurement: Measurement) -> dict[str, Any]:
-        manifest = self._parent_checked(node.fingerprint, lambda: self.store.manifest("steps", node.fingerprint))
-        data = self._world(measurement.world)
-        view = View(
-            world=data,
-            module=lambda: self._module(node, data),
-            init=self._checkpoint(node.init, None),
-            facts={**manifest["facts"], "bytes": manifest["files"]["checkpoint.safetensors"]["bytes"]},
-        )
-        found = measurement.probe.measure(self._checkpoint(node.fingerprint, None), view)
-        self.store.write(
-            "probes",
-            measurement.fingerprint,
-            {
-                "probe": measurement.probe.kind,
-                "parameters": plain(measurement.probe.parameters()),
+    def _measure(self, node: Node, measurements: Sequence[Measurement]) -> dict[str, Any]:
+        manifest = self._manifest(node.fingerprint)
+        facts = {**manifest["facts"], "bytes": manifest["files"]["checkpoint.safetensors"]["bytes"]}
+        checkpoint, init = self._checkpoint(node.fingerprint, None), self._checkpoint(node.init, None)
+        values: dict[str, Any] = {}
+        for measurement in measurements:
+            data, probe = self._world(measurement.world), measurement.probe
+            found = probe.measure(checkpoint, View(data, partial(self._module, node, data), init, facts))
+            body = {
+                "probe": probe.kind,
+                "parameters": plain(probe.parameters()),
                 "checkpoint": node.fingerprint,
                 "values": plain(found.values),
                 "layers": plain(found.layers),
-            },
-        )
-        return dict(found.values)
+            }
+            self.store.write("probes", measurement.fingerprint, body)
+            values |= found.values
+        return values
 
     def _world(self, place: int) -> WorldData:
         return self.worlds[place].build()
@@ -220,19 +214,29 @@ class Workshop:
 
     def _module(self, node: Node, data: WorldData) -> nn.Module:
         """Return a module to load weights over; drawing an initialisation only to overwrite it would cost more."""
-        key = (node.network, tuple(data.input_shape), data.classes)
+        # the seed too, since a user's module may hold random numbers that are not in its state dict
+        key = (node.network, tuple(data.input_shape), data.classes, node.seed)
         if key not in self._pristine:
             self._pristine[key] = self._fresh(node, data, "init")
+        self._pristine.move_to_end(key)
+        while len(self._pristine) > KEEP_LOADED:
+            self._pristine.popitem(last=False)
         return copy.deepcopy(self._pristine[key])
 
     def _checkpoint(self, fingerprint: str, point: str | None) -> Checkpoint:
         key = (fingerprint, point)
         if key not in self._loaded:
             name = f"{point or 'checkpoint'}.safetensors"
+            if point is not None and name not in self._manifest(fingerprint)["files"]:
+                raise StepError(f"there is no {point} of the training to go back to: it reached its stop_at before")
             path = self._parent_checked(fingerprint, lambda: self.store.file("steps", fingerprint, name))
             self._remember(key, load_checkpoint(path))
         self._loaded.move_to_end(key)
         return self._loaded[key]
+
+    def _manifest(self, fingerprint: str) -> dict[str, Any]:
+        manifest: dict[str, Any] = self._parent_checked(fingerprint, lambda: self.store.manifest("steps", fingerprint))
+        return manifest
 
     def _remember(self, key: tuple[str, str | None], checkpoint: Checkpoint) -> None:
         self._loaded[key] = checkpoint
@@ -249,6 +253,14 @@ class Workshop:
             return read()
         except DamagedError as damage:
             raise BrokenParentError(fingerprint, str(damage)) from None
+
+
+def _place(error: Exception) -> str:
+    """Return where in the user's own code an error came up, as words to put behind it; nothing if in none of it."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not {"overparam", "site-packages", "dist-packages"}.intersection(Path(frame.filename).parts):
+            return f" (in {frame.name}, {frame.filename}, line {frame.lineno})"
+    return ""
 
 
 def journal_seconds() -> float:

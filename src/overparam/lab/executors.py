@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, cast
 import cloudpickle
 import torch
 
-from overparam.errors import OverparamError, SpecError
+from overparam.errors import OverparamError, SpecError, in_words
 from overparam.lab.execute import BrokenParentError, StepFailure, Task, Workshop
 from overparam.lab.store import Store
 from overparam.networks import Network
@@ -213,5 +213,5 @@ def _packed(things: Any) -> bytes:
         return cast(bytes, cloudpickle.dumps(things))
     except Exception as error:  # noqa: BLE001 (what a user brings may raise anything)
         raise SpecError(
-            f"a part of the study cannot be handed to worker processes ({type(error).__name__}: {error}); run one job"
+            f"a part of the study cannot be handed to worker processes ({in_words(error)}); run it with one job"
         ) from None

@@ -96,6 +96,8 @@ def plan(experiments: Sequence[Experiment], probes: Sequence[Probe]) -> Plan:
     builder = _Builder(probes)
     for index, experiment in enumerate(experiments):
         builder.add(index, experiment)
+    if not builder.plan.rows:
+        raise SpecError("the chain has no step that trains, so there would be nothing to measure; add train")
     return builder.plan
 
 
@@ -146,6 +148,7 @@ class _Builder:
                 }
             )
             if made not in self.plan.nodes:
+                step.check(self.plan.worlds[here].build())
                 title = f"{step.kind} (level {level})"
                 self.plan.nodes[made] = Node(
                     made, title, step, parent, references, init, here, network, experiment.seed
@@ -173,7 +176,10 @@ class _Builder:
         if not step.world:
             return world, world_print
         fields = {name: getattr(experiment.world, name) for name in field_names(World)}
-        return self.world(world_from({**fields, **step.world}))
+        try:
+            return self.world(world_from({**fields, **step.world}))
+        except SpecError as error:
+            raise SpecError(f"{step.kind}.world: {error}") from None
 
     def _measure(self, probe: Probe, node: str, world: int, world_print: str) -> str:
         made = fingerprint(

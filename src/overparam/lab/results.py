@@ -54,9 +54,9 @@ class Results:
 
     def phases(self) -> pl.DataFrame:
         """Return the light, critical, sweet and collapsed phase of each arm: densities, with intervals over seeds."""
-        from overparam.report import phases
+        from overparam.report import phase_table, phases
 
-        return phases(self.frame)
+        return phase_table(phases(self.frame))
 
     def claims(self) -> list[Verdict]:
         """Return the claims of the literature that this study can test, with verdicts and numbers."""
@@ -66,9 +66,13 @@ class Results:
 
     def table(self) -> pl.DataFrame:
         """Return the means over seeds, one row per arm and level."""
-        from overparam.report import level_table
+        from overparam.report import arms, find_phases, level_table
 
-        return level_table(self.frame)
+        tables = [
+            level_table(arm, find_phases(arm)).select(pl.lit(arm.label).alias("arm"), pl.all())
+            for arm in arms(self.frame)
+        ]
+        return pl.concat(tables, how="diagonal")
 
     def report(self, path: str | Path) -> Path:
         """Write one self-contained HTML page and return its path."""

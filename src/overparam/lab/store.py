@@ -153,7 +153,8 @@ class Store:
                 files[str(path.relative_to(scratch))] = {"bytes": len(data), "checksum": checksum(data)}
             write_sealed(scratch / MANIFEST, {"fingerprint": fingerprint, **body, "files": files})
             final = self.folder(kind, fingerprint)
-            final.parent.mkdir(parents=True, exist_ok=True)
+            if not final.parent.is_dir():
+                final.parent.mkdir(parents=True, exist_ok=True)
             try:
                 scratch.rename(final)
             except OSError:

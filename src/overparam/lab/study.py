@@ -22,7 +22,7 @@ from overparam.lab.run import Summary, execute
 from overparam.lab.store import DamagedError, Store, read_sealed, write_sealed
 from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
-from overparam.spec import plain
+from overparam.spec import field_names, plain
 from overparam.steps import STEPS, Step
 
 FIELDS = ("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes")
@@ -65,6 +65,8 @@ class Study:
         **settings: Mapping[str, Any],
     ) -> None:
         self.name = _study_name(name)
+        if not isinstance(description, str):
+            raise SpecError(f"description must be text, got {description!r}")
         self.description = description
         for step, given in settings.items():
             key = step.replace("_", "-")
@@ -73,6 +75,11 @@ class Study:
                 raise SpecError(f"study has no field {step!r}{suggest(step, allowed)} (known: {', '.join(allowed)})")
             if not isinstance(given, Mapping):
                 raise SpecError(f"{step} must be a mapping of settings, got {given!r}")
+            known = field_names(STEPS.get(key))
+            for name in given:
+                if name not in known:
+                    allowed = ", ".join(known)
+                    raise SpecError(f"{key}: no such field {name!r}{suggest(str(name), known)} (known: {allowed})")
         self.document = {
             **{step.replace("_", "-"): dict(given) for step, given in settings.items()},
             "world": world,
@@ -80,9 +87,9 @@ class Study:
             "chain": chain,
             "seed": seed,
         }
-        self.sweep = {path: _values(path, values) for path, values in (sweep or {}).items()}
+        self.sweep = _sweep(sweep)
         self.variants = _variants(variants)
-        self.probes = tuple(_probe(given) for given in probes)
+        self.probes = _probes(probes)
 
     @classmethod
     def from_mapping(cls, given: Any, source: str = "study") -> Study:
@@ -95,7 +102,7 @@ class Study:
                 raise SpecError(
                     f"{source}: no such field {key!r}{suggest(str(key), allowed)} (known: {', '.join(allowed)})"
                 )
-        missing = [key for key in ("name", "world", "network", "chain") if key not in given]
+        missing = [key for key in ("name", "world", "network", "chain") if given.get(key) is None]
         if missing:
             raise SpecError(f"{source}: {missing[0]} is required")
         fields = {key: value for key, value in given.items() if value is not None}
@@ -130,7 +137,7 @@ class Study:
         kept = {path: values for path, values in self.sweep.items() if path not in (changes or {})}
         made = object.__new__(Study)
         made.name, made.description, made.document = self.name, self.description, document
-        made.sweep = {**kept, **{path: _values(path, values) for path, values in (sweep or {}).items()}}
+        made.sweep = {**kept, **_sweep(sweep)}
         made.variants, made.probes = self.variants, self.probes
         return made
 
@@ -264,6 +271,12 @@ def _values(path: str, values: Any) -> list[Any]:
     return listed
 
 
+def _sweep(given: Any) -> dict[str, list[Any]]:
+    if not isinstance(given or {}, Mapping):
+        raise SpecError(f"sweep must map dotted paths to lists of values, got {given!r}")
+    return {path: _values(path, values) for path, values in (given or {}).items()}
+
+
 def _variants(given: Any) -> dict[str, dict[str, Any]]:
     if given is None:
         return {}
@@ -275,6 +288,12 @@ def _variants(given: Any) -> dict[str, dict[str, Any]]:
     return {str(name): dict(changes or {}) for name, changes in given.items()}
 
 
+def _probes(given: Any) -> tuple[Probe, ...]:
+    if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
+        raise SpecError(f"probes must be a list such as [accuracy, cost], got {given!r}")
+    return tuple(_probe(each) for each in given)
+
+
 def _probe(given: Any) -> Probe:
     if isinstance(given, Probe):
         return given
@@ -282,7 +301,9 @@ def _probe(given: Any) -> Probe:
         return PROBES.get(given)()
     if isinstance(given, Mapping) and len(given) == 1:
         ((name, fields),) = given.items()
-        return PROBES.get(str(name))(**(fields or {}))
+        if not isinstance(fields or {}, Mapping):
+            raise SpecError(f"probe {name} takes a mapping of its fields, got {fields!r}")
+        return PROBES.get(str(name))(**{str(key): value for key, value in (fields or {}).items()})
     raise SpecError(f"a probe must be a name or a mapping with one name, got {given!r}")
 
 

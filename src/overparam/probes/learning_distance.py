@@ -30,8 +30,8 @@ class LearningDistance(Probe):
         for name in checkpoint.roles:
             moved = (checkpoint.state[name].double() - view.init.state[name].double()).square()
             mask = checkpoint.masks.get(name)
-            kept = float(moved.sum() if mask is None else moved[mask].sum())
-            pruned = 0.0 if mask is None else float(moved[~mask].sum())
+            kept = float(moved.sum() if mask is None else moved.where(mask, 0.0).sum())
+            pruned = 0.0 if mask is None else float(moved.where(~mask, 0.0).sum())
             kept_square, pruned_square = kept_square + kept, pruned_square + pruned
             if mask is not None:
                 layers[name] = _columns(kept, pruned)

@@ -9,10 +9,19 @@ from typing import Any
 
 import altair as alt
 
-from overparam.report.charts import PANELS, Chart, Data, comparison_chart, panel_data, panel_layers, series_of
+from overparam.report.charts import (
+    PANELS,
+    Chart,
+    Data,
+    comparison_chart,
+    has_turns,
+    panel_data,
+    panel_layers,
+    series_of,
+)
 from overparam.report.finding import finding
 from overparam.report.phases import ArmPhases
-from overparam.report.theme import theme
+from overparam.report.theme import light_for_dark, theme
 
 MORE_PANELS = ("loss", "soft-error")
 
@@ -29,7 +38,9 @@ class Chartbook:
 
     def add(self, chart: Chart) -> int:
         """Store a drawing and return its number."""
-        self.specs.append(chart.to_dict())
+        spec = chart.to_dict()
+        del spec["$schema"]  # an address, and this page names none
+        self.specs.append(spec)
         return len(self.specs) - 1
 
     def json(self) -> str:
@@ -40,6 +51,7 @@ class Chartbook:
             "comparison": self.comparison,
             "specs": self.specs,
             "themes": {"light": theme(), "dark": theme(dark=True)},
+            "print": light_for_dark(),
         }
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         escapes: dict[str, str | int | None] = {
@@ -63,9 +75,10 @@ def chartbook(found: Sequence[ArmPhases], main: ArmPhases) -> Chartbook:
             data, series = panel_data(one.arm, panel, one), series_of(one.arm, panel)
             if data is None:
                 continue
-            key = (name, *series)
+            turns = has_turns(panel, one)
+            key = (name, str(turns), *series)
             if key not in numbers:
-                numbers[key] = book.add(panel_layers(panel, series, sparsest, "container"))
+                numbers[key] = book.add(panel_layers(panel, series, sparsest, "container", turns=turns))
             drawn[name] = _entry(numbers[key], data, list(series.values()))
         book.arms.append(drawn)
     compared = comparison_chart([one.arm for one in found], width="container") if len(found) > 1 else None

@@ -134,7 +134,7 @@ def panel_chart(
     if data is None:
         return None
     sparsest = sparsest or min(row["density"] for row in data[f"{panel.name}-levels"])
-    chart = panel_layers(panel, series_of(arm, panel), sparsest, width)
+    chart = panel_layers(panel, series_of(arm, panel), sparsest, width, turns=has_turns(panel, found))
     chart.datasets = data
     return chart
 
@@ -148,7 +148,10 @@ def figure(arm: Arm, found: ArmPhases | None = None, panels: Sequence[str] = ("a
     if not data:
         return None
     sparsest = min(arm.mean()["density"].to_list())
-    charts = [panel_layers(PANELS[name], series_of(arm, PANELS[name]), sparsest, WIDTH, hover=False) for name in data]
+    charts = [
+        panel_layers(panel, series_of(arm, panel), sparsest, WIDTH, turns=has_turns(panel, found), hover=False)
+        for panel in (PANELS[name] for name in data)
+    ]
     seeds = len(arm.seeds)
     words = (
         f"{arm.label}; mean of {seeds} seeds, bands from lowest to highest" if seeds > 1 else f"{arm.label}; one seed"
@@ -195,17 +198,32 @@ def panel_data(arm: Arm, panel: Panel, found: ArmPhases | None = None) -> Data |
             for one in phases
         ],
         "borders": [{"density": one.end} for one in phases[:-1]],
-        **{word: _turn(turn, word) for word, turn in _turns(found if panel.turns else None).items()},
     }
+    if found and has_turns(panel, found):
+        shape = found.shape
+        for word, turn in (("dense", shape.dense), ("worst", shape.trough), ("best", shape.peak)):
+            tables[word] = _turn(turn, word)
     return {f"{panel.name}-{name}": table for name, table in tables.items()}
 
 
+def has_turns(panel: Panel, found: ArmPhases | None) -> bool:
+    """Whether a panel marks the dense network, the worst and the best point: only if there is a double descent."""
+    return panel.turns and found is not None and found.shape.descends_twice
+
+
 def panel_layers(
-    panel: Panel, series: Mapping[str, str], sparsest: float, width: int | str, *, hover: bool = True
+    panel: Panel,
+    series: Mapping[str, str],
+    sparsest: float,
+    width: int | str,
+    *,
+    turns: bool = False,
+    hover: bool = True,
 ) -> Chart:
     """Return the drawing of a panel without its data: it names the tables of :func:`panel_data`.
 
-    ``sparsest`` is the lowest density of the x axis; ``hover`` adds a cursor that tells the values of a level.
+    ``sparsest`` is the lowest density of the x axis; ``turns`` marks the turning points (see :func:`has_turns`);
+    ``hover`` adds a cursor that tells the values of a level.
     """
 
     def table(name: str) -> alt.Chart:
@@ -227,14 +245,14 @@ def panel_layers(
     band = table("curves").mark_area(opacity=0.2, aria=False)
     layers.append(band.encode(x=x, y=alt.Y("low:Q", title=None), y2="high:Q", fill=_fill("series:N", names)))
     layers.append(table("curves").mark_line(aria=False).encode(x=x, y=y, color=color, strokeDash=dash))
-    if panel.turns:
+    if turns:
         # The curves of train accuracy run below the worst and above the best point: labels go to the other side.
         for word, dy in (("dense", -17), ("worst", -17), ("best", 17)):
-            turn = table(word).encode(x=x, y="mean:Q", text="text:N")
+            turn = table(word).encode(x=x, y="mean:Q")
             layers.append(turn.mark_point(style="turn", aria=False))
             for style in ("halo", "turn-label"):
                 styles = [style, "at-left-edge"] if word == "dense" else [style]
-                layers.append(turn.mark_text(style=styles, dy=dy, aria=False))
+                layers.append(turn.mark_text(style=styles, dy=dy, aria=False).encode(text="text:N"))
     if hover:
         tips = [alt.Tooltip("at:N", title="density"), alt.Tooltip("phase:N", title="phase")]
         tips += [alt.Tooltip(f"s{position}:N", title=label) for position, label in enumerate(names)]
@@ -348,13 +366,6 @@ def _told(row: Mapping[str, Any], column: str, write: Callable[[float | None], s
     if row[column] is None or row["n"] == 1:
         return write(row[column])
     return f"{write(row[column])} ({write(row[f'{column}_min'])} to {write(row[f'{column}_max'])})"
-
-
-def _turns(found: ArmPhases | None) -> dict[str, Turn | None]:
-    """Return the points to mark; without a double descent there is nothing to mark."""
-    if found is None or not found.shape.descends_twice:
-        return dict.fromkeys(("dense", "worst", "best"))
-    return {"dense": found.shape.dense, "worst": found.shape.trough, "best": found.shape.peak}
 
 
 def _turn(turn: Turn | None, word: str) -> list[dict[str, Any]]:

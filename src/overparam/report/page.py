@@ -114,12 +114,10 @@ def main_arm(found: Sequence[ArmPhases]) -> ArmPhases | None:
 
 @lru_cache(maxsize=1)
 def library() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script (about 0.9 MB), from the vl-convert package."""
+    """Return Vega-Embed with Vega and Vega-Lite in it as one script (0.9 MB), from the vl-convert package."""
     import vl_convert
 
-    text: str = vl_convert.javascript_bundle(
-        "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;", vl_version=vega_lite_version()
-    )
+    text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vega_lite_version())
     return text.replace("</script", "<\\/script")
 
 

@@ -116,7 +116,7 @@ def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = Non
     frame = frame.fill_nan(None)
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     if form == "csv" and nested:
-        frame = frame.with_columns(pl.col(name).map_elements(str, return_dtype=pl.String) for name in nested)
+        frame = frame.with_columns(pl.Series(name, [str(value) for value in frame[name].to_list()]) for name in nested)
     text = frame.write_csv() if form == "csv" else frame.write_json() + "\n"
     if path is None:
         return text

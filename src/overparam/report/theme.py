@@ -30,6 +30,12 @@ DARK: dict[str, Any] = {
 }
 
 
+def light_for_dark() -> dict[str, str]:
+    """Return which colour on light paper stands for each colour on dark paper."""
+    named = {DARK[name]: LIGHT[name] for name in ("collapsed", "faint", "grid", "ink", "paper")}
+    return dict(zip(DARK["category"], LIGHT["category"], strict=True)) | named
+
+
 def theme(dark: bool = False, columns: int = 3) -> dict[str, Any]:
     """Return the Vega-Lite config for light or dark paper; legends have at most ``columns`` columns."""
     look = DARK if dark else LIGHT

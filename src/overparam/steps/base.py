@@ -84,6 +84,9 @@ class Step:
         """Return the names of the earlier checkpoints it needs: ``init``, a label, or a point such as ``500it``."""
         return ()
 
+    def check(self, data: WorldData) -> None:
+        """Raise :class:`SpecError` if this step can be told not to work in a world before anything is run."""
+
     @abstractmethod
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Make the result of this step from ``start``."""

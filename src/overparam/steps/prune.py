@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from overparam.checkpoint import Checkpoint
 from overparam.prune import PerLayer, criterion_named, gradients, new_masks, scope_named
@@ -12,7 +12,7 @@ from overparam.prune.evidence import Evidence
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.streams import torch_stream
-from overparam.train.losses import loss_named
+from overparam.train.losses import checked_loss, loss_identity, loss_named
 
 
 @STEPS.named("prune")
@@ -48,7 +48,7 @@ class Prune(Step):
     counting: Literal["prunable", "all"] = "prunable"
     allow_empty: bool = False
     batch_size: Annotated[int, Field(ge=1)] = 128
-    loss: str | Callable[..., Any] = "cross-entropy"
+    loss: Annotated[str | Callable[..., Any], PlainValidator(checked_loss)] = "cross-entropy"
 
     def __post_init__(self) -> None:
         criterion_named(self.criterion)
@@ -57,6 +57,10 @@ class Prune(Step):
             raise ValueError("needs either fraction (of the weights left that goes) or density (to be kept), not both")
         if self.rates is not None and self.scope != "per-layer":
             raise ValueError(f"rates belong to scope: per-layer, got scope {self.scope!r}")
+
+    def parameters(self) -> dict[str, Any]:
+        """Return every parameter, the loss by its content."""
+        return {**super().parameters(), "loss": loss_identity(self.loss)}
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""

@@ -1,13 +1,16 @@
 """The steps that train: ``train`` and ``finetune``."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from overparam.checkpoint import Checkpoint
 from overparam.length import START, Length
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.train import TrainSettings, fit
+from overparam.train.loop import check_settings
+from overparam.train.losses import loss_identity
+from overparam.worlds import WorldData
 
 
 @STEPS.named("train")
@@ -19,6 +22,14 @@ class Train(Step, TrainSettings):
     trains: ClassVar[bool] = True
     main: ClassVar[str | None] = "length"
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("epochs", "length"),)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return every parameter, the loss by its content."""
+        return {**super().parameters(), "loss": loss_identity(self.loss)}
+
+    def check(self, data: WorldData) -> None:
+        """Raise :class:`SpecError` for milestones or points to save that do not fit the number of examples."""
+        check_settings(self, len(data.train.labels))
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Train from ``start``; the result's next training would begin a schedule anew."""

@@ -30,9 +30,9 @@ class Score(NamedTuple):
 def evaluate(module: nn.Module, inputs: Tensor, *labels: Tensor, loss: Loss = cross_entropy) -> list[Score]:
     """Measure ``module`` in evaluation mode on ``inputs`` (N, ...) against each of ``labels`` (N,), in one pass.
 
-    ``loss`` must be a mean over its batch. The module's mode is restored.
+    ``loss`` must be a mean over its batch. The mode of each part of the module is restored.
     """
-    was_training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     sums = torch.zeros(len(labels), 3, dtype=torch.float64)
     for start in range(0, len(inputs), CHUNK):
@@ -44,5 +44,6 @@ def evaluate(module: nn.Module, inputs: Tensor, *labels: Tensor, loss: Loss = cr
             sums[row, 0] += loss(outputs, targets).double() * len(targets)
             sums[row, 1] += (best == targets).sum()
             sums[row, 2] += (1 - chances.gather(1, targets[:, None]).double()).sum()
-    module.train(was_training)
+    for part, training in modes:
+        part.training = training
     return [Score(*(row / max(len(inputs), 1)).tolist()) for row in sums]

@@ -44,7 +44,7 @@ class Fit:
         points: the weights at each requested point on the way, by length.
         curve: one row per epoch: ``iteration`` and ``epoch`` reached, ``lr``, ``loss`` (mean over the epoch's batches,
             in training mode) and, where measured, ``train_loss``, ``train_accuracy``, ``test_loss``,
-            ``test_accuracy`` and ``test_soft_error``.
+            ``test_accuracy`` and ``test_soft_error``. A row that was measured within an epoch has no ``loss``.
         iterations: how many were run, those before an interruption included.
         stopped_early: whether a ``stop_at`` threshold ended it.
     """
@@ -93,6 +93,23 @@ def fit(
     return _Training(module, data, settings, dict(masks or {}), seed, start, progress, journal).run()
 
 
+def _described(loss: Any) -> str:
+    """Return what a loss gave, in words."""
+    if not isinstance(loss, Tensor):
+        return repr(loss)
+    return f"a tensor of shape {tuple(loss.shape)}" + ("" if loss.requires_grad else " without a gradient")
+
+
+def check_settings(settings: TrainSettings, examples: int) -> None:
+    """Raise :class:`SpecError` for settings that cannot work on a training set of so many examples."""
+    per_epoch = -(-examples // settings.batch_size)
+    learning_rate(settings, per_epoch)
+    end = settings.duration.iterations(per_epoch)
+    late = [str(point) for point in settings.save if point.iterations(per_epoch) > end]
+    if late:
+        raise SpecError(f"cannot save or rewind to {late[0]}: the training ends at {settings.duration}")
+
+
 class _Training:
     """One call of :func:`fit`, in parts that can be read one by one."""
 
@@ -114,10 +131,10 @@ class _Training:
         self.iteration = start.iterations(self.per_epoch)
         if self.iteration >= self.total:
             raise SpecError(f"training would start at {start}, which is not before its end at {settings.duration}")
-        self.points = {length.iterations(self.per_epoch): str(length) for length in settings.save}
-        late = [text for at, text in self.points.items() if not self.iteration <= at <= self.total]
-        if late:
-            raise SpecError(f"train.save: {late[0]} is outside the training, which runs {start} to {settings.duration}")
+        check_settings(settings, len(data.train.labels))
+        self.points: dict[int, dict[str, None]] = {}  # by iteration; those before the start are not on the way
+        for length in settings.save:
+            self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
         self.loss = loss_named(settings.loss)
         self.rate = learning_rate(settings, self.per_epoch)
         parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -136,9 +153,12 @@ class _Training:
         self.module.train()
         while self.iteration < self.total and not self.out.stopped_early:
             self._epoch()
-            if self.journal is not None and self.iteration < self.total and self.journal.due():
+            ended = self.iteration == self.total or self.out.stopped_early
+            if self.journal is not None and not ended and self.journal.due():
                 self._keep()
         self.out.state = masked_state(state_of(self.module), self.masks)
+        if not all(bool(parameter.isfinite().all()) for parameter in self.trained):  # a buffer may hold infinities
+            raise StepError(f"training diverged: weights became infinite; lower train.lr (now {self.settings.lr:g})")
         self.out.iterations = self.iteration
         return self.out
 
@@ -158,7 +178,7 @@ class _Training:
                 losses.append(self._step(inputs, labels))
                 self.iteration += 1
                 if self.every and self.iteration % self.every == 0 and self.iteration % self.per_epoch:
-                    self._row(rate, {"loss": float("nan"), **self._measured()})
+                    self._row(rate, self._measured())
                 if self.iteration == self.total:
                     break
         loss = float(torch.stack(losses).mean())
@@ -169,9 +189,9 @@ class _Training:
             )
         due = bool(self.every) and (self.iteration % self.every == 0 or self.iteration == self.total)
         self._row(rate, {"loss": loss, **(self._measured() if due else {})})
-        if self.iteration in self.points and self.iteration == self.total:
-            self._save_point()
         self._stop_if_reached()
+        if self.iteration in self.points and (self.iteration == self.total or self.out.stopped_early):
+            self._save_point()
         if self.progress is not None:
             self.progress(self.iteration, self.total, self.out.curve[-1])
 
@@ -180,6 +200,8 @@ class _Training:
         for parameter in self.trained:
             parameter.grad = None
         loss = self.loss(self.module(inputs), labels)
+        if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
+            raise SpecError(f"train.loss must return one number that depends on the outputs, got {_described(loss)}")
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.l1:
             for weight in self.prunable:
@@ -216,7 +238,8 @@ class _Training:
         self.out.curve.append({**at, **measured})
 
     def _save_point(self) -> None:
-        self.out.points[self.points[self.iteration]] = masked_state(state_of(self.module), self.masks)
+        state = masked_state(state_of(self.module), self.masks)
+        self.out.points |= dict.fromkeys(self.points[self.iteration], state)
 
     def _stop_if_reached(self) -> None:
         stop = self.settings.stop_at
@@ -246,6 +269,7 @@ class _Training:
         tensors, facts = left
         slots: dict[int, dict[str, Tensor]] = {}
         state: dict[str, Tensor] = {}
+        points: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             part, _, rest = key.partition("/")
             if part == "state":
@@ -255,7 +279,10 @@ class _Training:
                 slots.setdefault(int(index), {})[slot] = tensor
             else:
                 point, _, name = rest.partition("/")
-                self.out.points.setdefault(point, {})[name] = tensor
+                points.setdefault(point, {})[name] = tensor
+        names = list(state_of(self.module))  # files sort their tensors; the result is in the module's own order
+        for point in (point for at in sorted(self.points) for point in self.points[at] if point in points):
+            self.out.points[point] = {name: points[point][name] for name in names}
         load_state(self.module, state)
         self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
         self.iteration = int(facts["iteration"])

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from overparam.content import import_path
+from overparam.errors import SpecError
+from overparam.networks.content import Content
 from overparam.registry import Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -22,11 +24,32 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, labels)
 
 
+def checked_loss(given: Any) -> Any:
+    """Return ``given`` if it may mean a loss, without following import paths; raises :class:`SpecError` if not."""
+    if isinstance(given, str):
+        return given if ":" in given else LOSSES.get(given) and given
+    if not callable(given):
+        raise SpecError(
+            f"must be one of {', '.join(LOSSES)}, an import path 'package.module:function' or a function, got {given!r}"
+        )
+    return given
+
+
 def loss_named(given: str | Callable[..., Any]) -> Loss:
     """Return the loss that ``given`` means: a registered name, ``package.module:function`` or the callable itself."""
     if callable(given):
         return given
-    if ":" in given:
-        found = import_path(given, "loss")
-        return found  # type: ignore[no-any-return]
-    return LOSSES.get(given)
+    if ":" not in given:
+        return LOSSES.get(given)
+    found = import_path(given, "loss")
+    if not callable(found):
+        raise SpecError(f"loss {given!r} must be a function (outputs, labels) -> scalar, got {found!r}")
+    return found  # type: ignore[no-any-return]
+
+
+def loss_identity(given: str | Callable[..., Any]) -> Any:
+    """Return what a loss is, JSON-able, for fingerprints: a registered name, or what one's own is made of."""
+    if isinstance(given, str) and given in LOSSES:
+        return given
+    content = Content().add(loss_named(given))
+    return {"content": content.digest(), "sources": content.sources, "packages": content.packages}

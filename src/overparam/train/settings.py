@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from overparam.length import Length
 from overparam.spec import spec
+from overparam.train.losses import checked_loss
 
 
 @spec
@@ -64,7 +65,7 @@ class TrainSettings:
     gamma: Annotated[float, Field(gt=0)] = 0.1
     warmup: Length | None = None
     stop_at: StopAt | None = None
-    loss: str | Callable[..., Any] = "cross-entropy"
+    loss: Annotated[str | Callable[..., Any], PlainValidator(checked_loss)] = "cross-entropy"
     evaluate_every: Length | None = None
     save: tuple[Length, ...] = ()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from overparam.errors import DataError, OverparamError, SpecError
+from overparam.content import import_path
+from overparam.errors import DataError, OverparamError, SpecError, in_words
 from overparam.registry import suggest
 from overparam.worlds.builtin import DATASETS
 from overparam.worlds.dataset import Dataset
@@ -72,7 +72,7 @@ def _load(source: Any, folder: str | Path | None) -> Dataset:
     except OverparamError:
         raise
     except Exception as error:  # the user's own code may raise anything
-        raise DataError(f"the dataset function {name} failed with {type(error).__name__}: {error}") from error
+        raise DataError(f"the dataset function {name} failed with {in_words(error)}") from error
     if not isinstance(made, Dataset):
         raise SpecError(f"the dataset function {name} must return a Dataset, got {type(made).__name__}")
     return made
@@ -80,14 +80,7 @@ def _load(source: Any, folder: str | Path | None) -> Dataset:
 
 def _imported(path: str) -> Any:
     """Return what ``package.module:name`` means."""
-    module, _, name = path.partition(":")
-    try:
-        found = importlib.import_module(module)
-    except Exception as error:  # importing runs the user's own code
-        raise SpecError(f"dataset {path!r}: cannot import {module!r} ({type(error).__name__}: {error})") from error
-    thing = getattr(found, name, None)
-    if thing is None:
-        raise SpecError(f"dataset {path!r}: module {module!r} has no {name!r}{suggest(name, vars(found))}")
+    thing = import_path(path, "dataset")
     if not (callable(thing) or isinstance(thing, Dataset | ImageFolder)):
         raise SpecError(f"dataset {path!r} must be a Dataset or a function that returns one, got {thing!r}")
     return thing

@@ -8,6 +8,7 @@ from math import exp, hypot, log
 from typing import Any
 
 from overparam.papers.sparse_double_descent.curves import interval
+from overparam.report.arms import TRAITS
 from overparam.report.claims import Finding, Number, Outcome, judge, together
 from overparam.report.phases import ArmPhases, border_of, resolution
 from overparam.report.statistics import Estimate, paired
@@ -30,13 +31,14 @@ def reference(found: Sequence[ArmPhases]) -> list[ArmPhases]:
 def contrasts(found: Sequence[ArmPhases], trait: str, first: Any, second: Any) -> list[tuple[ArmPhases, ArmPhases]]:
     """Return the pairs of arms whose ``trait`` is ``first`` and ``second`` and that are alike in all else.
 
-    A column whose value settles the trait (the variant's name, the sweep over criteria) tells nothing else
-    and is not compared.
+    A variant or sweep whose value settles the trait (the sweep over criteria, say) tells nothing else and is not
+    compared; the other traits always are.
     """
     chosen = [one for one in found if one.arm.values.get(trait) in (first, second)]
     if not chosen:
         return []
-    same = [name for name in chosen[0].arm.values if name != trait and not _settles(chosen, name, trait)]
+    others = [name for name in chosen[0].arm.values if name != trait]
+    same = [name for name in others if name in TRAITS or not _settles(chosen, name, trait)]
     groups: dict[tuple[str, ...], dict[Any, list[ArmPhases]]] = {}
     for one in chosen:
         key = tuple(str(one.arm.values.get(name)) for name in same)

@@ -60,7 +60,7 @@ def falls_while_still_fitting(one: ArmPhases) -> Finding:
     if fitted < INTERPOLATES:
         text = f"the network fits at best {percent(fitted)} of its noisy labels, never all: train longer"
         return Finding("inconclusive", text, numbers)
-    fitting = mean.filter(pl.col("train_accuracy") >= threshold)
+    fitting = mean.filter(pl.col("train_accuracy") > threshold)
     if shape.trough:
         fitting = fitting.filter(pl.col("level") <= shape.trough.level)
     if fitting.is_empty() or fitting["level"][-1] == shape.dense.level:

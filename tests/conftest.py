@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)  # the tests are too small for more, and others may run beside them
+settings.register_profile("overparam", deadline=None)  # the first call of a torch function can take a second
+settings.load_profile("overparam")

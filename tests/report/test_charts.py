@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import altair as alt
+import pytest
+from synthetic import arm, study
+
+from overparam.errors import SpecError
+from overparam.report.charts import PANELS, comparison_chart, figure, panel_chart, panel_data, save_chart, series_of
+from overparam.report.phases import phases
+from overparam.report.theme import theme
+
+
+@pytest.fixture(scope="module")
+def found():
+    return phases(arm())[0]
+
+
+def test_the_density_axis_runs_from_dense_to_sparse_on_a_log_scale_in_percent(found):
+    spec = panel_chart(found.arm, PANELS["accuracy"], found).to_dict()  # to_dict checks it against Vega-Lite's schema
+    x = next(layer["encoding"]["x"] for layer in spec["layer"] if layer["mark"]["type"] == "line")
+    assert x["scale"]["type"] == "log"
+    assert x["scale"]["domain"] == [1, pytest.approx(found.shape.last.density)]
+    assert x["axis"]["format"] == "~%"
+    assert x["axis"]["values"][0] == 1.0
+    assert min(x["axis"]["values"]) >= found.shape.last.density
+
+
+def test_curves_bands_phases_turns_and_hover_carry_the_numbers(found):
+    data = panel_data(found.arm, PANELS["accuracy"], found)
+    assert {row["series"] for row in data["accuracy-curves"]} == {
+        "test",
+        "train (noisy labels)",
+        "train (clean labels)",
+    }
+    assert all(row["low"] - 1e-9 <= row["mean"] <= row["high"] + 1e-9 for row in data["accuracy-curves"])
+    assert [row["phase"] for row in data["accuracy-phases"]] == ["light", "critical", "sweet", "collapsed"]
+    assert data["accuracy-worst"][0]["text"] == f"worst {100 * found.shape.trough.accuracy:.1f} %"
+    levels = data["accuracy-levels"]
+    assert len(levels) == 28
+    assert levels[0]["at"].startswith("100 %, 266,200 weights (level 0)")
+    assert all(before["end"] == after["start"] for before, after in pairwise(levels))
+    assert levels[12]["phase"] == "critical"
+    assert " to " in levels[12]["s0"]
+
+
+def test_without_noise_there_is_one_kind_of_train_label():
+    (clean,) = phases(arm(noise_rate=0.0, depth=0))
+    assert series_of(clean.arm, PANELS["accuracy"]) == {"test_accuracy": "test", "train_accuracy": "train"}
+    assert panel_data(clean.arm, PANELS["accuracy"], clean).keys() == {
+        f"accuracy-{name}" for name in ("levels", "curves", "phases", "borders")
+    }
+
+
+def test_a_probe_that_is_missing_leaves_its_line_or_its_chart_out():
+    (bare,) = phases(arm().drop("train_accuracy_clean", "learning_distance_pruned", "test_soft_error"))
+    assert list(series_of(bare.arm, PANELS["distance"]).values()) == ["all weights", "kept weights"]
+    assert panel_chart(bare.arm, PANELS["soft-error"], bare) is None
+    assert figure(bare.arm, bare, ["soft-error"]) is None
+
+
+def test_arms_are_compared_in_one_chart_with_a_line_each():
+    found = phases(study(arm(variant="a"), arm(variant="b", criterion="random", worst=0.2, best=0.03)))
+    spec = comparison_chart([one.arm for one in found]).to_dict()
+    assert {row["arm"] for row in spec["datasets"]["arms"]} == {"a", "b"}
+    line = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "line")
+    assert line["encoding"]["strokeDash"]["scale"]["domain"] == ["a", "b"]  # not told by colour alone
+
+
+def test_a_limit_on_rows_set_for_altair_does_not_apply(found):
+    with alt.data_transformers.enable(max_rows=10):
+        assert len(comparison_chart([found.arm]).to_dict()["datasets"]["arms"]) == 28
+        assert len(figure(found.arm, found).to_dict()["datasets"]["accuracy-curves"]) == 84
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [(".png", b"\x89PNG"), (".svg", b"<svg"), (".pdf", b"%PDF"), (".json", b"{")]
+)
+def test_charts_are_written_to_files(found, tmp_path, suffix, start):
+    path = save_chart(figure(found.arm, found), tmp_path / f"chart{suffix}", dark=suffix == ".svg")
+    content = path.read_bytes()
+    assert content.startswith(start)
+    if suffix == ".svg":
+        text = content.decode()
+        assert all(f">{word}<" in text for word in ("critical", "collapsed", "train (noisy labels)", "100%", "1%"))
+        assert theme(dark=True)["background"] in text
+    if suffix == ".json":
+        assert json.loads(content)["config"]["axis"]
+
+
+def test_other_suffixes_and_panels_are_refused(found, tmp_path):
+    with pytest.raises(SpecError, match=r"cannot be written as 'chart.bmp'; end it in .png, .svg, .pdf or .json"):
+        save_chart(figure(found.arm, found), tmp_path / "chart.bmp")
+    with pytest.raises(SpecError, match="unknown panel 'acuracy'"):
+        figure(found.arm, found, ["acuracy"])

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from overparam import Length, SpecError
+from overparam.train import StopAt, TrainSettings
+from overparam.train.losses import cross_entropy, loss_named
+
+WRONG = {
+    "neither epochs nor length": ({}, r"needs either epochs .* or length"),
+    "both": ({"epochs": 1, "length": "1ep"}, r"needs either epochs .* or length"),
+    "no length": ({"length": "0it"}, r"longer than nothing"),
+    "lr 0": ({"epochs": 1, "lr": 0}, r"TrainSettings.lr: .*greater than 0, got 0"),
+    "lr infinite": ({"epochs": 1, "lr": float("inf")}, r"lr: .*finite"),
+    "unknown optimiser": ({"epochs": 1, "optimizer": "lion"}, r"optimizer: .*'sgd', 'adam' or 'adamw', got 'lion'"),
+    "momentum 1": ({"epochs": 1, "momentum": 1}, r"momentum: .*less than 1"),
+    "momentum of adam": ({"epochs": 1, "optimizer": "adam", "momentum": 0.9}, r"momentum belongs to optimizer: sgd"),
+    "nesterov alone": ({"epochs": 1, "nesterov": True}, r"nesterov needs .* momentum above 0"),
+    "milestones and cosine": ({"epochs": 1, "milestones": [1], "schedule": "cosine"}, r"belong to .*'cosine'"),
+    "multistep without": ({"epochs": 1, "schedule": "multistep"}, r"needs milestones"),
+    "half an iteration": ({"epochs": 1, "milestones": ["1.5it"]}, r"must be whole, got '1.5it'"),
+    "batch 0": ({"epochs": 1, "batch_size": 0}, r"batch_size"),
+    "evaluate never": ({"epochs": 1, "evaluate_every": "0it"}, r"evaluate_every must be longer"),
+    "stop at nothing": ({"epochs": 1, "stop_at": {}}, r"needs train_loss, train_accuracy or both"),
+    "accuracy above 1": (
+        {"epochs": 1, "stop_at": {"train_accuracy": 99}},
+        r"train_accuracy: .*less than or equal to 1",
+    ),
+    "unknown loss": ({"epochs": 1, "loss": "crossentropy"}, r"did you mean 'cross-entropy'"),
+    "unknown key": ({"epochs": 1, "learning_rate": 1}, r"no such field"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_settings_are_refused_with_a_reason(case: str) -> None:
+    given, message = WRONG[case]
+    with pytest.raises(SpecError, match=message):
+        TrainSettings(**given)
+
+
+def test_settings_read_what_a_study_file_holds() -> None:
+    settings = TrainSettings(length="500it", milestones=["2ep", 3], stop_at={"train_loss": 0.1}, save=["5it"])
+    assert settings.duration == Length(500, "it")
+    assert settings.milestones == (Length(2, "ep"), Length(3, "ep"))
+    assert settings.stop_at == StopAt(train_loss=0.1)
+    assert settings.save == (Length(5, "it"),)
+    assert TrainSettings(epochs=2.5).duration == Length(2.5, "ep")
+
+
+def test_losses_come_by_name_by_path_and_as_they_are() -> None:
+    assert loss_named("cross-entropy") is cross_entropy
+    assert loss_named("torch.nn.functional:nll_loss").__name__ == "nll_loss"
+    assert loss_named(cross_entropy) is cross_entropy
