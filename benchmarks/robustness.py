@@ -58,6 +58,8 @@ DAMAGED = {
     "variants": {"": {}, "diverging": {"train.lr": 1e30}},  # the second leaves a record of its failure
 }
 
+DAMAGES = ("truncation", "bit flip", "deletion")
+
 
 def exact(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the columns that are the same bits in every run."""
@@ -270,10 +272,9 @@ def _killed_at_the_end(done: int, total: int, _: Mapping[str, float]) -> None:
         raise _Killed
 
 
-def damage(path: Path, draws: random.Random) -> str:
-    """Cut a file, flip one of its bits or delete it; return which."""
+def damage(path: Path, kind: str, draws: random.Random) -> None:
+    """Cut a file at a random length, flip one of its bits, or delete it."""
     content = path.read_bytes()
-    kind = draws.choice(["truncation", "bit flip", "deletion"])
     if kind == "deletion":
         path.unlink()
     elif kind == "truncation":
@@ -282,18 +283,18 @@ def damage(path: Path, draws: random.Random) -> str:
         place = draws.randrange(8 * len(content))
         flipped = content[place // 8] ^ 1 << place % 8
         path.write_bytes(content[: place // 8] + bytes([flipped]) + content[place // 8 + 1 :])
-    return kind
 
 
-def corrupt(original: Original, folder: Path, draws: random.Random, counts: Corruptions) -> None:
+def corrupt(
+    original: Original, folder: Path, name: str, kind: str, draws: random.Random, counts: Corruptions
+) -> None:
     """Damage one file of a copy of the store; raises :class:`AssertionError` if anything wrong comes of it."""
     store = folder / "copy"
     shutil.copytree(original.store, store)
-    name = draws.choice(original.files)
-    kind = damage(store / name, draws)
+    damage(store / name, kind, draws)
     what = f"{kind} of {name}"
     counts.trials[kind] += 1
-    counts.files[_sort(name)] += 1
+    counts.files[sort_of(name)] += 1
     _check_before(original, store, what, counts)
 
     study = Study.from_mapping(DAMAGED)
@@ -328,7 +329,7 @@ def _check_before(original: Original, store: Path, what: str, counts: Corruption
         assert row == original.whole_rows[row["chain"], row["step"]], f"{what}: a wrong number in the table"
 
 
-def _sort(name: str) -> str:
+def sort_of(name: str) -> str:
     """Return what kind of file of a store ``name`` is."""
     parts = Path(name).parts
     return f"{parts[0]}/{parts[-1]}" if parts[0] == "steps" else parts[0]
@@ -338,7 +339,7 @@ def corruptions(number: int, seed: int, folder: Path) -> Corruptions:
     """Damage a store ``number`` times, each time another copy of it."""
     original, counts, draws = Original(folder), Corruptions(), random.Random(seed)
     for _ in range(number):
-        corrupt(original, folder, draws, counts)
+        corrupt(original, folder, draws.choice(original.files), draws.choice(DAMAGES), draws, counts)
     return counts
 
 

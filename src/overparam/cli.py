@@ -180,6 +180,10 @@ def check(
                 f"world {place + 1}: {len(built.train.labels)} training and {len(built.test.labels)} test examples, "
                 f"{built.classes} classes, shape {tuple(built.input_shape)}{noise}"
             )
+        for node in plan.nodes.values():
+            if node.step is None:  # an initialisation: shows whether the network can be made at all
+                built = plan.worlds[node.world].build()
+                plan.networks[node.network].build(built.input_shape, built.classes, node.seed)
         if not (store / "steps").exists():
             typer.echo(f"store {store}: not there yet, everything would be run")
             return
@@ -232,8 +236,10 @@ def _study(given: str, set_: list[str] | None, sweep: list[str] | None, data: st
             raise SpecError(f"--data {data!r} is not a folder")
         os.environ["OVERPARAM_DATA"] = os.pathsep.join(filter(None, [data, os.environ.get("OVERPARAM_DATA", "")]))
     chosen = Study.from_file(given) if _is_file(given) else Study.named(given)
-    changes = {path: parse_yaml(text, f"--set {path}") for path, text in _pairs(set_, "--set")}
-    sweeps = {path: parse_yaml(f"[{text}]", f"--sweep {path}") for path, text in _pairs(sweep, "--sweep")}
+    changes = {path: parse_yaml(text, f"--set {path}") for path, text in _pairs(set_, "--set").items()}
+    sweeps = {path: parse_yaml(f"[{text}]", f"--sweep {path}") for path, text in _pairs(sweep, "--sweep").items()}
+    for path in changes.keys() & sweeps.keys():
+        raise SpecError(f"{path} is given both to --set and to --sweep; give it to one of them")
     return chosen.with_changes(changes, sweeps)
 
 
@@ -241,13 +247,18 @@ def _is_file(given: str) -> bool:
     return given.endswith((".yaml", ".yml")) or Path(given).is_file()
 
 
-def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
+def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
     from overparam.errors import SpecError
 
+    pairs: dict[str, str] = {}
     for text in given or []:
-        if "=" not in text:
+        path, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
             raise SpecError(f"{option} {text!r} must have the form path=value, such as world.train_size=10000")
-    return [(text.partition("=")[0].strip(), text.partition("=")[2].strip()) for text in given or []]
+        if path in pairs:
+            raise SpecError(f"{option} {path} is given twice; give it once")
+        pairs[path] = value
+    return pairs
 
 
 def _results(given: str, store: Path) -> Results:
@@ -294,8 +305,11 @@ def _writable(path: Path, option: str) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        known = path.exists()
         with path.open("a"):
             pass
+        if not known:
+            path.unlink()
     except OSError as error:
         raise SpecError(f"{option} {str(path)!r} cannot be written ({error.strerror})") from None
 

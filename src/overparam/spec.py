@@ -54,7 +54,8 @@ def field_names(cls: type) -> tuple[str, ...]:
 def _owner(cls: type, path: tuple[int | str, ...]) -> type:
     """Return the spec class whose fields stand at ``path`` below ``cls``, as far as the annotations tell."""
     for part in path:
-        annotation = next((field.type for field in dataclasses.fields(cls) if field.name == part), None)
+        known = getattr(cls, "__pydantic_fields__", {})  # with annotations that were written as strings resolved
+        annotation = known[part].annotation if part in known else None
         candidates = [annotation, *typing.get_args(annotation)]
         cls = next((c for c in candidates if isinstance(c, type) and dataclasses.is_dataclass(c)), cls)
     return cls
@@ -66,7 +67,11 @@ def explain(error: ValidationError, cls: type) -> str:
     for found in error.errors(include_url=False):
         path = found["loc"]
         if path and isinstance(path[0], int):  # pydantic counts positional arguments
-            path = (field_names(cls)[path[0]], *path[1:])
+            known = field_names(cls)
+            if path[0] >= len(known):
+                lines.append(f"{cls.__name__}: takes at most {len(known)} arguments ({', '.join(known)})")
+                continue
+            path = (known[path[0]], *path[1:])
         where = ".".join([cls.__name__, *(str(part) for part in path)])
         if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             known = field_names(_owner(cls, path[:-1]))

@@ -157,6 +157,16 @@ def test_the_distance_peak_is_the_top_of_its_climb_and_not_the_dense_network():
     assert distance_peak(rows.clear()) is None
 
 
+def test_the_kept_part_is_judged_on_its_own_column():
+    frame = arm()
+    flat = frame.with_columns(learning_distance=pl.lit(20.0), learning_distance_kept=pl.col("learning_distance"))
+    by_id = {claim.id: claim(flat) for claim in CLAIMS}
+    whole = {claim.id: claim(frame) for claim in CLAIMS}["SDD-3"]
+    assert by_id["SDD-3"].verdict == "contradicted"
+    assert by_id["SDD-3k"].verdict == whole.verdict == "supported"
+    assert by_id["SDD-3k"].numbers == whole.numbers
+
+
 def test_the_numbers_of_a_claim_are_those_of_the_table():
     frame = arm()
     (found,) = phases(frame)
@@ -169,6 +179,6 @@ def test_the_numbers_of_a_claim_are_those_of_the_table():
 
 def test_a_study_gets_the_claims_that_its_chains_can_speak_to():
     assert [verdict.id for verdict in claims_for(arm())] == [claim.id for claim in CLAIMS]
-    assert len(CLAIMS) == 7
+    assert len(CLAIMS) == 8  # the seven of the paper, and SDD-3 on the kept weights
     assert claims_for(arm(levels=1)) == []
     assert claims_for(pl.DataFrame()) == []

@@ -89,8 +89,8 @@ def test_equal_drawings_are_stored_once(tmp_path):
     frame = study(arm(variant="a"), arm(variant="b", worst=0.2), arm(variant="c", noise_rate=0.0, depth=0))
     text = make(tmp_path, frame)
     book = json.loads(re.search(r'id="charts">(.*?)</script>', text, re.S).group(1))
-    # Four panels, two of which look otherwise without noise, and the comparison.
-    assert len(book["specs"]) == 7
+    # Five panels, two of which look otherwise without noise, and the comparison.
+    assert len(book["specs"]) == 8
     assert book["arms"][0]["accuracy"]["spec"] == book["arms"][1]["accuracy"]["spec"]
     assert book["arms"][0]["accuracy"]["data"] != book["arms"][1]["accuracy"]["data"]
 

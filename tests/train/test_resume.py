@@ -119,7 +119,7 @@ def test_a_training_that_stopped_early_is_not_taken_up_behind_its_end() -> None:
     assert again.iterations == whole.iterations
 
 
-def test_without_a_journal_nothing_is_left_behind() -> None:
+def test_a_journal_changes_nothing() -> None:
     data = built(vectors())
     settings = TrainSettings(epochs=2, batch_size=16)
     start = begin(MLP, data)

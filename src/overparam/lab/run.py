@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -117,25 +118,33 @@ class _Run:
         self.last: str | None = None
 
     def go(self, jobs: int | None, threads: int | None) -> Summary:
-        missing = [node for node in self.plan.nodes.values() if self._missing(node)]
+        stuck = self._stuck()
+        missing = [n for n in self.plan.nodes.values() if self._missing(n) and n.fingerprint not in stuck]
         trainings = sum(
             node.step is not None and node.step.trains for node in missing if node.fingerprint not in self.done
         )
-        if missing:
-            cores = available_cores()
-            jobs = jobs or max(1, min(cores, self.order.width(missing)))
-            threads = threads or max(1, cores // jobs)
-            journal_seconds()  # a wrong setting is told here, once
-            self.reporter.begin(len(self.plan.nodes), len(self.done), jobs, trainings)
-            executor = self._executor(jobs, threads)
-            try:
-                self._loop(executor)
-            finally:
-                executor.close()
-                self.reporter.end()
+        try:
+            if missing:
+                cores = available_cores()
+                jobs = jobs or max(1, min(cores, self.order.width(missing)))
+                threads = threads or max(1, cores // jobs)
+                journal_seconds()  # a wrong setting is told here, once
+                self.reporter.begin(len(self.plan.nodes), len(self.done), jobs, trainings)
+                with contextlib.closing(self._executor(jobs, threads)) as executor:
+                    self._loop(executor)
+        finally:
+            self.reporter.end()
         blocked = [name for name, node in self.plan.nodes.items() if self._missing(node)]
         self.summary.blocked = [name for name in blocked if name not in self.summary.failures]
         return self.summary
+
+    def _stuck(self) -> set[str]:
+        """Return the nodes that failed and those that depend on them."""
+        stuck = set(self.summary.failures)
+        for node in self.plan.nodes.values():  # parents come before their children
+            if stuck.intersection(node.needs()):
+                stuck.add(node.fingerprint)
+        return stuck
 
     def _executor(self, jobs: int, threads: int) -> Executor:
         plan = self.plan

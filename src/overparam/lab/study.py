@@ -114,7 +114,8 @@ class Study:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"study file {str(path)!r} cannot be read ({error})") from None
+            why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise SpecError(f"study file {str(path)!r} cannot be read ({why})") from None
         return cls.from_mapping(parse_yaml(text, str(path)), str(path))
 
     @classmethod

@@ -90,6 +90,14 @@ PANELS: dict[str, Panel] = {
             150,
         ),
         Panel(
+            "kept-distance",  # on a scale of its own: beside the whole, its peak would be flat
+            "Learning distance of the kept weights (L2)",
+            {"learning_distance_kept": "kept weights"},
+            "~g",
+            number,
+            110,
+        ),
+        Panel(
             "loss",
             "Loss",
             {
@@ -139,7 +147,7 @@ def panel_chart(
     return chart
 
 
-def figure(arm: Arm, found: ArmPhases | None = None, panels: Sequence[str] = ("accuracy", "distance")) -> Chart | None:
+def figure(arm: Arm, found: ArmPhases | None = None, panels: Sequence[str] = ("accuracy", "distance", "kept-distance")) -> Chart | None:
     """Stack panels of an arm on one x axis, for a file; None when none of their columns was measured."""
     unknown = [name for name in panels if name not in PANELS]
     if unknown:

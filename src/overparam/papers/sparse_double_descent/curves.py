@@ -80,19 +80,19 @@ def falls_while_still_fitting(one: ArmPhases) -> Finding:
     return Finding(judge(fall, at_least=LEAST), f"{text} ({seeds(fall.n)})", numbers)
 
 
-def distance_against_worst(one: ArmPhases) -> Finding:
-    """Judge whether the peak of the learning distance lies within two levels of the worst test accuracy."""
+def distance_against_worst(one: ArmPhases, column: str = "learning_distance") -> Finding:
+    """Judge whether the peak of a distance column lies within two levels of the worst test accuracy."""
     numbers, trough = turns(one), one.shape.trough
     if trough is None:
         return Finding("inconclusive", "test accuracy has no worst point followed by a rise", numbers)
-    peaks = {seed: distance_peak(one.arm.of_seed(seed)) for seed in one.by_seed}
+    peaks = {seed: distance_peak(one.arm.of_seed(seed), column) for seed in one.by_seed}
     gaps = [
         peak - shape.trough.level
         for seed, shape in one.by_seed.items()
         if shape.trough and (peak := peaks[seed]) is not None
     ]
     gap = estimate(gaps, resolution=ROUNDING)
-    mean_peak = distance_peak(one.arm.mean())
+    mean_peak = distance_peak(one.arm.mean(), column)
     numbers |= {
         "worst_test_level": trough.level,
         "distance_peak_level": mean_peak,
@@ -112,15 +112,15 @@ def distance_against_worst(one: ArmPhases) -> Finding:
     return Finding("supported" if gap.above(-NEAR) and gap.below(NEAR) else "inconclusive", text, numbers)
 
 
-def distance_peak(rows: pl.DataFrame) -> int | None:
-    """Return the level at which the learning distance peaks: the top of its largest climb as density drops.
+def distance_peak(rows: pl.DataFrame, column: str = "learning_distance") -> int | None:
+    """Return the level at which a distance column peaks: the top of its largest climb as density drops.
 
     The dense network may have moved furthest of all (it has the most weights to move), so the largest value
     will not do. None when the distance climbs by less than ``CLIMB`` of its largest value, or climbs to the
     very last level.
     """
-    rows = rows.filter(pl.col("learning_distance").is_not_null())
-    values = rows["learning_distance"].to_list()
+    rows = rows.filter(pl.col(column).is_not_null())
+    values = rows[column].to_list()
     start, top = largest_climb(values) if values else (0, 0)
     if top == start or top == len(values) - 1 or values[top] - values[start] < CLIMB * max(values):
         return None

@@ -1,0 +1,466 @@
+"""Everything wrong that a user may say ends in one clear sentence and a non-zero exit code, never a traceback."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from overparam.cli import app
+from overparam.lab.store import write_sealed
+
+BASE: dict[str, Any] = {
+    "name": "wrong",
+    "world": {"dataset": "digits", "train_size": 60, "test_size": 40},
+    "network": {"name": "mlp", "hidden": [8]},
+    "train": {"lr": 0.1, "batch_size": 20, "epochs": 1},
+    "prune": {"fraction": 0.5},
+    "chain": ["train", {"repeat": 1, "steps": ["prune", {"rewind": "init"}, "train"]}],
+}
+
+MINE = """
+import os
+import torch
+from torch import nn
+
+thing = 3
+
+
+def raising(): raise RuntimeError("no such\\nlayer")
+def wrong_shape(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+def nothing(): return None
+
+
+class Raises(nn.Module):
+    def forward(self, x): raise KeyError("forward")
+
+
+class RaisesInTraining(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x):
+        if self.training: raise ValueError("not in training")
+        return self.layer(x.flatten(1))
+
+
+def loss(outputs, labels): raise ZeroDivisionError("my loss")
+def vector_loss(outputs, labels): return outputs.sum(1)
+def constant_loss(outputs, labels): return torch.zeros(())
+def no_loss(outputs, labels): return None
+def data(): raise OSError("no disk")
+def no_data(): return 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with modules of the user's."""
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "broken.py").write_text("def factory(:\n")
+    (tmp_path / "ends.py").write_text("import sys\nsys.exit('usage: ends FILE')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield tmp_path
+    for name in ("mine", "broken", "ends"):
+        sys.modules.pop(name, None)
+
+
+def changed(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return BASE with the values at the given paths (keys and places between slashes) replaced."""
+    document = copy.deepcopy(BASE)
+    for path, value in changes.items():
+        *parents, last = path.split("/")
+        here: Any = document
+        for key in parents:
+            here = here[key]
+        here[last] = value
+    return document
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(app, list(args))
+
+
+def the_error(result: Result) -> str:
+    """Return the one sentence that a command ended with."""
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code not in (0, None), result.output
+    assert "Traceback" not in result.output
+    lines = result.stderr.strip().split("\n")
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1, result.output
+    assert lines[-1] == errors[0]
+    return errors[0].removeprefix("error: ")
+
+
+def check(document: Any, *args: str) -> Result:
+    Path("wrong.yaml").write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+    return invoke("check", "wrong.yaml", *args)
+
+
+SPECS: list[tuple[dict[str, Any], str]] = [
+    # unknown keys
+    ({"wrold": 1}, "wrong.yaml: no such field 'wrold'; did you mean 'world'? (known: name,"),
+    ({"world/train_sise": 3}, "World.train_sise: no such field; did you mean 'train_size'?"),
+    ({"world/label_noise": {"rat": 0.2}}, "World.label_noise.rat: no such field; did you mean 'rate'? (known: kind, rate)"),
+    ({"world/augmentation": {"crp": 1}}, "World.augmentation.crp: no such field; did you mean 'crop'?"),
+    ({"train/learning_rate": 0.1}, "train: no such field 'learning_rate' (known: optimizer, lr,"),
+    ({"prune/fracton": 0.1}, "prune: no such field 'fracton'; did you mean 'fraction'?"),
+    ({"redense": {"to": 0}}, "redense: no such field 'to' (known: label, world)"),
+    ({"network/widht": 3}, "options.widht: no such option of network 'mlp' (known: hidden, bias)"),
+    ({"chain": ["train", {"rewind": {"too": "init"}}]}, "chain[1]: Rewind.too: no such field; did you mean 'to'?"),
+    ({"train/stop_at": {"loss": 1}}, "Train.stop_at.loss: no such field (known: train_loss, train_accuracy)"),
+    ({"probes": [{"accuracy": {"x": 1}}]}, "Accuracy.x: no such field"),
+    ({"sweep": {"train.lrr": [1]}}, "cannot set 'train.lrr': train has no field 'lrr'; did you mean 'lr'?"),
+    ({"sweep": {"tran.lr": [1]}}, "cannot set 'tran.lr': it must start with one of world, network, seed,"),
+    ({"sweep": {"world.seedd": [1]}}, "World.seedd: no such field; did you mean 'seed'?"),
+    ({"variants": {"a": {"prune.critrion": 1}}}, "prune has no field 'critrion'; did you mean 'criterion'?"),
+    ({"chain": [{"train": {"world": {"trainsize": 3}}}]}, "train.world: World.trainsize: no such field; did you mean"),
+    # unknown names
+    ({"world/dataset": "mnits"}, "unknown dataset 'mnits'; did you mean 'mnist'? (known: digits, mnist,"),
+    ({"network": "lenet-300"}, "unknown network 'lenet-300'; did you mean 'lenet-300-100'? (known: "),
+    ({"train/optimizer": "sdg"}, "Train.optimizer: input should be 'sgd', 'adam' or 'adamw', got 'sdg'"),
+    ({"train/schedule": "cos"}, "Train.schedule: input should be 'constant', 'multistep' or 'cosine', got 'cos'"),
+    ({"train/loss": "mse"}, "Train.loss: unknown loss 'mse' (known: cross-entropy)"),
+    ({"prune/criterion": "magnitud"}, "unknown criterion 'magnitud'; did you mean 'magnitude'? (known: "),
+    ({"prune/scope": "globl"}, "unknown scope 'globl'; did you mean 'global'? (known: "),
+    ({"probes": ["acuracy"]}, "unknown probe 'acuracy'; did you mean 'accuracy'? (known: "),
+    ({"chain": ["trian"]}, "chain[0]: unknown step 'trian'; did you mean 'train'? (known: "),
+    ({"network/init": "kaiming"}, "Network.init: input should be 'kaiming-normal', 'glorot-normal' or 'pytorch', got"),
+    ({"world/label_noise": {"kind": "symetric"}}, "LabelNoise.kind: input should be 'symmetric', 'random-labels', "),
+    ({"chain": ["train", "prune", {"rewind": "best"}]}, "rewind refers to 'best', which is not known here (known: init,"),
+    # wrong types
+    ({"train/lr": "fast"}, "Train.lr: input should be a valid number, unable to parse string as a number, got 'fast'"),
+    ({"train/epochs": [1]}, "Train.epochs: input should be a valid number, got [1]"),
+    ({"train/batch_size": 2.5}, "Train.batch_size: input should be a valid integer,"),
+    ({"train/betas": [0.9]}, "Train.betas.1: is required"),
+    ({"train/milestones": 3}, "Train.milestones: input should be a valid tuple, got 3"),
+    ({"train/warmup": "long"}, "Train.warmup: a length must be epochs such as '160ep' or iterations such as '5000it'"),
+    ({"train/loss": 3}, "Train.loss: must be one of cross-entropy, an import path"),
+    ({"train": 3}, "train must be a mapping of settings, got 3"),
+    ({"prune/exclude": 3}, "Prune.exclude: input should be a valid tuple, got 3"),
+    ({"network/hidden": "big"}, "options.hidden: input should be a valid tuple, got 'big' (network 'mlp')"),
+    ({"network": ["mlp"]}, "Network.name: needs a registered name, an import path"),
+    ({"network": {"hidden": [3]}}, "network.name: is required, got the keys hidden"),
+    ({"world": 3}, "World.dataset: must be a name, an import path"),
+    ({"world/seed": "x"}, "World.seed: input should be a valid integer,"),
+    ({"world/label_noise": 0.2}, "World.label_noise: input should be a dictionary"),
+    ({"chain": "train"}, "chain must be a list of steps, got 'train'"),
+    ({"chain": [3]}, "chain[0] must be a step's name, a mapping with one step, or {repeat: ..., steps: [...]}, got 3"),
+    ({"chain": ["train", {"reinit": 3}]}, "chain[1]: reinit takes no bare value, got 3"),
+    ({"chain": [{"train": {}, "prune": {}}]}, "chain[0] must be a step's name, a mapping with one step,"),
+    ({"probes": "accuracy"}, "probes must be a list such as [accuracy, cost], got 'accuracy'"),
+    ({"probes": 3}, "probes must be a list such as [accuracy, cost], got 3"),
+    ({"probes": [{"accuracy": [1]}]}, "probe accuracy takes a mapping of its fields, got [1]"),
+    ({"sweep": [1]}, "sweep must map dotted paths to lists of values, got [1]"),
+    ({"sweep": {"seed": 3}}, "sweep.seed must be a list of at least one value, got 3"),
+    ({"variants": ["a"]}, "variants must map names to changes by dotted path, got ['a']"),
+    ({"variants": {"a": 3}}, "variants.a must be a mapping of dotted paths to values, got 3"),
+    ({"seed": "a"}, "seed must be a whole number, 0 or more, got 'a'"),
+    ({"sweep": {"seed": [0.5]}}, "seed must be a whole number, 0 or more, got 0.5"),
+    ({"description": 3}, "description must be text, got 3"),
+    ({"name": 3}, "name must be letters, digits, '.', '_' and '-', at most 100, got 3"),
+    ({"name": "../x"}, "name must be letters, digits, '.', '_' and '-', at most 100, got '../x'"),
+    # impossible values
+    ({"prune": {"density": 0}}, "Prune.density: input should be greater than 0, got 0"),
+    ({"prune": {"density": 1.5}}, "Prune.density: input should be less than or equal to 1, got 1.5"),
+    ({"prune": {"fraction": 1}}, "Prune.fraction: input should be less than 1, got 1"),
+    ({"prune": {"fraction": -0.1}}, "Prune.fraction: input should be greater than or equal to 0, got -0.1"),
+    ({"prune": {"fraction": 0.1, "density": 0.1}}, "Prune: needs either fraction (of the weights left that goes) or"),
+    ({"prune": {}}, "Prune: needs either fraction (of the weights left that goes) or density (to be kept)"),
+    ({"prune": {"fraction": 0.1, "rates": {"output": 0.5}}}, "rates belong to scope: per-layer, got scope 'global'"),
+    ({"train/lr": -1}, "Train.lr: input should be greater than 0, got -1"),
+    ({"train/lr": float("nan")}, "Train.lr: input should be a finite number, got nan"),
+    ({"train/epochs": 0}, "Train.epochs: input should be greater than 0, got 0"),
+    ({"train/batch_size": 0}, "Train.batch_size: input should be greater than or equal to 1, got 0"),
+    ({"train/momentum": 1}, "Train.momentum: input should be less than 1, got 1"),
+    ({"train/weight_decay": -1}, "Train.weight_decay: input should be greater than or equal to 0, got -1"),
+    ({"train/gamma": 0}, "Train.gamma: input should be greater than 0, got 0"),
+    ({"train/milestones": [3, 2]}, "train.milestones must increase, got 3ep, 2ep"),
+    ({"train/schedule": "multistep"}, "Train: schedule: multistep needs milestones, such as [30, 45]"),
+    ({"train/nesterov": True}, "Train: nesterov needs optimizer: sgd and a momentum above 0"),
+    ({"train/optimizer": "adam", "train/momentum": 0.9}, "momentum belongs to optimizer: sgd; adam takes betas"),
+    ({"train/length": "5it"}, "Train: needs either epochs (such as 60) or length"),
+    ({"train": {"length": "5min"}}, "Train.length: a length must be epochs such as '160ep' or iterations"),
+    ({"train": {"length": "0it"}}, "Train: length must be longer than nothing, got '0it'"),
+    ({"train": {"length": "1.5it"}}, "Train.length: a number of iterations must be whole, got '1.5it'"),
+    ({"train/stop_at": {}}, "Train.stop_at: needs train_loss, train_accuracy or both"),
+    ({"world/label_noise": {"rate": 1.5}}, "LabelNoise.rate: input should be less than or equal to 1, got 1.5"),
+    ({"world/train_size": 5000}, "World.train_size must be at most 1297, what the dataset has; got 5000"),
+    ({"world/test_size": 0}, "World.test_size: input should be greater than or equal to 1, got 0"),
+    ({"network/hidden": [-3]}, "options.hidden.0: input should be greater than 0, got -3 (network 'mlp')"),
+    ({"network": "vgg-11"}, "network 'vgg-11' needs images of at least 16x16 pixels, got 8x8"),
+    ({"network/hidden": [10**10]}, "network 'mlp' cannot be made for inputs of shape (1, 8, 8) and 10 classes: "),
+    ({"seed": -1}, "seed must be a whole number, 0 or more, got -1"),
+    ({"chain": []}, "chain has no steps; give at least one, such as train"),
+    ({"chain": ["prune"]}, "the chain has no step that trains, so there would be nothing to measure; add train"),
+    ({"chain": ["train", {"repeat": -1, "steps": ["prune"]}]}, "chain[1]: repeat must be a whole number of times, 0 or"),
+    ({"chain": ["train", {"repeat": "x", "steps": ["prune"]}]}, "chain[1]: repeat must be a whole number of times, 0 or"),
+    ({"chain": ["train", {"repeat": 2}]}, "chain[1]: a repeat has the form {repeat: 27, steps: [...]}, got repeat"),
+    ({"chain": ["train", {"repeat": 2, "steps": []}]}, "chain[1]: repeat.steps has no steps; give at least one"),
+    ({"chain": [{"rewind": "1it"}, "train"]}, "rewind to '1it': no training comes before it in the chain"),
+    ({"chain": ["train", "prune", {"rewind": "9ep"}]}, "cannot save or rewind to 9ep: the training ends at 1ep"),
+    ({"chain": ["train", {"lr-rewind": "x"}]}, "LrRewind: to must be 'init' or a point of the schedule such as"),
+    ({"sweep": {"seed": []}}, "sweep.seed must be a list of at least one value, got []"),
+    ({"sweep": {"seed": [0, 0]}}, "sweep.seed has 0 twice"),
+    ({"sweep": {"world.train_size.x": [1]}}, "cannot set 'world.train_size.x': 60 has no parts"),
+    # what the user brings
+    ({"network": "nowhere:factory"}, "network 'nowhere:factory': there is no module 'nowhere', neither in the current"),
+    ({"network": "mine:rasing"}, "network 'mine:rasing': 'mine' has no 'rasing'; did you mean 'raising'?"),
+    ({"network": "broken:factory"}, "importing 'broken' failed with SyntaxError: invalid syntax (broken.py, line 1)"),
+    ({"network": "mine:thing"}, "network 'mine:thing': needs a function or class that makes a torch.nn.Module, got 3"),
+    ({"network": "mine:raising"}, "network 'mine:raising' cannot be made for inputs of shape (1, 8, 8) and 10 classes: R"),
+    ({"network": "mine:wrong_shape"}, "gives an output of shape (2, 3) for two inputs of shape (1, 8, 8); (2, 10) is"),
+    ({"network": "mine:nothing"}, "network 'mine:nothing': its factory must return a torch.nn.Module, got None"),
+    ({"network": "mine:Raises"}, "network 'mine:Raises' fails on a batch of shape (2, 1, 8, 8) and dtype torch.float32:"),
+    ({"network": "a b:c"}, "Network.name: an import path is written 'package.module:factory', got 'a b:c'"),
+    ({"train/loss": "nowhere:f"}, "loss 'nowhere:f': cannot import 'nowhere' (ModuleNotFoundError: No module named"),
+    ({"train/loss": "mine:los"}, "loss 'mine:los': module 'mine' has no 'los'; did you mean 'loss'?"),
+    ({"train/loss": "mine:thing"}, "loss 'mine:thing' must be a function (outputs, labels) -> scalar, got 3"),
+    ({"train/loss": "ends:f"}, "loss 'ends:f': cannot import 'ends' (SystemExit: usage: ends FILE)"),
+    ({"world/dataset": "nowhere:f"}, "dataset 'nowhere:f': cannot import 'nowhere' (ModuleNotFoundError: No module"),
+    ({"world/dataset": "mine:data"}, "the dataset function data failed with OSError: no disk"),
+    ({"world/dataset": "mine:no_data"}, "the dataset function no_data must return a Dataset, got int"),
+    ({"world/dataset": {"path": "pictures", "size": [8, 8]}}, "cannot find the images 'pictures': looked for "),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), SPECS, ids=lambda value: str(value)[:60])
+def test_wrong_spec(changes: dict[str, Any], expected: str) -> None:
+    said = the_error(check(changed(changes)))
+    assert expected in said
+
+
+@pytest.mark.parametrize("key", ["name", "world", "network", "chain"])
+@pytest.mark.parametrize("null", [True, False])
+def test_missing_field(key: str, null: bool) -> None:
+    document = {**BASE, key: None} if null else {k: v for k, v in BASE.items() if k != key}
+    assert the_error(check(document)) == f"wrong.yaml: {key} is required"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: [", "wrong.yaml, line 1, column 8: not valid YAML ("),
+        ("a: b: c", "wrong.yaml, line 1, column 5: not valid YAML ("),
+        ("\tname: x", "wrong.yaml, line 1, column 1: not valid YAML ("),
+        ("name: !!python/object:os.system x", "wrong.yaml, line 1, column 7: not valid YAML ("),
+        ("", "wrong.yaml must hold a mapping with the fields name, "),
+        ("- train\n- prune\n", "wrong.yaml must hold a mapping with the fields name, "),
+        ("just words", "wrong.yaml must hold a mapping with the fields name, "),
+        ("3: 4", "wrong.yaml: no such field 3"),
+        ("name: x\n---\nname: y\n", "not valid YAML (expected a single document"),
+        ("&a [*a]", "wrong.yaml must hold a mapping"),
+    ],
+)
+def test_wrong_file(text: str, expected: str) -> None:
+    assert expected in the_error(check(text))
+
+
+def test_binary_file() -> None:
+    Path("binary.yaml").write_bytes(bytes(range(256)))
+    assert "study file 'binary.yaml' cannot be read" in the_error(invoke("check", "binary.yaml"))
+
+
+def test_no_file() -> None:
+    said = the_error(invoke("run", "nowhere.yaml"))
+    assert said == "study file 'nowhere.yaml' cannot be read (No such file or directory)"
+
+
+def test_directory() -> None:
+    Path("study.yaml").mkdir()
+    assert the_error(invoke("run", "study.yaml")) == "study file 'study.yaml' cannot be read (Is a directory)"
+
+
+def test_unknown_study() -> None:
+    said = the_error(invoke("run", "sparse-doubel-descent"))
+    assert said.startswith("no study 'sparse-doubel-descent'; did you mean 'sparse-double-descent'")
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--set", "train.lr"], "--set 'train.lr' must have the form path=value"),
+        (["--set", "=3"], "cannot set '': it must start with one of world,"),
+        (["--set", "train.lr=[1"], "--set train.lr, line 1, column 3: not valid YAML ("),
+        (["--set", "train.lr=-1"], "Train.lr: input should be greater than 0, got -1"),
+        (["--set", "train.=1"], "cannot set 'train.': train has no field ''"),
+        (["--set", "name=x"], "cannot set 'name': it must start with one of world,"),
+        (["--set", "chain=train"], "chain must be a list of steps, got 'train'"),
+        (["--set", "train.lr=1", "--set", "train.lr=2"], "--set train.lr is given twice"),
+        (["--sweep", "seed"], "--sweep 'seed' must have the form path="),
+        (["--sweep", "seed="], "sweep.seed must be a list of at least one value, got []"),
+        (["--sweep", "seed=0,1,0"], "sweep.seed has 0 twice"),
+        (["--sweep", "seed=0,x"], "seed must be a whole number, 0 or more, got 'x'"),
+        (["--sweep", "sede=0,1"], "cannot set 'sede': it must start with one of world,"),
+        (["--sweep", "seed=0,]"], "--sweep seed, line 1, column "),
+        (["--sweep", "seed=0", "--sweep", "seed=1"], "--sweep seed is given twice"),
+        (["--set", "seed=1", "--sweep", "seed=1,2"], "seed is given both to --set and to --sweep"),
+        (["--data", "nowhere"], "--data 'nowhere' is not a folder"),
+        (["--data", "wrong.yaml"], "--data 'wrong.yaml' is not a folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_argument(args: list[str], expected: str) -> None:
+    assert expected in the_error(check(BASE, *args))
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["run", "x", "--jobs", "0"], "Invalid value for '--jobs'"),
+        (["run", "x", "--jobs", "two"], "Invalid value for '--jobs'"),
+        (["run", "x", "--threads", "x"], "Invalid value for '--threads'"),
+        (["run", "x", "--theads", "1"], "No such option"),
+        (["run"], "Missing argument"),
+        (["run", "x", "y"], "Got unexpected extra argument"),
+        (["rum", "x"], "No such command 'rum'"),
+        (["list"], "Missing argument"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage(args: list[str], expected: str) -> None:
+    """What the command line's parser finds itself: it says how the command is used, then what is wrong."""
+    result = invoke(*args)
+    assert result.exit_code == 2
+    errors = [line for line in result.stderr.split("\n") if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert expected in errors[0]
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["list", "network"], "cannot list 'network'; did you mean 'networks'? (known: datasets, "),
+        (["table", "x", "--store", "nowhere"], "there is no store 'nowhere'; run the study first, or name the folder"),
+        (["table", "x", "--format", "exel"], "--format must be text, csv, json or parquet, got 'exel'"),
+        (["table", "x", "--format", "parquet"], "--format parquet needs --out FILE, since it is not text"),
+        (["report", "x", "--store", "mine.py"], "there is no store 'mine.py'; run the study first"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_choice(args: list[str], expected: str) -> None:
+    assert expected in the_error(invoke(*args))
+
+
+def run(changes: dict[str, Any], *args: str) -> Result:
+    Path("wrong.yaml").write_text(yaml.safe_dump(changed(changes)))
+    return invoke("run", "wrong.yaml", "--jobs", "1", "--threads", "1", *args)
+
+
+FAILURES: list[tuple[dict[str, Any], str, int]] = [
+    ({"train/lr": 1e30}, "train (level 0), seed 0: training diverged: the loss became nan in epoch 1 (by iteration 3)", 0),
+    ({"prune": {"fraction": 0.999}}, "prune (level 1), seed 0: keeping 1 of the weights would empty a tensor", 1),
+    ({"prune": {"density": 1e-6}}, "prune (level 1), seed 0: keeping 0 of the weights would empty a tensor", 1),
+    ({"prune/exclude": ["outptu"]}, "exclude: 'outptu' is no role and matches no parameter; did you mean 'output'?", 1),
+    ({"prune/exclude": ["linear", "output"]}, "nothing is left to prune: of 2 tensors with a mask all are excluded", 1),
+    ({"chain": ["train", "prune", {"lr-rewind": "9ep"}, "train"]}, "training would start at 9ep, which is not before", 1),
+    ({"network": "mine:RaisesInTraining"}, "seed 0: ValueError: not in training (in forward, ", 0),
+    ({"train/loss": "mine:loss"}, "seed 0: ZeroDivisionError: my loss (in loss, ", 0),
+    ({"train/loss": "mine:vector_loss"}, "train.loss must return one number that depends on the outputs, got a ten", 0),
+    ({"train/loss": "mine:constant_loss"}, "got a tensor of shape () without a gradient", 0),
+    ({"train/loss": "mine:no_loss"}, "train.loss must return one number that depends on the outputs, got None", 0),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected", "rows"), FAILURES, ids=lambda value: str(value)[:60])
+def test_step_that_fails(changes: dict[str, Any], expected: str, rows: int) -> None:
+    result = run(changes)
+    assert result.exit_code == 1
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    failed = [line for line in result.stderr.split("\n") if line.startswith("failed: ")]
+    assert len(failed) == 1
+    assert expected in failed[0]
+    assert f"{2 - rows} rows are missing" in result.stderr
+    assert ("no checkpoint is finished yet" in result.stdout) == (rows == 0)
+
+
+def test_the_rest_of_the_study_is_done() -> None:
+    """One of three chains diverges; a second run remembers it, and runs nothing."""
+    for _ in range(2):
+        result = run({"sweep": {"train.lr": [0.1, 1e30, 0.01]}, "chain": ["train"]})
+        assert result.exit_code == 1
+        assert result.stderr.count("failed: ") == 1
+        assert "1 rows are missing; --retry-failed runs again what failed" in result.stderr
+    table = invoke("table", "wrong.yaml", "--format", "csv")
+    assert table.exit_code == 1
+    assert len(table.stdout.strip().split("\n")) == 3  # the head and two rows
+    assert "training diverged" in table.stderr
+
+
+def test_unwritable_store() -> None:
+    Path("taken").write_text("a file")
+    for store in ("taken", "taken/runs"):
+        said = the_error(run({}, "--store", store))
+        assert said == f"store '{store}' cannot be written (Not a directory); name another folder with --store" or (
+            said == f"store '{store}' cannot be written (File exists); name another folder with --store"
+        )
+
+
+def test_store_of_a_later_version() -> None:
+    Path("runs/steps").mkdir(parents=True)
+    write_sealed(Path("runs/overparam-store.json"), {"format": 99})
+    expected = "store 'runs' has format 99, this overparam reads up to 1; update overparam"
+    assert the_error(run({})) == expected
+    assert the_error(invoke("table", "wrong.yaml")) == expected
+
+
+@pytest.mark.parametrize("option", ["--report", "--log"])
+def test_impossible_places(option: str) -> None:
+    Path("taken").write_text("a file")
+    Path("folder").mkdir()
+    assert the_error(run({}, option, "taken/x")).startswith(f"{option} 'taken/x' cannot be written (")
+    assert the_error(run({}, option, "folder")) == f"{option} 'folder' cannot be written (Is a directory)"
+    assert not Path("runs").exists()
+
+
+def test_missing_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERPARAM_DATA", str(folder))
+    monkeypatch.setenv("OVERPARAM_CACHE", str(folder / "cache"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = server.getsockname()[1]
+    monkeypatch.setenv("OVERPARAM_MIRROR", f"http://127.0.0.1:{closed}")
+    monkeypatch.setattr("overparam.worlds.files.SYSTEM_FOLDERS", ())
+    said = the_error(run({"world": {"dataset": "mnist"}}))
+    assert said.startswith("cannot find train-images-idx3-ubyte.gz of the dataset 'mnist': looked in ")
+    assert "(no connection); put the files into a folder and name it in OVERPARAM_DATA" in said
+
+
+def test_damaged_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("readme"), io.BytesIO())
+    monkeypatch.setenv("OVERPARAM_DATA", str(folder))
+    assert str(folder / "cifar-10-python.tar.gz") in the_error(run({"world": {"dataset": "cifar-10"}}))
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["run", "wrong.yaml", "--set", "train.lr=-1"], "error: chain[0]: Train.lr: input should be greater than 0, got -1"),
+        (["table", "wrong.yaml"], "error: there is no store 'runs'"),
+    ],
+    ids=["run", "table"],
+)
+def test_the_program_itself(folder: Path, args: list[str], expected: str) -> None:
+    """As the user meets it: a process of its own."""
+    Path("wrong.yaml").write_text(yaml.safe_dump(BASE))
+    command = [sys.executable, "-m", "overparam.cli", *args]
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), cwd=folder)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().split("\n")) == 1
+    assert done.stderr.startswith(expected)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from overparam import Accuracy, Checkpoint, Cost, Dataset, Density, LabelNoise, LearningDistance, Network, Prune, World
+from overparam.checkpoint import state_of
+from overparam.networks import prunable, tensor_roles
+from overparam.probes import View
+from overparam.worlds import WorldData
+from small import built, context_of, half_pruned
+
+
+def blank(shape: tuple[int, ...], classes: int = 10) -> WorldData:
+    labels = torch.tensor([0, classes - 1])
+    return built(Dataset("blank", torch.zeros(2, *shape), labels, torch.zeros(1, *shape), labels[:1]))
+
+
+def view_of(init: Checkpoint, module: nn.Module | None = None, data: WorldData | None = None) -> View:
+    return View(data or blank((2,)), lambda: module or nn.Identity(), init, {})
+
+
+def whole(network: Network, shape: tuple[int, ...], classes: int = 10) -> tuple[Checkpoint, nn.Module]:
+    module = network.build(shape, classes, 0)
+    roles, state = tensor_roles(module, torch.zeros(1, *shape)), state_of(module)
+    masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
+    return Checkpoint(state, masks, roles), module
+
+
+def test_distances_are_right_triangles() -> None:
+    roles = {"w": "linear", "v": "output", "b": "bias"}
+    dense = {"w": torch.ones(1, 2, dtype=torch.bool), "v": torch.ones(1, 2, dtype=torch.bool)}
+    state = {"w": torch.tensor([[3.0, 1.0]]), "v": torch.tensor([[0.0, 12.0]]), "b": torch.tensor([1.0])}
+    init = Checkpoint({**state, "count": torch.tensor(5)}, dense, roles)
+    # w: one weight moved by 4 and stays, the other, 1 at first, was pruned; v: both pruned, 0 and 12; b moved by 2
+    masks = {"w": torch.tensor([[True, False]]), "v": torch.tensor([[False, False]])}
+    moved = {"w": torch.tensor([[7.0, 9.0]]), "v": torch.tensor([[5.0, 5.0]]), "b": torch.tensor([3.0])}
+    now = Checkpoint({**moved, "count": torch.tensor(900)}, dense, roles).masked(masks)
+    found = LearningDistance().measure(now, view_of(init))
+    assert found.values["learning_distance"] == pytest.approx(math.sqrt(4**2 + 1**2 + 12**2 + 2**2))
+    assert found.values["learning_distance_kept"] == pytest.approx(math.sqrt(4**2 + 2**2))
+    assert found.values["learning_distance_pruned"] == pytest.approx(math.sqrt(1 + 12**2))
+    assert found.layers["w"] == pytest.approx(
+        {"learning_distance": math.sqrt(17), "learning_distance_kept": 4, "learning_distance_pruned": 1}
+    )
+    assert found.layers["v"] == pytest.approx(
+        {"learning_distance": 12, "learning_distance_kept": 0, "learning_distance_pruned": 12}
+    )
+    assert set(found.layers) == {"w", "v"}
+
+
+def test_a_three_four_five_triangle() -> None:
+    mask = {"w": torch.ones(2, dtype=torch.bool)}
+    init = Checkpoint({"w": torch.tensor([4.0, 0.0])}, mask, {"w": "linear"})
+    now = Checkpoint({"w": torch.tensor([9.0, 3.0])}, mask, {"w": "linear"})
+    now = now.masked({"w": torch.tensor([False, True])})
+    assert LearningDistance().measure(now, view_of(init)).values == {
+        "learning_distance": 5.0,
+        "learning_distance_kept": 3.0,
+        "learning_distance_pruned": 4.0,
+    }
+
+
+def test_the_initialisation_is_at_distance_zero_exactly() -> None:
+    init, _ = whole(Network("lenet-300-100"), (1, 4, 4))
+    assert set(LearningDistance().measure(init, view_of(init)).values.values()) == {0.0}
+    pruned = half_pruned(init)
+    found = LearningDistance().measure(pruned, view_of(init)).values
+    assert found["learning_distance_kept"] == 0.0
+    norm = math.sqrt(sum(init.state[n][~m].double().square().sum() for n, m in pruned.masks.items()))
+    assert found["learning_distance"] == found["learning_distance_pruned"] == pytest.approx(norm, rel=1e-12)
+
+
+def test_dead_units_of_a_hand_made_mask() -> None:
+    roles = {"one": "linear", "conv": "conv", "last": "output"}
+    masks = {
+        "one": torch.tensor([[1, 0, 0], [0, 0, 0], [1, 0, 1], [0, 0, 0]]).bool(),  # units 1 and 3; input 1 unused
+        "conv": torch.zeros(3, 2, 2, 2, dtype=torch.bool),
+        "last": torch.tensor([[0, 0], [1, 1]]).bool(),  # an output without inputs is no dead unit
+    }
+    masks["conv"][0, 1, 1, 0] = True  # filters 1 and 2 dead, channel 0 unused
+    state = {name: mask.float() for name, mask in masks.items()}
+    found = Density().measure(Checkpoint(state, masks, roles), view_of(Checkpoint(state, masks, roles)))
+    assert found.values == {"dead_units": 4}
+    assert found.layers == {
+        "one": {"kept": 3, "weights": 12, "density": 0.25, "dead_units": 2, "unused_inputs": 1},
+        "conv": {"kept": 1, "weights": 24, "density": 1 / 24, "dead_units": 2, "unused_inputs": 1},
+        "last": {"kept": 2, "weights": 4, "density": 0.5, "dead_units": 1, "unused_inputs": 0},
+    }
+
+
+def test_multiply_adds_of_lenet() -> None:
+    # 784 x 300 + 300 x 100 + 100 x 10, as in the paper: no biases
+    shape = (1, 28, 28)
+    checkpoint, module = whole(Network("lenet-300-100"), shape)
+    data = blank(shape)
+    found = Cost().measure(checkpoint, view_of(checkpoint, module, data))
+    assert found.values["multiply_adds"] == found.values["multiply_adds_effective"] == 266_200
+    assert [row["multiply_adds"] for row in found.layers.values()] == [235_200, 30_000, 1_000]
+    pruned = half_pruned(checkpoint, 0.1)
+    assert Cost().measure(pruned, view_of(pruned, module, data)).values["multiply_adds_effective"] == pruned.kept
+
+
+def test_multiply_adds_of_a_small_convolution() -> None:
+    def factory() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.Flatten(), nn.Linear(3 * 4 * 3, 5))
+
+    shape = (2, 7, 6)  # 4 x 3 positions of 3 filters of 2 x 3 x 3; then 36 x 5
+    checkpoint, module = whole(Network(factory), shape, 5)
+    one_filter = {"0.weight": torch.zeros(3, 2, 3, 3).bool(), "2.weight": torch.ones(5, 36).bool()}
+    one_filter["0.weight"][0] = True
+    data = blank(shape, 5)
+    found = Cost().measure(checkpoint.masked(one_filter), view_of(checkpoint, module, data))
+    assert found.layers["0.weight"] == {"multiply_adds": 12 * 54, "multiply_adds_effective": 12 * 18}
+    assert found.layers["2.weight"] == {"multiply_adds": 180, "multiply_adds_effective": 180}
+    assert found.values["multiply_adds"] == 12 * 54 + 180
+
+
+def test_cost_copies_what_was_recorded() -> None:
+    checkpoint, module = whole(Network("lenet-300-100"), (1, 4, 4))
+    data = blank((1, 4, 4))
+    facts = {"seconds": 3.5, "peak_memory_bytes": 7, "bytes": 9, "iterations": 3}
+    found = Cost().measure(checkpoint, View(data, lambda: module, checkpoint, facts)).values
+    assert {name: found[name] for name in ("seconds", "peak_memory_bytes", "bytes")} == {
+        "seconds": 3.5,
+        "peak_memory_bytes": 7,
+        "bytes": 9,
+    }
+
+
+class Sign(nn.Module):
+    """Scores (0, gain * x): class 1 where x is positive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([torch.zeros(len(inputs), 1), self.gain * inputs[:, :1]], 1)
+
+
+def test_accuracy_of_a_hand_made_classifier() -> None:
+    # 10 training examples at +-1, of which two labels are wrong; 4 test examples, one on the wrong side
+    side = torch.tensor([1.0, -1.0]).repeat(5)
+    inputs = torch.stack([side, torch.zeros(10)], 1)
+    tests = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    dataset = Dataset("sides", inputs, (side > 0).long(), tests, torch.tensor([1, 0, 1, 0]))
+    data = World(dataset, label_noise=LabelNoise("symmetric", 0.2)).build()
+    state = {"gain": torch.tensor(math.log(3.0))}  # the right side has the chance 3/4
+    checkpoint = Checkpoint(state, {}, {"gain": "other"})
+    found = Accuracy().measure(checkpoint, view_of(checkpoint, Sign(), data)).values
+    right, wrong = -math.log(3 / 4), -math.log(1 / 4)
+    assert found == pytest.approx(
+        {
+            "train_accuracy": 0.8,
+            "train_loss": 0.8 * right + 0.2 * wrong,
+            "train_accuracy_clean": 1.0,
+            "train_loss_clean": right,
+            "test_accuracy": 0.75,
+            "test_loss": (3 * right + wrong) / 4,
+            "test_soft_error": (3 * 1 / 4 + 3 / 4) / 4,
+        },
+        rel=1e-6,
+    )
+
+
+def test_a_level_of_pruning_shows_in_all_probes() -> None:
+    checkpoint, module = whole(Network("lenet-300-100"), (1, 4, 4))
+    data = blank((1, 4, 4))
+    pruned = Prune(density=0.05).run(checkpoint, context_of(Network("lenet-300-100"), data)).checkpoint
+    view = view_of(checkpoint, module, data)
+    kept = sum(row["kept"] for row in Density().measure(pruned, view).layers.values())
+    assert kept == pruned.kept == round(0.05 * checkpoint.weights)
+    assert Cost().measure(pruned, view).values["multiply_adds_effective"] == kept

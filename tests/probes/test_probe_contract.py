@@ -1,0 +1,89 @@
+"""What every probe promises, those that are added later included."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from overparam import Checkpoint, Network, Train
+from overparam.lab.results import MEASURED
+from overparam.probes import PROBES, Probe, View
+from overparam.spec import plain
+from small import CONV, MLP, begin, built, context_of, frozen, half_pruned, images
+
+FACTS = {"seconds": 1.5, "peak_memory_bytes": 10**8, "bytes": 1234}
+
+NAMES = [name for name in PROBES if PROBES.get(name).__module__.startswith("overparam.")]
+NETWORKS = [pytest.param(network, id=name) for name, network in {"mlp": MLP, "batch norm": CONV}.items()]
+
+
+def case(network: Network, density: float = 0.5) -> tuple[Checkpoint, View]:
+    data = built(images())
+    init = begin(network, data)
+    trained = Train(epochs=1, batch_size=16).run(half_pruned(init, density), context_of(network, data)).checkpoint
+    return trained, View(data, lambda: network.build(data.input_shape, data.classes, 7), init, FACTS)
+
+
+def test_there_are_probes() -> None:
+    assert NAMES == ["accuracy", "cost", "density", "learning-distance"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_it_changes_nothing_and_gives_the_same_again(name: str, network: Network) -> None:
+    checkpoint, view = case(network)
+    looked, init = frozen(checkpoint), frozen(view.init)
+    inputs, labels = view.world.train.inputs.clone(), view.world.train.labels.clone()
+    state = torch.get_rng_state()
+    first = PROBES.get(name)().measure(checkpoint, view)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (frozen(checkpoint), frozen(view.init)) == (looked, init)
+    assert torch.equal(view.world.train.inputs, inputs)
+    assert torch.equal(view.world.train.labels, labels)
+    torch.manual_seed(5)
+    again = PROBES.get(name)().measure(checkpoint, view)
+    assert plain(first) == plain(again)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("density", [0.0, 0.5, 1.0])
+def test_its_numbers_fit_into_a_table(name: str, density: float) -> None:
+    checkpoint, view = case(MLP, density)
+    found = PROBES.get(name)().measure(checkpoint, view)
+    assert json.loads(json.dumps(plain(found), allow_nan=False)) == plain(found)
+    assert set(found.layers) <= set(checkpoint.masks)
+    for column, value in [*found.values.items(), *((c, v) for row in found.layers.values() for c, v in row.items())]:
+        assert type(value) in (float, int), column
+        assert column.isidentifier()
+        assert column == column.lower()
+        assert value >= 0
+
+
+def test_probes_do_not_share_columns() -> None:
+    checkpoint, view = case(MLP)
+    columns = [column for name in NAMES for column in PROBES.get(name)().measure(checkpoint, view).values]
+    assert len(columns) == len(set(columns))
+
+
+def test_only_the_columns_said_to_be_measured_depend_on_the_machine() -> None:
+    checkpoint, view = case(MLP)
+    other = View(view.world, view.module, view.init, {"seconds": 9.0, "peak_memory_bytes": 5, "bytes": 1234})
+    differing: set[str] = set()
+    for name in NAMES:
+        one, two = (PROBES.get(name)().measure(checkpoint, seen).values for seen in (view, other))
+        differing |= {column for column in one if one[column] != two[column]}
+    assert differing == set(MEASURED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_what_it_is(name: str) -> None:
+    probe: type[Probe] = PROBES.get(name)
+    assert probe.kind == name
+    line = PROBES.summary(name)
+    assert 20 < len(line) < 120
+    assert line.endswith(".")
+    parameters: dict[str, Any] = probe().parameters()
+    assert json.loads(json.dumps(plain(parameters))) == plain(parameters)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field
+
+from overparam import Length, SpecError
+from overparam.registry import Registry, suggest
+from overparam.spec import field_names, plain, spec
+
+
+@spec
+class Noise:
+    """An example."""
+
+    rate: Annotated[float, Field(ge=0, le=1)]
+    kind: Literal["symmetric", "pair-flip"] = "symmetric"
+
+
+@spec
+class Setting:
+    """Another, with one in it."""
+
+    noise: Noise | None = None
+    steps: tuple[Length, ...] = ()
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.scale == 13:
+            raise ValueError("scale must not be 13")
+
+
+def test_a_spec_is_frozen_and_compares_by_value() -> None:
+    assert Noise(0.2) == Noise(rate=0.2, kind="symmetric")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Noise(0.2).rate = 0.3  # type: ignore[misc]
+    assert field_names(Setting) == ("noise", "steps", "scale")
+
+
+def test_mappings_become_specs_and_lists_tuples() -> None:
+    made = Setting(noise={"rate": 0.1}, steps=["5it", 2])
+    assert made == Setting(noise=Noise(0.1), steps=(Length(5, "it"), Length(2, "ep")))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"nosie": None}, r"^Setting.nosie: no such field; did you mean 'noise'\? \(known: noise, steps, scale\)$"),
+        ({"noise": {"rat": 1}}, r"Setting.noise.rat: no such field; did you mean 'rate'\?"),
+        ({"noise": {}}, r"Setting.noise.rate: is required"),
+        ({"noise": {"rate": 2}}, r"^Setting.noise.rate: .*less than or equal to 1, got 2$"),
+        ({"noise": {"rate": 0, "kind": "x"}}, r"Setting.noise.kind: .*'symmetric' or 'pair-flip', got 'x'"),
+        ({"steps": ["5"]}, r"Setting.steps.*such as '160ep'"),
+        ({"scale": "much"}, r"Setting.scale: .*number.*got 'much'"),
+        ({"scale": math.nan}, r"Setting.scale: .*finite"),
+        ({"scale": 13}, r"scale must not be 13"),
+    ],
+)
+def test_wrong_fields_are_named(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        Setting(**given)
+    assert "\n" not in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
+def test_several_faults_are_told_at_once() -> None:
+    with pytest.raises(SpecError, match=r"Noise.rate: .*; Noise.kind: "):
+        Noise(rate=-1, kind="x")
+
+
+def test_too_many_positional_arguments_are_a_spec_error() -> None:
+    with pytest.raises(SpecError, match=r"^Noise: takes at most 2 arguments \(rate, kind\)$"):
+        Noise(0.1, "symmetric", 3)  # type: ignore[call-arg]
+
+
+def test_plain_is_what_json_can_hold() -> None:
+    assert plain(Setting(noise=Noise(0.1), steps=("5it", 2))) == {
+        "noise": {"rate": 0.1, "kind": "symmetric"},
+        "steps": ["5it", "2ep"],
+        "scale": 1.0,
+    }
+    assert plain({1: (True, None, range(2))}) == {"1": [True, None, [0, 1]]}
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", Noise, lambda: 0, [object()]])
+def test_plain_refuses_what_has_no_content(value: Any) -> None:
+    with pytest.raises(SpecError, match="cannot be part of a spec"):
+        plain(value)
+
+
+def test_registries_name_what_they_know() -> None:
+    things: Registry[Any] = Registry("thing")
+    things.register("magnitude", Noise)
+    things.named("random")(Setting)
+    assert list(things) == ["magnitude", "random"]
+    assert len(things) == 2
+    assert "random" in things
+    assert things.summary("magnitude") == "An example."
+    with pytest.raises(SpecError, match=r"unknown thing 'magnitud'; did you mean 'magnitude'\? \(known: magn"):
+        things.get("magnitud")
+    with pytest.raises(SpecError, match=r"thing 'random' is registered already"):
+        things.register("random", Noise)
+    assert suggest("zzz", things) == ""
