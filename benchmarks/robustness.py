@@ -130,11 +130,13 @@ def events(log: Path) -> list[dict[str, Any]]:
     return found
 
 
-def start(study: Path, store: Path, log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start ``overparam run`` with two workers in a session of its own."""
+def start(
+    study: Path, store: Path, log: Path, environment: Mapping[str, str] | None = None, jobs: int = 2
+) -> subprocess.Popen[str]:
+    """Start ``overparam run`` in a session of its own."""
     command = [sys.executable, "-m", "overparam.cli", "run", str(study), "--store", str(store), "--log", str(log)]
     return subprocess.Popen(
-        [*command, "--jobs", "2", "--threads", "1"],
+        [*command, "--jobs", str(jobs), "--threads", "1"],
         cwd=study.parent,
         env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
@@ -285,9 +287,7 @@ def damage(path: Path, kind: str, draws: random.Random) -> None:
         path.write_bytes(content[: place // 8] + bytes([flipped]) + content[place // 8 + 1 :])
 
 
-def corrupt(
-    original: Original, folder: Path, name: str, kind: str, draws: random.Random, counts: Corruptions
-) -> None:
+def corrupt(original: Original, folder: Path, name: str, kind: str, draws: random.Random, counts: Corruptions) -> None:
     """Damage one file of a copy of the store; raises :class:`AssertionError` if anything wrong comes of it."""
     store = folder / "copy"
     shutil.copytree(original.store, store)

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from robustness import DAMAGED, DAMAGES, Corruptions, Original, corrupt, exact, sort_of
 
 from overparam import Store, StoreError, Study, load_results
 from overparam.lab.store import DamagedError, checksum, read_sealed, write_sealed
+from robustness import DAMAGED, DAMAGES, Corruptions, Original, corrupt, exact, sort_of
 
 SORTS = 9
 RANDOM_TRIALS = 13
@@ -93,7 +93,7 @@ def test_valid_json_with_another_number(original: Original, copy: Path) -> None:
     path = next((copy / "probes").glob("*/*/result.json"))
     seal, _, rest = path.read_bytes().partition(b"\n")
     body = json.loads(rest)
-    body["values"] = {name: 0.5 for name in body["values"]}
+    body["values"] = dict.fromkeys(body["values"], 0.5)
     path.write_bytes(seal + b"\n" + json.dumps(body).encode() + b"\n")
     seen = load_results(Store(copy, reading=True), "damaged")
     assert seen.missing == original.missing + 1

@@ -49,7 +49,7 @@ def test_the_page_says_the_finding_the_claims_and_how_it_was_made(tmp_path):
     assert page.text.index("Test accuracy falls from") < page.text.index("Phases")
     for words in ("supported", "not tested", "numbers of SDD-1", "two cores", "name: my-study", "(worst → best)"):
         assert words in page.text
-    assert sum(tag == "div" and attrs.get("class") == "chart" for tag, attrs in page.tags) == 4
+    assert sum(tag == "div" and attrs.get("class") == "chart" for tag, attrs in page.tags) == 5
 
 
 def test_nothing_in_the_page_is_fetched(tmp_path):

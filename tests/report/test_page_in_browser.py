@@ -112,7 +112,7 @@ def test_every_chart_is_drawn_and_tells_its_values(log):
     assert log["errors"] == []
     assert log["shown"] == ""
     assert log["fetched"] == []
-    assert set(log["charts"]) == {"accuracy", "distance", "comparison", "loss", "soft-error"}
+    assert set(log["charts"]) == {"accuracy", "distance", "kept-distance", "comparison", "loss", "soft-error"}
     assert min(log["charts"].values()) > 10
     for word in ("light", "critical", "sweet", "collapsed", "train (noisy labels)", "test"):
         assert word in log["words"]["accuracy"]

@@ -17,7 +17,7 @@ from overparam.length import Length
 from overparam.networks import Network
 from overparam.probes import Probe
 from overparam.registry import suggest
-from overparam.spec import field_names
+from overparam.spec import field_names, plain
 from overparam.steps import Step
 from overparam.steps.rewind import is_length
 from overparam.worlds import World
@@ -105,6 +105,7 @@ class _Builder:
     def __init__(self, probes: Sequence[Probe]) -> None:
         self.plan = Plan()
         self.probes = probes
+        self._parameters: dict[int, tuple[Step, Any]] = {}  # by the step's id, with the step, so that it stays its own
         self._worlds: dict[str, tuple[int, str]] = {}
         self._networks: dict[str, int] = {}
         self._inits: dict[tuple[str, int, tuple[int, ...], int], str] = {}
@@ -140,7 +141,7 @@ class _Builder:
                 {
                     "step": step.kind,
                     "version": step.version,
-                    "parameters": step.parameters(),
+                    "parameters": self._content(step),
                     "parent": parent,
                     "references": references,
                     "world": here_print,
@@ -154,12 +155,20 @@ class _Builder:
                     made, title, step, parent, references, init, here, network, experiment.seed
                 )
             if step.label:
+                if step.label == "init" or is_length(step.label):
+                    raise SpecError(f"{step.kind}.label: {step.label!r} has a meaning of its own; choose another name")
                 labels[step.label] = made
             if step.trains:
                 first_training = first_training or made
                 measured = tuple(self._measure(probe, made, world, world_print) for probe in self.probes)
                 self.plan.rows.append(Row(index, made, level, position, step.kind, measured))
             parent = made
+
+    def _content(self, step: Step) -> Any:
+        """Return a step's parameters; a repeated one is looked at once, since a user's loss is read to its ground."""
+        if id(step) not in self._parameters:
+            self._parameters[id(step)] = (step, plain(step.parameters()))
+        return self._parameters[id(step)][1]
 
     def _init(self, experiment: Experiment, world: int, network: int) -> str:
         data = self.plan.worlds[world].build()

@@ -78,8 +78,8 @@ class Study:
             known = field_names(STEPS.get(key))
             for name in given:
                 if name not in known:
-                    allowed = ", ".join(known)
-                    raise SpecError(f"{key}: no such field {name!r}{suggest(str(name), known)} (known: {allowed})")
+                    listed = ", ".join(known)
+                    raise SpecError(f"{key}: no such field {name!r}{suggest(str(name), known)} (known: {listed})")
         self.document = {
             **{step.replace("_", "-"): dict(given) for step, given in settings.items()},
             "world": world,
@@ -147,9 +147,9 @@ class Study:
         """One experiment for each variant and combination of swept values."""
         return experiments(self.document, self.variants, self.sweep)
 
-    @cached_property
+    @property
     def plan(self) -> Plan:
-        """Every step and measurement of the study, each once."""
+        """Every step and measurement of the study, each once; made anew each time, as a user's code may have changed."""
         return plan(self.experiments, self.probes)
 
     def run(

@@ -147,7 +147,9 @@ def panel_chart(
     return chart
 
 
-def figure(arm: Arm, found: ArmPhases | None = None, panels: Sequence[str] = ("accuracy", "distance", "kept-distance")) -> Chart | None:
+def figure(
+    arm: Arm, found: ArmPhases | None = None, panels: Sequence[str] = ("accuracy", "distance", "kept-distance")
+) -> Chart | None:
     """Stack panels of an arm on one x axis, for a file; None when none of their columns was measured."""
     unknown = [name for name in panels if name not in PANELS]
     if unknown:

@@ -27,8 +27,9 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
 def checked_loss(given: Any) -> Any:
     """Return ``given`` if it may mean a loss, without following import paths; raises :class:`SpecError` if not."""
     if isinstance(given, str):
-        return given if ":" in given else LOSSES.get(given) and given
-    if not callable(given):
+        if ":" not in given:
+            LOSSES.get(given)
+    elif not callable(given):
         raise SpecError(
             f"must be one of {', '.join(LOSSES)}, an import path 'package.module:function' or a function, got {given!r}"
         )

@@ -1,0 +1,162 @@
+"""What the commands print and write, and how fast help answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from overparam.cli import KINDS, app
+from overparam.lab.results import MEASURED
+
+STUDY: dict[str, Any] = {
+    "name": "commands",
+    "world": {"dataset": "small:vectors", "label_noise": {"rate": 0.2}},
+    "network": {"name": "mlp", "hidden": [8]},
+    "train": {"lr": 0.1, "batch_size": 10, "epochs": 2},
+    "prune": {"fraction": 0.5},
+    "chain": ["train", {"repeat": 3, "steps": ["prune", {"rewind": "init"}, "train"]}],
+    "sweep": {"seed": [0, 1]},
+}
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(app, list(args))
+
+
+def fine(*args: str) -> str:
+    result = invoke(*args)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study file and the store of its results."""
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    fine("run", str(folder / "study.yaml"), "--store", str(folder / "runs"), "--jobs", "1")
+    return folder
+
+
+def test_help_imports_nothing_heavy_and_is_quick() -> None:
+    program = (
+        "import sys\nfrom overparam.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "--help"], capture_output=True, text=True, env=dict(os.environ)
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert ended.returncode == 0, ended.stderr
+    assert "Usage: " in ended.stdout
+    heavy = ("torch", "numpy", "polars", "pydantic", "rich", "yaml", "altair", "sklearn", "scipy", "email")
+    assert not [name for name in heavy if f"'{name}'" in ended.stderr]
+    # time of the processor, since the machine may be busy; the aim for the clock is 0.5 s
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+@pytest.mark.parametrize("command", ["run", "table", "report", "list", "check"])
+def test_every_command_has_help(command: str) -> None:
+    assert fine(command, "--help").startswith("Usage: ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_list_has_a_line_on_each_thing(kind: str) -> None:
+    lines = fine("list", kind).strip().split("\n")
+    assert lines
+    for line in lines:
+        name, what = line.split("  ", 1)
+        assert name
+        assert len(what.strip()) > 10, line
+
+
+def test_check_says_what_would_run(done: Path, tmp_path: Path) -> None:
+    said = fine("check", str(done / "study.yaml"), "--store", str(tmp_path / "none"))
+    assert said.startswith("commands: 2 chains, 22 different steps (8 trainings), 8 rows, 32 measurements\n")
+    assert "world 1: 50 training and 21 test examples, 3 classes, shape (4,), 20.0% wrong labels" in said
+    assert said.endswith("not there yet, everything would be run\n")
+    assert not (tmp_path / "none").exists()
+
+
+def test_check_says_what_is_there(done: Path) -> None:
+    said = fine("check", str(done / "study.yaml"), "--store", str(done / "runs"), "--sweep", "seed=0,1,2")
+    assert "22 of 33 steps and 32 of 48 measurements are there" in said
+
+
+def test_running_again_runs_nothing(done: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    fine("run", str(done / "study.yaml"), "--store", str(done / "runs"), "--log", str(log))
+    assert "finished" not in log.read_text()
+
+
+def test_table_as_csv_json_and_parquet_is_one_table(done: Path, tmp_path: Path) -> None:
+    store = ["--store", str(done / "runs")]
+    csv = CliRunner().invoke(app, ["table", "commands", *store, "--format", "csv"]).stdout_bytes
+    parsed = CliRunner().invoke(app, ["table", "commands", *store, "--format", "json"]).stdout_bytes
+    fine("table", "commands", *store, "--format", "parquet", "--out", str(tmp_path / "t.parquet"))
+    parquet = pl.read_parquet(tmp_path / "t.parquet")
+    assert len(parquet) == 8
+    assert parquet["density"].to_list() == pytest.approx([1, 0.5, 0.25, 0.125] * 2, abs=0.02)
+    assert pl.read_csv(io.BytesIO(csv), schema=parquet.schema).equals(parquet)
+    assert pl.DataFrame(json.loads(parsed), schema=parquet.schema).equals(parquet)
+
+
+def test_table_of_layers(done: Path) -> None:
+    text = fine("table", "commands", "--store", str(done / "runs"), "--format", "csv", "--layers")
+    frame = pl.read_csv(io.StringIO(text))
+    assert len(frame) == 8 * 2
+    assert {"layer", "density", "learning_distance"} <= set(frame.columns)
+
+
+def test_table_as_text(done: Path) -> None:
+    assert "density" in fine("table", "commands", "--store", str(done / "runs")).lower()
+
+
+def test_set_and_sweep_make_other_rows(done: Path) -> None:
+    args = ["run", str(done / "study.yaml"), "--store", str(done / "runs"), "--jobs", "1"]
+    fine(*args, "--set", "train.lr=0.05", "--sweep", "prune.criterion=magnitude,random", "--sweep", "seed=3")
+    text = fine("table", "commands", "--store", str(done / "runs"), "--format", "csv")
+    frame = pl.read_csv(io.StringIO(text))
+    assert sorted(set(frame["prune.criterion"])) == ["magnitude", "random"]
+    assert set(frame["seed"]) == {3}
+    fine(*args)  # and back: all of it is still there
+    again = pl.read_csv(io.StringIO(fine("table", "commands", "--store", str(done / "runs"), "--format", "csv")))
+    assert len(again) == 8
+
+
+def test_report_is_written(done: Path, tmp_path: Path) -> None:
+    page = tmp_path / "deep" / "report.html"
+    said = fine("report", "commands", "--store", str(done / "runs"), "--out", str(page))
+    assert said.strip() == str(page)
+    assert page.read_text().lstrip().lower().startswith("<!doctype html>")
+
+
+def test_log_tells_every_step(done: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    fine("run", str(done / "study.yaml"), "--store", str(tmp_path / "runs"), "--log", str(log), "--jobs", "1")
+    events = [json.loads(line) for line in log.read_text().split("\n") if line]
+    assert [event["event"] for event in events[:2]] == ["begin", "started"]
+    assert sum(event["event"] == "finished" and event["ran"] for event in events) == 22
+    assert events[-1]["event"] == "end"
+
+
+def test_tables_of_two_stores_are_the_same(done: Path, tmp_path: Path) -> None:
+    fine("run", str(done / "study.yaml"), "--store", str(tmp_path / "runs"), "--jobs", "1")
+    frames = [
+        pl.read_csv(io.StringIO(fine("table", "commands", "--store", str(store), "--format", "csv")))
+        for store in (tmp_path / "runs", done / "runs")
+    ]
+    assert frames[0].drop(MEASURED).equals(frames[1].drop(MEASURED))

@@ -1,0 +1,73 @@
+"""The code in the documentation runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from overparam.cli import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of one language on a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Return every call of the command line on the pages, in blocks and within sentences."""
+    found = []
+    for page in PAGES:
+        for language in ("", "bash", "sh", "console"):
+            for block in blocks(page, language):
+                found += re.findall(r"^\s*(?:\$ )?(overparam .*)$", block, re.MULTILINE)
+        found += re.findall(r"`(overparam [^`\n]+)`", page.read_text())
+    return sorted(set(found))
+
+
+def scripts() -> list[Path]:
+    return [page for page in PAGES if blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page", scripts(), ids=lambda page: page.name)
+def test_a_page_is_a_script_that_runs(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text("\n\n".join(blocks(page, "python")))
+    command = [sys.executable, "-W", "error", "page.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_is_one_of_ours(command: str) -> None:
+    """With ``--help`` behind it, every word is parsed and nothing is run."""
+    words = shlex.split(command.split("#")[0])
+    result = CliRunner().invoke(app, [*words[1:], "--help"])
+    assert result.exit_code == 0, result.output
+
+
+def test_own_model_and_data_in_a_study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ROOT / "docs" / "own-model-and-data.md"
+    data, model, *_ = blocks(page, "python")
+    (tmp_path / "my_project.py").write_text(f"{data}\n{model}\n\ndef blobs():\n    return data\n")
+    (study,) = blocks(page, "yaml")
+    (tmp_path / "blobs.yaml").write_text(study)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    try:
+        result = CliRunner().invoke(app, ["check", "blobs.yaml"])
+    finally:
+        sys.modules.pop("my_project", None)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("blobs: 2 chains, ")
+    assert "8 trainings), 8 rows" in result.stdout
+    assert "400 training and 200 test examples, 4 classes, shape (20,), 20.0% wrong labels" in result.stdout

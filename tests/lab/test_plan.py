@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from overparam import (
+    Chain,
+    Finetune,
+    LabelNoise,
+    LrRewind,
+    Prune,
+    Reinit,
+    Repeat,
+    Rewind,
+    SpecError,
+    Study,
+    Train,
+    World,
+)
+from overparam.lab.order import Order
+from overparam.lab.plan import Plan
+from small import vectors
+
+TRAIN = {"epochs": 2, "batch_size": 16}
+TICKET = ["train", {"repeat": 3, "steps": ["prune", {"rewind": "init"}, "train"]}]
+
+
+def plan(chain: Any = TICKET, **changes: Any) -> Plan:
+    given = {"train": TRAIN, "prune": {"fraction": 0.2}, "probes": ["accuracy", "density"], **changes}
+    return Study("s", given.pop("world", World(vectors())), "mlp", chain, **given).plan
+
+
+def kinds(plan: Plan) -> Counter[str]:
+    return Counter(node.step.kind if node.step else "init" for node in plan.nodes.values())
+
+
+def test_one_chain_is_one_path() -> None:
+    made = plan()
+    assert kinds(made) == {"init": 1, "train": 4, "prune": 3, "rewind": 3}
+    nodes = list(made.nodes.values())
+    assert [node.parent for node in nodes[1:]] == [node.fingerprint for node in nodes[:-1]]
+    assert [(row.level, row.step, row.kind) for row in made.rows] == [
+        (0, 0, "train"),
+        (1, 3, "train"),
+        (2, 6, "train"),
+        (3, 9, "train"),
+    ]
+    assert len(made.measurements) == 8
+    assert all(len(row.measurements) == 2 for row in made.rows)
+    assert nodes[3].title == "rewind (level 1)"
+
+
+def test_three_criteria_share_the_dense_training() -> None:
+    made = plan(sweep={"prune.criterion": ["magnitude", "gradient", "random"]})
+    assert kinds(made) == {"init": 1, "train": 1 + 3 * 3, "prune": 9, "rewind": 9}
+    assert len(made.rows) == 12, "but each chain has a row for it"
+    assert len({row.node for row in made.rows}) == 10
+    assert len(made.measurements) == 2 * 10
+
+
+def test_three_noise_rates_share_the_initialisation_alone() -> None:
+    made = plan(sweep={"world.label_noise.rate": [0.0, 0.2, 0.4]})
+    assert kinds(made) == {"init": 1, "train": 12, "prune": 9, "rewind": 9}
+    assert len(made.worlds) == 3
+
+
+def test_no_noise_and_noise_of_rate_zero_are_one_world() -> None:
+    none, zero = ({"world.label_noise": noise} for noise in (None, LabelNoise("symmetric", 0)))
+    made = plan(variants={"none": none, "zero": zero})
+    assert len(made.worlds) == 1
+    assert len(made.nodes) == 11
+    assert len(made.rows) == 8
+
+
+def test_seeds_share_nothing() -> None:
+    made = plan(sweep={"seed": [0, 1]})
+    assert kinds(made) == {"init": 2, "train": 8, "prune": 6, "rewind": 6}
+    assert len(made.networks) == 1
+
+
+def test_retraining_modes_share_training_and_first_pruning() -> None:
+    modes = {
+        mode: {"chain": ["train", {"repeat": 3, "steps": ["prune", *steps]}]}
+        for mode, steps in {
+            "rewind": [{"rewind": "init"}, "train"],
+            "finetune": [{"finetune": {**TRAIN, "lr": 0.01}}],
+            "lr-rewind": [{"lr-rewind": "init"}, "train"],
+            "reinit": ["reinit", "train"],
+        }.items()
+    }
+    made = plan(chain=["train"], variants=modes)
+    assert kinds(made) == {
+        "init": 1,
+        "train": 1 + 3 * 3,
+        "finetune": 3,
+        "prune": 1 + 4 * 2,  # the first is shared
+        "rewind": 3,
+        "lr-rewind": 3,
+        "reinit": 3,
+    }
+    assert {row.experiment for row in made.rows} == {0, 1, 2, 3}
+
+
+def test_the_longer_of_two_chains_contains_the_shorter() -> None:
+    made = plan(chain=["train"], variants={str(n): {"chain": TICKET[:1] * n} for n in (1, 2, 3)})
+    assert kinds(made) == {"init": 1, "train": 3}
+    assert len(made.rows) == 6
+
+
+def test_references_name_what_is_rewound_to() -> None:
+    chain = Chain(
+        Train(**TRAIN, label="dense"),
+        Prune(fraction=0.2),
+        Rewind("5it"),
+        Train(**TRAIN, label="second"),
+        Rewind("init"),
+        Rewind("dense"),
+        Rewind("second"),
+        Finetune(**TRAIN),
+    )
+    nodes = list(plan(chain=chain).nodes.values())
+    init, dense, prune, late, second, first, to_dense, to_second, _ = nodes
+    assert late.references == {"5it": (dense.fingerprint, "5it")}
+    assert [str(point) for point in dense.step.save] == ["5it"]
+    assert second.step.save == (), "the first training alone keeps the point"
+    assert first.references == {"init": (init.fingerprint, None)}
+    assert to_dense.references == {"dense": (dense.fingerprint, None)}
+    assert to_second.references == {"second": (second.fingerprint, None)}
+    assert late.needs() == [prune.fingerprint, dense.fingerprint]
+    assert to_second.needs() == [to_dense.fingerprint, second.fingerprint]
+
+
+def test_the_latest_of_equal_labels_counts() -> None:
+    chain = Chain(Train(**TRAIN), Repeat(2, Prune(fraction=0.2, label="p"), Rewind("p"), Train(**TRAIN)))
+    nodes = list(plan(chain=chain).nodes.values())
+    found = [node.references["p"][0] for node in nodes if node.references]
+    assert found == [nodes[2].fingerprint, nodes[5].fingerprint]
+
+
+@pytest.mark.parametrize(
+    ("chain", "message"),
+    [
+        ([{"rewind": "5it"}, "train"], r"rewind to '5it': no training comes before it"),
+        (["train", {"rewind": "dense"}, "train"], r"rewind refers to 'dense', which is not known here .*known: init"),
+        ([{"train": {"label": "dense"}}, {"rewind": "desne"}, "train"], r"did you mean 'dense'"),
+        (["train", {"rewind": "later"}, {"train": {"label": "later"}}], r"refers to 'later', which is not known here"),
+        (["train", {"rewind": "99it"}, "train"], r"99it.*ends at 2ep"),
+        ([{"train": {"milestones": [3, 2]}}], r"milestones must increase"),
+        ([{"train": {"world": {"train_sise": 3}}}], r"train.world: .*train_size"),
+        ([{"train": {"world": {"train_size": 9999}}}], r"train.world: .*at most 50"),
+        (["prune"], r"no step that trains"),
+        ([{"train": {"label": "init"}}], r"train.label: 'init' has a meaning of its own"),
+        ([{"train": {"label": "5it"}}], r"train.label: '5it' has a meaning of its own"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_runs(chain: Any, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        plan(chain=chain)
+
+
+def test_a_step_may_have_a_world_of_its_own() -> None:
+    made = plan(chain=[{"train": {"world": {"label_noise": {"rate": 0.5}}}}, "prune", "train"])
+    assert [node.world for node in made.nodes.values()] == [0, 1, 0, 0]
+    assert {measurement.world for measurement in made.measurements.values()} == {0}, "measured in the study's world"
+    assert made.worlds[1].label_noise == LabelNoise("symmetric", 0.5)
+
+
+def test_an_override_keeps_the_other_fields() -> None:
+    world = World(vectors(), train_size=40, label_noise=LabelNoise("symmetric", 0.2), seed=3)
+    made = plan([{"train": {"world": {"label_noise": None}}}], world=world)
+    assert made.worlds[1].label_noise is None
+    assert (made.worlds[1].train_size, made.worlds[1].seed) == (40, 3)
+
+
+def test_a_plan_is_made_anew_as_the_user_s_code_may_have_changed() -> None:
+    settings = {"by": 1.0}
+    study = Study("s", World(vectors()), "mlp", [Train(**TRAIN, loss=lambda x, y: settings["by"] * x.square().mean())])
+    before = list(study.plan.nodes)
+    assert list(study.plan.nodes) == before
+    settings["by"] = 2.0
+    assert list(study.plan.nodes) != before
+
+
+def offered(order: Order, names: list[str]) -> None:
+    for name in names:
+        order.offer(order.plan.nodes[name])
+
+
+def titled(made: Plan, title: str) -> str:
+    return next(name for name, node in made.nodes.items() if node.title == title)
+
+
+def test_the_longest_way_goes_first() -> None:
+    made = plan(variants={"short": {"chain": ["train", {"finetune": TRAIN}]}, "long": {}})
+    finetune, prune = titled(made, "finetune (level 0)"), titled(made, "prune (level 1)")
+    order = Order(made)
+    offered(order, [finetune, prune])
+    assert order.take(None).fingerprint == prune, "three trainings lie behind it"
+    assert order.take(None).fingerprint == finetune
+    assert order.take(None) is None
+    assert order.descendants(titled(made, "train (level 0)")) == 1 + 9
+    assert order.width(list(made.nodes.values())) == 2
+
+
+def test_a_quick_child_of_the_last_step_goes_before_longer_ways() -> None:
+    made = plan(sweep={"seed": [0, 1]})
+    first, second = ([name for name, node in made.nodes.items() if node.seed == seed] for seed in (0, 1))
+    order = Order(made)
+    offered(order, [second[1], first[5]])  # the dense training of one seed, a pruning of the other
+    assert order.take(first[4]).fingerprint == first[5], "its checkpoint is in memory"
+    offered(order, [first[5]])
+    assert order.take(None).fingerprint == second[1], "more trainings lie behind it"
+
+
+def test_an_order_takes_each_node_once_and_can_be_cleared() -> None:
+    made = plan()
+    order = Order(made)
+    names = list(made.nodes)
+    offered(order, [names[3], names[1], names[3], names[1]])
+    assert [order.take(None).fingerprint for _ in range(2)] == [names[1], names[3]]
+    assert order.take(None) is None
+    offered(order, names)
+    order.clear()
+    assert order.take(names[0]) is None
+    offered(order, [names[2]])
+    assert order.take(names[1]).fingerprint == names[2]
+    assert order.take(names[1]) is None
+
+
+def test_reinit_twice_is_two_nodes() -> None:
+    made = plan(chain=Chain(Reinit(), Reinit(), LrRewind(), Train(**TRAIN)))
+    assert kinds(made) == {"init": 1, "reinit": 2, "lr-rewind": 1, "train": 1}

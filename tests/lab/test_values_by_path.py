@@ -1,0 +1,126 @@
+"""Setting values by dotted path, as sweeps, variants and ``--set`` do."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from overparam import Augmentation, Chain, LabelNoise, Network, Prune, SpecError, Study, Train, World
+from overparam.lab.experiment import with_value
+from overparam.steps import Step
+from small import vectors
+
+DOCUMENT = {
+    "world": {"dataset": "digits", "label_noise": {"kind": "pair-flip", "rate": 0.1}},
+    "network": "lenet-300-100",
+    "train": {"epochs": 2, "stop_at": {"train_loss": 0.1}},
+    "chain": ["train"],
+    "seed": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "head", "expected"),
+    [
+        ("seed", 3, "seed", 3),
+        ("world", "mnist", "world", "mnist"),
+        ("world.train_size", 9, "world", {**DOCUMENT["world"], "train_size": 9}),
+        ("world.label_noise", {"rate": 0.4}, "world", {"dataset": "digits", "label_noise": {"rate": 0.4}}),
+        ("world.label_noise.kind", "a", "world", {"dataset": "digits", "label_noise": {"kind": "a", "rate": 0.1}}),
+        ("world.label_noise", None, "world", {"dataset": "digits", "label_noise": None}),
+        ("world.augmentation.crop", 2, "world", {**DOCUMENT["world"], "augmentation": {"crop": 2}}),
+        ("network", "conv-2", "network", "conv-2"),
+        ("network.width", 0.5, "network", {"name": "lenet-300-100", "width": 0.5}),
+        ("train.lr", 0.5, "train", {**DOCUMENT["train"], "lr": 0.5}),
+        ("train.epochs", 5, "train", {"stop_at": {"train_loss": 0.1}, "epochs": 5}),
+        ("train.length", "5it", "train", {"stop_at": {"train_loss": 0.1}, "length": "5it"}),
+        ("train.stop_at.train_loss", 1.0, "train", {"epochs": 2, "stop_at": {"train_loss": 1.0}}),
+        ("prune.density", 0.5, "prune", {"density": 0.5}),
+        ("lr-rewind.to", "5it", "lr-rewind", {"to": "5it"}),
+        ("chain", ["train", "prune"], "chain", ["train", "prune"]),
+    ],
+)  # fmt: skip
+def test_one_value_is_set_and_the_document_stays(path: str, value: Any, head: str, expected: Any) -> None:
+    before = copy.deepcopy(DOCUMENT)
+    changed = with_value(DOCUMENT, path, value)
+    assert changed[head] == expected
+    assert {key: entry for key, entry in changed.items() if key != head} == {
+        key: entry for key, entry in DOCUMENT.items() if key != head
+    }
+    assert before == DOCUMENT
+
+
+def test_values_are_set_inside_objects() -> None:
+    document = {
+        "world": World("digits", label_noise=LabelNoise("pair-flip", 0.1)),
+        "network": Network("mlp", {"hidden": [9]}),
+        "chain": Chain(Train(epochs=1)),
+    }
+    world = with_value(document, "world.label_noise.rate", 0.3)["world"]
+    assert world == World("digits", label_noise=LabelNoise("pair-flip", 0.3))
+    assert with_value(document, "world.augmentation", {"flip": True})["world"].augmentation == Augmentation(flip=True)
+    assert with_value(document, "world.augmentation.crop", 2)["world"].augmentation == Augmentation(crop=2)
+    assert with_value(document, "network.hidden", [3])["network"] == Network("mlp", {"hidden": [3]})
+    assert with_value(document, "network.options.hidden", [4])["network"] == Network("mlp", {"hidden": [4]})
+    assert with_value(document, "network.init", "pytorch")["network"] == Network("mlp", {"hidden": [9]}, "pytorch")
+    assert with_value({**document, "world": vectors()}, "world.seed", 4)["world"]["seed"] == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("learning_rate", r"cannot set 'learning_rate': it must start with one of world, network, seed, chain"),
+        ("wrold.seed", r"did you mean 'world'"),
+        ("train.learning_rate", r"train has no field 'learning_rate'.*known: .*lr"),
+        ("prune.criterio", r"did you mean 'criterion'"),
+        ("seed.more", r"0 has no parts"),
+        ("world.dataset.name", r"'digits' has no parts"),
+    ],
+)
+def test_wrong_paths_are_named(path: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        with_value(DOCUMENT, path, 1)
+
+
+def test_a_wrong_path_into_an_object_is_named() -> None:
+    with pytest.raises(SpecError, match=r"cannot set 'world.sede': no field 'sede'; did you mean 'seed'"):
+        with_value({"world": World("digits")}, "world.sede", 1)
+
+
+def steps(study: Study) -> list[Step]:
+    return [step for experiment in study.experiments for step in experiment.chain.flat()]
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "value", "expected"),
+    [
+        ({"epochs": 60}, "train.length", "5it", Train(length="5it")),
+        ({"length": "60it"}, "train.epochs", 3, Train(epochs=3)),
+        ({"epochs": 60}, "train.epochs", 3, Train(epochs=3)),
+    ],
+)
+def test_epochs_and_length_replace_each_other(given: Any, path: str, value: Any, expected: Train) -> None:
+    for chain in (["train"], Chain(Train(**given)), [{"train": {}}]):
+        study = Study("s", vectors(), "mlp", chain, train=given).with_changes({path: value})
+        assert steps(study) == [expected]
+        swept = Study("s", vectors(), "mlp", chain, train=given, sweep={path: [value]})
+        assert steps(swept) == [expected]
+
+
+def test_density_and_fraction_replace_each_other() -> None:
+    study = Study("s", vectors(), "mlp", ["prune"], prune={"fraction": 0.2}, sweep={"prune.density": [0.5, 0.1]})
+    assert steps(study) == [Prune(density=0.5), Prune(density=0.1)]
+
+
+def test_with_changes_adds_and_replaces_sweeps() -> None:
+    study = Study("s", vectors(), "mlp", ["train"], train={"epochs": 1}, sweep={"seed": [0, 1], "train.lr": [1, 2]})
+    changed = study.with_changes({"seed": 5}, {"train.lr": [3], "train.epochs": [1, 2]})
+    assert changed.sweep == {"train.lr": [3], "train.epochs": [1, 2]}
+    assert [(e.seed, *e.chain.flat()) for e in changed.experiments] == [
+        (5, Train(epochs=1, lr=3)),
+        (5, Train(epochs=2, lr=3)),
+    ]
+    assert study.sweep == {"seed": [0, 1], "train.lr": [1, 2]}, "the study it came from stays"
+    assert len(study.experiments) == 4
