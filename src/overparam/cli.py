@@ -64,12 +64,11 @@ def run(
             reporter = LogReporter(reporter, log)
         if report is not None:
             _writable(report, "--report")
-        planned = len(chosen.plan.nodes)
         try:
             results = chosen.run(store, jobs=jobs, threads=threads, reporter=reporter, retry_failed=retry_failed)
         except KeyboardInterrupt:
             typer.echo(
-                f"\nstopped; every finished step of {chosen.name} ({planned} in all) is in {store}. "
+                f"\nstopped; every finished step of {chosen.name} is in {store}. "
                 "Run the same command again to go on.",
                 err=True,
             )

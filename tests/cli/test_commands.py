@@ -160,3 +160,16 @@ def test_tables_of_two_stores_are_the_same(done: Path, tmp_path: Path) -> None:
         for store in (tmp_path / "runs", done / "runs")
     ]
     assert frames[0].drop(MEASURED).equals(frames[1].drop(MEASURED))
+
+
+def test_a_small_study_does_not_wait_for_the_compiler() -> None:
+    """Torch's optimisers load torch.compile's 800 modules at their first step, if nobody prevents it."""
+    program = (
+        "import sys, small, torch\nfrom overparam.train import TrainSettings, fit\n"
+        "data = small.built(small.vectors())\nmodule = small.MLP.build(data.input_shape, data.classes, 0)\n"
+        "for name in ('sgd', 'adam', 'adamw'): fit(module, data, TrainSettings(optimizer=name, epochs=1))\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    tests = str(Path(__file__).parents[1])
+    ended = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": tests})
+    assert ended.returncode == 0

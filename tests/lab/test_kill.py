@@ -170,7 +170,7 @@ def test_ctrl_c_is_clean(story: Story) -> None:
     assert out == ""
     assert "Traceback" not in err
     assert err.strip().split("\n")[-1] == (
-        f"stopped; every finished step of killed ({STEPS} in all) is in {story.store}. "
+        f"stopped; every finished step of killed is in {story.store}. "
         "Run the same command again to go on."
     )
     assert story.scratch == []

@@ -143,8 +143,8 @@ class Store:
     ) -> None:
         """Store a result at once: ``fill`` writes data files into the folder it is given, ``body`` is its manifest."""
         scratch = self.root / "scratch" / uuid.uuid4().hex
-        scratch.mkdir()
         try:
+            scratch.mkdir()
             if fill is not None:
                 fill(scratch)
             files = {}

@@ -149,7 +149,7 @@ class Study:
 
     @property
     def plan(self) -> Plan:
-        """Every step and measurement of the study, each once; made anew each time, as a user's code may have changed."""
+        """Every step and measurement of the study, each once; made anew each time: a user's code may have changed."""
         return plan(self.experiments, self.probes)
 
     def run(

@@ -13,6 +13,7 @@ A mask of ones is not stored: it is in ``masks`` with ``"full": true``. Nothing 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,24 +56,31 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read what :func:`save_checkpoint` wrote; raises :class:`StoreError` for anything else."""
+    tensors, about = read_tensors(path)
     try:
-        tensors, about = read_tensors(path)
-        masks = {
-            name: torch.ones(entry["shape"], dtype=torch.bool)
-            if entry["full"]
-            else unpack(tensors[f"mask/{name}"], entry["shape"])
-            for name, entry in about["masks"].items()
-        }
-        state = {}
-        for name in about["order"]:
-            if f"dense/{name}" in tensors:
-                state[name] = tensors[f"dense/{name}"]
-            else:
-                values = tensors[f"kept/{name}"]
-                state[name] = torch.zeros(masks[name].shape, dtype=values.dtype).masked_scatter_(masks[name], values)
-        return Checkpoint(state, masks, about["roles"], Length.of(about["position"]), about["counters"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        masks = {name: _mask(tensors, name, **entry) for name, entry in about["masks"].items()}
+        state = {name: _weights(tensors, name, masks.get(name)) for name in about["order"]}
+        return Checkpoint(state, masks, {**about["roles"]}, Length.of(about["position"]), {**about["counters"]})
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise StoreError(f"{path} is not a checkpoint that overparam wrote ({error})") from None
+
+
+def _mask(tensors: Mapping[str, Tensor], name: str, shape: list[int], full: bool) -> Tensor:
+    if not full:
+        return unpack(tensors[f"mask/{name}"], shape)
+    mask = torch.ones_like(tensors[f"dense/{name}"], dtype=torch.bool)
+    if list(mask.shape) != shape:
+        raise ValueError(f"the mask of {name!r} should have the shape {shape}, its weights have {list(mask.shape)}")
+    return mask
+
+
+def _weights(tensors: Mapping[str, Tensor], name: str, mask: Tensor | None) -> Tensor:
+    if mask is None or f"dense/{name}" in tensors:
+        return tensors[f"dense/{name}"]
+    values = tensors[f"kept/{name}"]
+    if values.shape != (int(mask.count_nonzero()),):
+        raise ValueError(f"{name!r} should have {int(mask.count_nonzero())} kept values, got {list(values.shape)}")
+    return torch.zeros(mask.shape, dtype=values.dtype).masked_scatter_(mask, values)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], about: Mapping[str, Any], path: Path) -> None:
@@ -96,6 +104,10 @@ def pack(mask: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor, shape: list[int]) -> Tensor:
-    """Return the bool tensor of ``shape`` that :func:`pack` packed."""
-    count = int(np.prod(shape, dtype=np.int64))
+    """Return the bool tensor of ``shape`` that :func:`pack` packed; raises ValueError if it does not fit."""
+    if not all(isinstance(side, int) and side >= 0 for side in shape):
+        raise ValueError(f"{shape} is no shape")
+    count = math.prod(shape)
+    if packed.dtype != torch.uint8 or packed.shape != (-(-count // 8),):
+        raise ValueError(f"a mask of shape {shape} has {-(-count // 8)} bytes, got {list(packed.shape)} {packed.dtype}")
     return torch.from_numpy(np.unpackbits(packed.numpy(), count=count).astype(bool)).reshape(shape)

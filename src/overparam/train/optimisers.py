@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
 
 from overparam.train.settings import TrainSettings
+
+Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
+
+
+def _light(kind: type[Kind]) -> type[Kind]:
+    """Return torch's optimiser ``kind`` without the wrappers that load torch.compile's machinery.
+
+    They only matter to compiled code, but the first call imports 800 modules: a second or two in every process, more
+    than many a study takes. What is computed is torch's own code either way.
+    """
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    add = inspect.unwrap(kind.add_param_group)
+    return cast(type[Kind], type(kind.__name__, (kind,), {"step": step, "add_param_group": add}))
+
+
+SGD, ADAM, ADAMW = _light(torch.optim.SGD), _light(torch.optim.Adam), _light(torch.optim.AdamW)
 
 
 def optimiser(settings: TrainSettings, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -18,7 +36,7 @@ def optimiser(settings: TrainSettings, parameters: Iterable[nn.Parameter]) -> to
     """
     chosen = list(parameters)
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(
+        return SGD(
             chosen,
             lr=settings.lr,
             momentum=settings.momentum,
@@ -26,5 +44,5 @@ def optimiser(settings: TrainSettings, parameters: Iterable[nn.Parameter]) -> to
             weight_decay=settings.weight_decay,
             fused=True,
         )
-    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+    kind = ADAM if settings.optimizer == "adam" else ADAMW
     return kind(chosen, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
