@@ -43,5 +43,6 @@ def global_stream(seed: int, purpose: str, *names: str | int) -> Iterator[None]:
     For code that cannot be handed a generator: constructors of modules, dropout.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, purpose, *names))
+        # torch.manual_seed would also keep a stack trace for every kind of device that is not there
+        torch.default_generator.manual_seed(stream_seed(seed, purpose, *names))
         yield

@@ -89,6 +89,7 @@ class Workshop:
     def __init__(self, store: Store, worlds: Sequence[World], networks: Sequence[Network], threads: int) -> None:
         self.store, self.worlds, self.networks, self.threads = store, worlds, networks, threads
         self.notes: list[str] = []
+        self._probing = ""  # the probe at work, for messages
         self._loaded: OrderedDict[tuple[str, str | None], Checkpoint] = OrderedDict()
         self._pristine: OrderedDict[tuple[int, tuple[int, ...], int, int], nn.Module] = OrderedDict()
 
@@ -100,7 +101,7 @@ class Workshop:
             StepFailure: the step or one of its probes failed.
         """
         began = time.perf_counter()
-        self.notes = []
+        self.notes, self._probing = [], ""
         try:
             ran = not self.store.has("steps", task.node.fingerprint)
             if ran:
@@ -110,9 +111,10 @@ class Workshop:
         except (BrokenParentError, KeyboardInterrupt):
             raise
         except OverparamError as error:
-            raise StepFailure(str(error), "", isinstance(error, StepError | SpecError)) from None
+            raise StepFailure(f"{self._probing}{error}", "", isinstance(error, StepError | SpecError)) from None
         except Exception as error:  # noqa: BLE001 (a user's module or loss may raise anything)
-            raise StepFailure(f"{in_words(error)}{_place(error)}", traceback.format_exc(), False) from None
+            reason = f"{self._probing}{in_words(error)}{_place(error)}"
+            raise StepFailure(reason, traceback.format_exc(), False) from None
         return Done(ran, time.perf_counter() - began, values, tuple(self.notes))
 
     def _step(self, node: Node, progress: Callable[[int, int, Mapping[str, float]], None] | None) -> None:
@@ -194,6 +196,7 @@ class Workshop:
         values: dict[str, Any] = {}
         for measurement in measurements:
             data, probe = self._world(measurement.world), measurement.probe
+            self._probing = f"probe {probe.kind}: "
             found = probe.measure(checkpoint, View(data, partial(self._module, node, data), init, facts))
             body = {
                 "probe": probe.kind,

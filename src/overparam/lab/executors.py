@@ -161,6 +161,9 @@ class Pool:
 
     def submit(self, task: Task) -> None:
         """Hand the task to a free worker, if possible the one that made its parent."""
+        if len(self._workers) < self.places:
+            self._workers.append(self._start())
+            self._set_up(self._workers[-1])
         free = [worker for worker in self._workers if worker.task is None]
         worker = next((w for w in free if w.last == task.node.parent), free[0])
         worker.task = task
@@ -180,8 +183,7 @@ class Pool:
                 event = worker.connection.recv()
             except (EOFError, OSError):
                 worker.connection.close()
-                fresh = self._workers[self._workers.index(worker)] = self._start()
-                self._set_up(fresh)
+                self._workers.remove(worker)  # another is started when there is a task for it
                 yield Event("died", fingerprint, worker.process.wait())
                 continue
             if event.what != "progress":

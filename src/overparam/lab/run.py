@@ -125,9 +125,11 @@ class _Run:
         )
         try:
             if missing:
+                # by all of the plan: a study taken up again must have the same threads, or it has other bits
                 cores = available_cores()
-                jobs = jobs or max(1, min(cores, self.order.width(missing)))
+                jobs = jobs or max(1, min(cores, self.order.width(list(self.plan.nodes.values()))))
                 threads = threads or max(1, cores // jobs)
+                jobs = min(jobs, self.order.width(missing))
                 journal_seconds()  # a wrong setting is told here, once
                 self.reporter.begin(len(self.plan.nodes), len(self.done), jobs, trainings)
                 with contextlib.closing(self._executor(jobs, threads)) as executor:

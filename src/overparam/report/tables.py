@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+from rich import box
 from rich.table import Table
 
 from overparam.errors import SpecError
@@ -76,13 +77,16 @@ def rich_table(arm: Arm, found: ArmPhases | None = None) -> Table:
     table = level_table(arm, found)
     shown = Table(
         title=arm.label,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
         caption=f"means over {count(len(arm.seeds), 'seed')}; ± is the 95 % interval of the test mean",
     )
-    columns = [name for name in SHOWN if name in table.columns]
-    for head in ["level", "density", *(SHOWN[name] for name in columns)]:
-        shown.add_column(head, justify="right")
+    columns = [name for name in SHOWN if name in table.columns and name != "test_soft_error"]  # fits 80 characters
+    for head in ["level", "density", *(SHOWN[name].replace(" (", "\n(") for name in columns)]:
+        shown.add_column(head, justify="right", no_wrap=True)
     if found:
-        shown.add_column("phase")
+        shown.add_column("phase", no_wrap=True)
     marks = {}
     if found and found.shape.trough and found.shape.peak:
         marks = {found.shape.trough.level: " (worst)", found.shape.peak.level: " (best)"}
