@@ -105,14 +105,15 @@ def children(parent: int) -> list[int]:
 def wait_gone(processes: list[int], seconds: float = 20.0) -> float:
     """Wait until ``processes`` have ended; return how long that took; raises :class:`TimeoutError`."""
     began = time.monotonic()
-    while any(_alive(process) for process in processes):
+    while any(alive(process) for process in processes):
         if time.monotonic() - began > seconds:
             raise TimeoutError(f"processes {processes} did not end within {seconds} s")
         time.sleep(0.01)
     return time.monotonic() - began
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Tell whether a process runs."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -68,8 +68,7 @@ def run(
             results = chosen.run(store, jobs=jobs, threads=threads, reporter=reporter, retry_failed=retry_failed)
         except KeyboardInterrupt:
             typer.echo(
-                f"\nstopped; every finished step of {chosen.name} is in {store}. "
-                "Run the same command again to go on.",
+                f"\nstopped; every finished step of {chosen.name} is in {store}. Run the same command again to go on.",
                 err=True,
             )
             raise typer.Exit(130) from None

@@ -70,7 +70,8 @@ def loss(outputs, labels):
     return scale * nn.functional.cross_entropy(outputs, labels)
 
 training = Train(epochs=2, batch_size=10, loss=loss)
-study = Study("script", World(vectors()), network, Chain(training, Repeat(1, Prune("magnitude", 0.5), training)))
+chain = Chain(training, Repeat(1, Prune("magnitude", 0.5), training))
+study = Study("script", World(vectors()), network, chain, sweep={"seed": range(2)})
 results = study.run("runs", jobs=3, threads=1)
 print(len(results.frame), results.missing)
 """
@@ -78,7 +79,7 @@ print(len(results.frame), results.missing)
 
 def test_script_without_a_guard(tmp_path: Path) -> None:
     """It runs once, though workers are started; its own functions travel; more jobs than chains do no harm."""
-    (tmp_path / "script.py").write_text(SCRIPT.replace("jobs=3", "jobs=2"))
+    (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run(
         [sys.executable, "script.py"],
         cwd=tmp_path,
@@ -87,7 +88,7 @@ def test_script_without_a_guard(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "begin\n2 0\n"
+    assert done.stdout == "begin\n4 0\n"
     assert done.stderr == ""
 
 
@@ -98,7 +99,7 @@ def test_what_cannot_travel_is_said(tmp_path: Path) -> None:
         with lock:
             return nn.Linear(*input_shape, classes)
 
-    study = Study("locked", World(vectors()), locked, Chain(TRAINING))
+    study = Study("locked", World(vectors()), locked, Chain(TRAINING), sweep={"seed": range(2)})
     with pytest.raises(SpecError, match=r"cannot be handed to worker processes \(TypeError: cannot pickle"):
         study.run(tmp_path, jobs=2, threads=1)
     assert study.run(tmp_path, jobs=1, threads=1).complete

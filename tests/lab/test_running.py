@@ -95,7 +95,7 @@ def test_sweeps_share_what_begins_alike(tmp_path: Path) -> None:
 def test_a_new_probe_measures_what_is_there(tmp_path: Path) -> None:
     run(study(), tmp_path)
     CALLS.clear()
-    results = run(study(probes=[CountingProbe(), CountingProbe(factor=3.0), "density"]), tmp_path)
+    results = run(study(probes=[CountingProbe(factor=3.0), "density"]), tmp_path)
     assert CALLS == {"probe": 3}
     assert ran(results) == (0, 8)
     assert results.frame["level_times"].to_list() == [0.0, 3.0, 6.0]

@@ -161,10 +161,11 @@ class Pool:
 
     def submit(self, task: Task) -> None:
         """Hand the task to a free worker, if possible the one that made its parent."""
-        if len(self._workers) < self.places:
-            self._workers.append(self._start())
-            self._set_up(self._workers[-1])
         free = [worker for worker in self._workers if worker.task is None]
+        if not free:  # one died
+            free = [self._start()]
+            self._workers += free
+            self._set_up(free[0])
         worker = next((w for w in free if w.last == task.node.parent), free[0])
         worker.task = task
         packed = _packed((task, worker.forgotten))

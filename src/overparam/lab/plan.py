@@ -15,6 +15,7 @@ from overparam.lab.experiment import Experiment, world_from
 from overparam.lab.fingerprint import canonical, fingerprint
 from overparam.length import Length
 from overparam.networks import Network
+from overparam.networks.identity import own_content
 from overparam.probes import Probe
 from overparam.registry import suggest
 from overparam.spec import field_names, plain
@@ -105,7 +106,8 @@ class _Builder:
     def __init__(self, probes: Sequence[Probe]) -> None:
         self.plan = Plan()
         self.probes = probes
-        self._parameters: dict[int, tuple[Step, Any]] = {}  # by the step's id, with the step, so that it stays its own
+        # by the id of a step or probe, which is kept beside it so that no other gets the id
+        self._contents: dict[int, tuple[Step | Probe, dict[str, Any]]] = {}
         self._worlds: dict[str, tuple[int, str]] = {}
         self._networks: dict[str, int] = {}
         self._inits: dict[tuple[str, int, tuple[int, ...], int], str] = {}
@@ -140,8 +142,7 @@ class _Builder:
             made = fingerprint(
                 {
                     "step": step.kind,
-                    "version": step.version,
-                    "parameters": self._content(step),
+                    **self._content(step),
                     "parent": parent,
                     "references": references,
                     "world": here_print,
@@ -164,11 +165,17 @@ class _Builder:
                 self.plan.rows.append(Row(index, made, level, position, step.kind, measured))
             parent = made
 
-    def _content(self, step: Step) -> Any:
-        """Return a step's parameters; a repeated one is looked at once, since a user's loss is read to its ground."""
-        if id(step) not in self._parameters:
-            self._parameters[id(step)] = (step, plain(step.parameters()))
-        return self._parameters[id(step)][1]
+    def _content(self, part: Step | Probe) -> dict[str, Any]:
+        """Return what a step or probe is, its code included if it is the user's; a repeated one is looked at once."""
+        if id(part) not in self._contents:
+            code = own_content(type(part))
+            content = {
+                "version": part.version,
+                "parameters": plain(part.parameters()),
+                **({"code": code} if code else {}),
+            }
+            self._contents[id(part)] = (part, content)
+        return self._contents[id(part)][1]
 
     def _init(self, experiment: Experiment, world: int, network: int) -> str:
         data = self.plan.worlds[world].build()
@@ -194,8 +201,7 @@ class _Builder:
         made = fingerprint(
             {
                 "probe": probe.kind,
-                "version": probe.version,
-                "parameters": probe.parameters(),
+                **self._content(probe),
                 "checkpoint": node,
                 "world": world_print,
             }

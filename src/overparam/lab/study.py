@@ -23,7 +23,7 @@ from overparam.lab.store import DamagedError, Store, read_sealed, write_sealed
 from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
 from overparam.spec import field_names, plain
-from overparam.steps import STEPS, Step
+from overparam.steps import STEPS, Prune, Step
 
 FIELDS = ("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes")
 DEFAULT_PROBES = ("accuracy", "learning-distance", "density", "cost")
@@ -292,7 +292,12 @@ def _variants(given: Any) -> dict[str, dict[str, Any]]:
 def _probes(given: Any) -> tuple[Probe, ...]:
     if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
         raise SpecError(f"probes must be a list such as [accuracy, cost], got {given!r}")
-    return tuple(_probe(each) for each in given)
+    probes = tuple(_probe(each) for each in given)
+    kinds = [probe.kind for probe in probes]
+    doubled = [kind for place, kind in enumerate(kinds) if kind in kinds[:place]]
+    if doubled:
+        raise SpecError(f"probes has {doubled[0]!r} twice; its columns would have two meanings")
+    return probes
 
 
 def _probe(given: Any) -> Probe:
@@ -313,15 +318,19 @@ def _about(experiment: Experiment) -> dict[str, Any]:
     steps = list(experiment.chain.flat())
     data = experiment.world.build()
     noise = experiment.world.label_noise
-    criteria = [getattr(step, "criterion", None) for step in steps if step.kind == "prune"]
+    criteria = [step.criterion for step in steps if isinstance(step, Prune)]
     dataset = experiment.world.dataset
     return {
         "dataset": dataset if isinstance(dataset, str) else str(getattr(dataset, "name", _cell(dataset))),
         "noise_rate": noise.rate if noise else 0.0,
         "noise_realised": data.noise_realised,
-        "criterion": _cell(criteria[0]) if criteria else "none",
+        "criterion": _named(criteria[0]) if criteria else "none",
         "retraining": retraining_of(steps),
     }
+
+
+def _named(thing: Any) -> str:
+    return thing if isinstance(thing, str) else str(getattr(thing, "__name__", type(thing).__name__))
 
 
 def _cell(value: Any) -> Any:
@@ -340,8 +349,8 @@ def _readable(value: Any) -> Any:
     if isinstance(value, Step):
         changed = {
             key: _readable(entry)
-            for key, entry in {**value.parameters(), "label": value.label, "world": value.world}.items()
-            if entry is not None and entry != ()
+            for key in field_names(type(value))
+            if (entry := getattr(value, key)) is not None and entry != ()
         }
         return {value.kind: changed}
     if isinstance(value, Mapping):
@@ -351,5 +360,5 @@ def _readable(value: Any) -> Any:
     if hasattr(value, "plain"):
         return value.plain()
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        return {name: _readable(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {name: _readable(getattr(value, name)) for name in value.__dataclass_fields__} or type(value).__name__
     return getattr(value, "__qualname__", None) or f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""What makes a network of one's own the same network: the guard against finding an old model's results."""
+"""What makes a network, or code, of one's own the same: the guard against finding an old one's results."""
 
 from __future__ import annotations
 
@@ -10,11 +10,31 @@ from torch import nn
 
 from overparam.networks.architecture import Factory
 from overparam.networks.content import Content, plain_repr
+from overparam.networks.origin import is_users
 
 
 def state_digest(module: nn.Module) -> str:
     """Return the SHA-256 of a module's ``state_dict``: names, types, shapes and bytes."""
     return Content().add(dict(module.state_dict())).digest()
+
+
+def own_content(thing: Any) -> dict[str, Any] | None:
+    """Return the content of a function, class or object whose code is the user's, JSON-able and equal in every process.
+
+    None for what comes with overparam or another library: that has a name and a version.
+    """
+    owner = thing if isinstance(thing, type) or hasattr(thing, "__code__") else type(thing)
+    return content_of(thing) if is_users(str(owner.__module__)) else None
+
+
+def content_of(thing: Any) -> dict[str, Any]:
+    """Return the SHA-256 of ``thing`` with the source files and the package versions it involves, JSON-able."""
+    content = Content().add(thing)
+    return {
+        "content": content.digest(),
+        "sources": dict(sorted(content.sources.items())),
+        "packages": dict(sorted(content.packages.items())),
+    }
 
 
 def module_identity(factory: Factory, options: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:

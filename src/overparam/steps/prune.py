@@ -7,12 +7,29 @@ import torch
 from pydantic import Field, PlainValidator
 
 from overparam.checkpoint import Checkpoint
-from overparam.prune import PerLayer, criterion_named, gradients, new_masks, scope_named
+from overparam.networks.identity import content_of, own_content
+from overparam.prune import CRITERIA, Criterion, PerLayer, criterion_named, gradients, new_masks, scope_named
 from overparam.prune.evidence import Evidence
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.streams import torch_stream
 from overparam.train.losses import checked_loss, loss_identity, loss_named
+
+
+def checked_criterion(given: Any) -> Any:
+    """Return ``given`` if it may mean a criterion, by its name if it has one; raises :class:`SpecError` if not."""
+    if isinstance(given, str) and ":" in given:
+        return given
+    criterion = criterion_named(given)
+    return next((name for name in CRITERIA if CRITERIA.get(name)() == criterion), criterion)
+
+
+def criterion_identity(given: str | Criterion) -> Any:
+    """Return what a criterion is, JSON-able, for fingerprints: a registered name, or what one's own is made of."""
+    criterion = criterion_named(given)
+    if isinstance(given, str) and given in CRITERIA:
+        return own_content(criterion) or given
+    return content_of(criterion)
 
 
 @STEPS.named("prune")
@@ -21,7 +38,8 @@ class Prune(Step):
     """Prune once: the lowest-scored of the weights that are left go, exactly as many as asked for.
 
     Args:
-        criterion: how weights are scored: a name of ``CRITERIA``.
+        criterion: how weights are scored: a name of ``CRITERIA``, an import path ``package.module:name``, or an
+            object such as ``Magnitude()`` or one's own.
         fraction: share of the weights left that goes, in [0, 1); this or ``density``.
         density: share of the weights that is kept afterwards, in (0, 1].
         scope: over what the count is spread: ``global``, ``per-layer``, ``uniform`` or ``erk``.
@@ -39,7 +57,7 @@ class Prune(Step):
     main: ClassVar[str | None] = "fraction"
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("fraction", "density"),)
 
-    criterion: str = "magnitude"
+    criterion: Annotated[str | Criterion, PlainValidator(checked_criterion)] = "magnitude"
     fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
     density: Annotated[float, Field(gt=0, le=1)] | None = None
     scope: str = "global"
@@ -51,7 +69,6 @@ class Prune(Step):
     loss: Annotated[str | Callable[..., Any], PlainValidator(checked_loss)] = "cross-entropy"
 
     def __post_init__(self) -> None:
-        criterion_named(self.criterion)
         scope_named(self.scope)
         if (self.fraction is None) == (self.density is None):
             raise ValueError("needs either fraction (of the weights left that goes) or density (to be kept), not both")
@@ -59,8 +76,9 @@ class Prune(Step):
             raise ValueError(f"rates belong to scope: per-layer, got scope {self.scope!r}")
 
     def parameters(self) -> dict[str, Any]:
-        """Return every parameter, the loss by its content."""
-        return {**super().parameters(), "loss": loss_identity(self.loss)}
+        """Return every parameter; what is the user's own by its content."""
+        own = {"criterion": criterion_identity(self.criterion), "loss": loss_identity(self.loss)}
+        return {**super().parameters(), **own}
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from overparam.content import import_path
 from overparam.errors import SpecError
-from overparam.networks.content import Content
+from overparam.networks.identity import content_of, own_content
 from overparam.registry import Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -50,7 +50,7 @@ def loss_named(given: str | Callable[..., Any]) -> Loss:
 
 def loss_identity(given: str | Callable[..., Any]) -> Any:
     """Return what a loss is, JSON-able, for fingerprints: a registered name, or what one's own is made of."""
+    loss = loss_named(given)
     if isinstance(given, str) and given in LOSSES:
-        return given
-    content = Content().add(loss_named(given))
-    return {"content": content.digest(), "sources": content.sources, "packages": content.packages}
+        return own_content(loss) or given
+    return content_of(loss)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from overparam.content import import_path
 from overparam.errors import SpecError
 from overparam.prune.criteria.base import Criterion
 from overparam.prune.criteria.gradient import Gradient
@@ -18,9 +19,12 @@ CRITERIA.register("random", Random)
 
 
 def criterion_named(given: str | Criterion) -> Criterion:
-    """Return the criterion that ``given`` means: a registered name, or the object itself."""
+    """Return the criterion that ``given`` means: a registered name, ``package.module:name``, or the object itself."""
     if isinstance(given, str):
-        return CRITERIA.get(given)()
+        if ":" not in given:
+            return CRITERIA.get(given)()
+        found = import_path(given, "criterion")
+        return criterion_named(found() if isinstance(found, type) else found)
     if isinstance(given, type) or not isinstance(given, Criterion):
         raise SpecError(
             f"criterion must be one of {', '.join(CRITERIA)}, or an object with 'needs' that maps "
