@@ -8,10 +8,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from overparam import Study
 from overparam.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -34,17 +37,40 @@ def commands() -> list[str]:
     return sorted(set(found))
 
 
-def scripts() -> list[Path]:
-    return [page for page in PAGES if blocks(page, "python")]
-
-
-@pytest.mark.parametrize("page", scripts(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES[1:] if blocks(page, "python")], ids=lambda page: page.name)
 def test_a_page_is_a_script_that_runs(page: Path, tmp_path: Path) -> None:
     (tmp_path / "page.py").write_text("\n\n".join(blocks(page, "python")))
     command = [sys.executable, "-W", "error", "page.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_the_readme_runs_at_a_smaller_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks(PAGES[0], "python")
+    for long, short in (
+        ("epochs=60", "epochs=1"),
+        ("Repeat(15,", "Repeat(3,"),
+        ("range(3)", "range(2)"),
+        ("jobs=2", "jobs=1"),
+    ):
+        assert long in code
+        code = code.replace(long, short)
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {}
+    exec(code, space)
+    assert len(space["results"].frame) == 8
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_the_two_studies_of_the_readme_are_one() -> None:
+    """The study file and the Python code beside it mean the same steps, bit for bit."""
+    (study,), (code,) = blocks(PAGES[0], "yaml"), blocks(PAGES[0], "python")
+    space: dict[str, Any] = {}
+    exec(code.partition("results = ")[0], space)
+    from_file = Study.from_mapping(yaml.safe_load(study))
+    assert list(from_file.plan.nodes) == list(space["study"].plan.nodes)
+    assert list(from_file.plan.measurements) == list(space["study"].plan.measurements)
 
 
 @pytest.mark.parametrize("command", commands())

@@ -294,5 +294,16 @@ def test_fingerprints_are_the_same_for_ever() -> None:
     assert [m.fingerprint for m in study.plan.probes_of(study.plan.rows[0].node)] == PINNED_PROBES
 
 
-PINNED_STEPS: list[tuple[str, str]] = []
-PINNED_PROBES: list[str] = []
+PINNED_STEPS = [
+    ("initialisation", "3331222e0a702d5b9978694c27bd3cd3"),
+    ("train (level 0)", "ebf1c0d4212a13ef3eeb627ae189cbf6"),
+    ("prune (level 1)", "034ed8451b2fcb14dec3d141fcfbc80f"),
+    ("rewind (level 1)", "f80a838e72d2d1bd3d2126ad91703c13"),
+    ("finetune (level 1)", "b627a0507e863c6bd94726b95ee071bd"),
+]
+PINNED_PROBES = [
+    "5febd80ec5a9798e365edb8f54f5f2ba",
+    "c1ae2b214cee23791c9ccb99d00fcde2",
+    "f70ecd34ad4747b5b4e43b86c7253724",
+    "1123abc9c289f5c79c759d5d4a21ac11",
+]

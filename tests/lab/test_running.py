@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from counted import BROKEN, CALLS, BrokenProbe, CountingProbe, CountingTrain, Failing, RandomFeatures
+from counted import BROKEN, FILE, BrokenProbe, CountingProbe, CountingTrain, Failing, RandomFeatures, counted, forget
 
 from overparam import (
     Chain,
@@ -43,9 +43,9 @@ TICKET = Chain(COUNTED, Repeat(2, Prune(fraction=0.5), Rewind(), COUNTED))
 
 
 @pytest.fixture(autouse=True)
-def counts() -> None:
-    CALLS.clear()
-    BROKEN["probe"] = True
+def counts(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FILE, str(tmp_path_factory.mktemp("counts") / "calls"))
+    monkeypatch.setenv(BROKEN, "yes")
 
 
 def study(chain: Any = TICKET, name: str = "s", **changes: Any) -> Study:
@@ -70,12 +70,12 @@ def exact(frame: pl.DataFrame) -> pl.DataFrame:
 
 def test_each_step_and_measurement_is_run_once(tmp_path: Path) -> None:
     first = run(study(), tmp_path)
-    assert CALLS == {"train 0": 3, "probe": 3}
+    assert counted() == {"train 0": 3, "probe": 3}
     assert ran(first) == (8, 0)
     assert first.complete
     assert first.frame["level_times"].to_list() == [0.0, 1.0, 2.0]
     again = run(study(), tmp_path)
-    assert CALLS == {"train 0": 3, "probe": 3}
+    assert counted() == {"train 0": 3, "probe": 3}
     assert ran(again) == (0, 8)
     assert again.frame.equals(first.frame)
     assert again.layers.equals(first.layers)
@@ -83,20 +83,20 @@ def test_each_step_and_measurement_is_run_once(tmp_path: Path) -> None:
 
 def test_sweeps_share_what_begins_alike(tmp_path: Path) -> None:
     results = run(study(sweep={"prune.criterion": ["magnitude", "gradient", "random"], "seed": [0, 1]}), tmp_path)
-    assert CALLS == {"train 0": 1 + 3 * 2, "train 1": 1 + 3 * 2, "probe": 2 * 7}
+    assert counted() == {"train 0": 1 + 3 * 2, "train 1": 1 + 3 * 2, "probe": 2 * 7}
     assert len(results.frame) == 3 * 2 * 3
     dense = results.frame.filter(pl.col("level") == 0)
     assert dense.group_by("seed").agg(pl.col("fingerprint").n_unique())["fingerprint"].to_list() == [1, 1]
-    CALLS.clear()
+    forget()
     run(study(Chain(*TICKET.steps, Prune(fraction=0.5), COUNTED), name="longer"), tmp_path)
-    assert CALLS == {"train 0": 1, "probe": 1}, "another study finds what it shares"
+    assert counted() == {"train 0": 1, "probe": 1}, "another study finds what it shares"
 
 
 def test_a_new_probe_measures_what_is_there(tmp_path: Path) -> None:
     run(study(), tmp_path)
-    CALLS.clear()
+    forget()
     results = run(study(probes=[CountingProbe(factor=3.0), "density"]), tmp_path)
-    assert CALLS == {"probe": 3}
+    assert counted() == {"probe": 3}
     assert ran(results) == (0, 8)
     assert results.frame["level_times"].to_list() == [0.0, 3.0, 6.0]
     assert "dead_units" in results.frame.columns
@@ -110,9 +110,9 @@ def test_what_is_missing_alone_is_computed(tmp_path: Path) -> None:
     shutil.rmtree(store.folder("steps", middle))
     shutil.rmtree(store.folder("probes", measurement))
     assert load_results(store, "s").missing == 2
-    CALLS.clear()
+    forget()
     again = run(study(), tmp_path)
-    assert CALLS == {"train 0": 1, "probe": 1}
+    assert counted() == {"train 0": 1, "probe": 1}
     assert ran(again) == (1, 7)
     assert exact(again.frame).equals(exact(first.frame))
 
@@ -122,18 +122,18 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
         return Chain(COUNTED, Repeat(3, Prune(fraction=0.5), Failing(how=how, at=2), COUNTED))
 
     whole = run(study(chain("never")), tmp_path / "whole")
-    assert CALLS["train 0"] == 4
-    CALLS.clear()
+    assert counted()["train 0"] == 4
+    forget()
     with pytest.raises(KeyboardInterrupt):
         run(study(chain("KeyboardInterrupt")), tmp_path / "stopped")
-    assert CALLS == {"train 0": 2, "probe": 2, "failing": 2}
+    assert counted() == {"train 0": 2, "probe": 2, "failing": 2}
     before = load_results(Store(tmp_path / "stopped"), "s")
     assert before.missing == 2
     assert before.facts["run"] == "under way, or stopped"
     assert before.frame["level_times"].to_list() == whole.frame["level_times"].to_list()[:2]
     with pytest.raises(KeyboardInterrupt):
         run(study(chain("KeyboardInterrupt")), tmp_path / "stopped")
-    assert CALLS == {"train 0": 2, "probe": 2, "failing": 3}
+    assert counted() == {"train 0": 2, "probe": 2, "failing": 3}
 
 
 def test_a_diverging_arm_stops_only_what_depends_on_it(tmp_path: Path) -> None:
@@ -148,13 +148,13 @@ def test_a_diverging_arm_stops_only_what_depends_on_it(tmp_path: Path) -> None:
     assert results.frame.filter(variant="bad")["level"].to_list() == [0]
     assert len(results.failures) == 1
     assert "counting-train (level 1), seed 0: training diverged: the loss became" in results.failures[0]
-    assert CALLS["train 0"] == 2
+    assert counted()["train 0"] == 2
     again = run(made, tmp_path)
-    assert CALLS["train 0"] == 2, "the failure is remembered"
+    assert counted()["train 0"] == 2, "the failure is remembered"
     assert again.failures == results.failures
     assert again.missing == 2
     retried = run(made, tmp_path, retry_failed=True)
-    assert CALLS["train 0"] == 3, "that step alone is tried again"
+    assert counted()["train 0"] == 3, "that step alone is tried again"
     assert retried.failures == results.failures
 
 
@@ -168,25 +168,25 @@ def test_an_error_of_somebody_else_s_code_is_told_but_not_remembered(tmp_path: P
     assert results.missing == 1
     assert not (tmp_path / "failures").exists()
     run(made, tmp_path)
-    assert CALLS["failing"] == 2
+    assert counted()["failing"] == 2
     assert run(study(Chain(TRAIN, Failing(how="never"), TRAIN)), tmp_path).complete
 
 
-def test_a_failing_probe_does_not_stop_the_chain(tmp_path: Path) -> None:
+def test_a_failing_probe_does_not_stop_the_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Heard()
     made = study(probes=[CountingProbe(), BrokenProbe(), "density"])
     results = run(made, tmp_path, reporter=heard)
-    assert CALLS["train 0"] == 3
+    assert counted()["train 0"] == 3
     assert ran(results) == (8, 0)
     assert results.missing == 1
     assert results.frame["level"].to_list() == [1, 2]
     assert results.failures == ["counting-train (level 0), seed 0: probe broken: nothing to be seen"]
     assert [event for event in heard.said if event[0] == "failed"] == [("failed", 0)], "nothing is blocked"
-    BROKEN["probe"] = False
-    CALLS.clear()
+    monkeypatch.delenv(BROKEN)
+    forget()
     mended = run(made, tmp_path)
     assert mended.complete
-    assert CALLS == {}, "only what was missing is measured"
+    assert counted() == {}, "only what was missing is measured"
     assert mended.frame["seen"].to_list() == [1, 1, 1]
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from overparam import Augmentation, Chain, LabelNoise, Network, Prune, SpecError, Study, Train, World
+from overparam import Augmentation, Chain, LabelNoise, Network, Prune, Repeat, SpecError, Study, Train, World
 from overparam.lab.experiment import with_value
 from overparam.steps import Step
+from overparam.train import StopAt
 from small import vectors
 
 DOCUMENT = {
@@ -107,6 +108,66 @@ def test_epochs_and_length_replace_each_other(given: Any, path: str, value: Any,
         assert steps(study) == [expected]
         swept = Study("s", vectors(), "mlp", chain, train=given, sweep={path: [value]})
         assert steps(swept) == [expected]
+
+
+def test_a_path_reaches_every_step_of_its_kind_whoever_set_the_field() -> None:
+    chain = [
+        "train",
+        {"train": {"lr": 5, "momentum": 0.5}},
+        {"train": {"epochs": 7}},
+        {"train": "9it"},
+        {"repeat": 2, "steps": [Train(epochs=8, lr=6), {"finetune": {"epochs": 1, "lr": 7}}]},
+        Repeat(1, Train(length="8it")),
+    ]
+    study = Study("s", vectors(), "mlp", chain, train={"epochs": 1})
+    given = steps(study)
+    assert [step.lr for step in given] == [0.1, 5, 0.1, 0.1, 6, 7, 6, 7, 0.1]
+    assert [step.lr for step in steps(study.with_changes({"train.lr": 2}))] == [2, 2, 2, 2, 2, 7, 2, 7, 2]
+    lengths = [str(step.duration) for step in given]
+    assert lengths == ["1ep", "1ep", "7ep", "9it", "8ep", "1ep", "8ep", "1ep", "8it"]
+    for path, value in (("train.length", "3it"), ("train.epochs", 3)):
+        found = steps(study.with_changes({path: value}))
+        expected = {"train": str(value) if path == "train.length" else "3ep", "finetune": "1ep"}
+        assert [str(step.duration) for step in found] == [expected[step.kind] for step in found]
+        assert [step.lr for step in found] == [step.lr for step in given], "the rest is as it was"
+    assert steps(study) == given
+    assert steps(study.with_changes({"finetune.lr": 2}))[5].lr == 2
+    assert [step.momentum for step in steps(study.with_changes({"train.momentum": 0.9}))][:3] == [0.9, 0.9, 0.9]
+
+
+def test_a_part_of_a_setting_is_set_where_it_stands() -> None:
+    inner = Train(epochs=1, stop_at={"train_loss": 0.1, "train_accuracy": 0.9})
+    for chain in (["train"], [{"train": {"stop_at": {"train_loss": 0.1, "train_accuracy": 0.9}}}], Chain(inner)):
+        settings = {"epochs": 1, "stop_at": {"train_loss": 0.1, "train_accuracy": 0.9}}
+        study = Study("s", vectors(), "mlp", chain, train=settings, sweep={"train.stop_at.train_loss": [0.5, 0.6]})
+        assert [step.stop_at for step in steps(study)] == [StopAt(0.5, 0.9), StopAt(0.6, 0.9)]
+
+
+def test_a_whole_is_set_before_its_parts() -> None:
+    variants = {"v": {"train.lr": 3, "chain": ["train", {"train": {"lr": 4}}]}}
+    study = Study("s", vectors(), "mlp", ["train"], train={"epochs": 1}, variants=variants)
+    assert [step.lr for step in steps(study)] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        {"finetune.lr": [0.1, 0.2]},
+        {"seed": [0, 1], "prune.criterion": ["random", "magnitude"]},
+        {"rewind.to": ["init", "5it"], "seed": [0, 1]},
+    ],
+)
+def test_a_sweep_that_changes_nothing_is_refused(sweep: dict[str, Any]) -> None:
+    study = Study("s", vectors(), "mlp", ["train"], train={"epochs": 1}, sweep=sweep)
+    with pytest.raises(SpecError, match=r"sweep.(finetune.lr|prune.criterion|rewind.to) changes nothing: no chain has"):
+        study.experiments  # noqa: B018
+
+
+def test_a_sweep_need_not_change_every_variant() -> None:
+    variants = {"dense": {"chain": ["train"]}, "pruned": {}}
+    sweep = {"prune.criterion": ["random", "magnitude"]}
+    study = Study("s", vectors(), "mlp", ["train", {"prune": 0.5}], train={"epochs": 1}, variants=variants, sweep=sweep)
+    assert len(study.experiments) == 4
 
 
 def test_density_and_fraction_replace_each_other() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from overparam.errors import SpecError
 from overparam.spec import field_names
 from overparam.steps import STEPS, Step
+
+MOST_STEPS = 100_000  # of one chain: a typing error in a repeat shall not fill the memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,9 @@ class Chain:
 
     def __init__(self, *steps: Step | Repeat) -> None:
         object.__setattr__(self, "steps", _checked(steps, "chain"))
+        length = _length(self.steps)
+        if length > MOST_STEPS:
+            raise SpecError(f"chain has {length:,} steps, {MOST_STEPS:,} at most are possible; look at its repeats")
 
     def flat(self) -> Iterator[Step]:
         """Yield the steps in the order they run, repeats written out."""
@@ -51,6 +56,11 @@ class Chain:
                     yield part
 
         return walk(self.steps)
+
+
+def _length(parts: tuple[Step | Repeat, ...]) -> int:
+    """Return how many steps there are with repeats written out."""
+    return sum(part.times * _length(part.steps) if isinstance(part, Repeat) else 1 for part in parts)
 
 
 def _checked(steps: tuple[Any, ...], where: str) -> tuple[Step | Repeat, ...]:
@@ -85,7 +95,7 @@ def _entries(entries: Any, settings: Mapping[str, Mapping[str, Any]], where: str
 
 def _entry(entry: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> Step | Repeat:
     if isinstance(entry, Step):
-        return _overridden(entry, settings)
+        return entry
     if isinstance(entry, Repeat):
         return Repeat(entry.times, *_entries(list(entry.steps), settings, where))
     if isinstance(entry, str):
@@ -123,10 +133,29 @@ def _step(name: str, own: Any, settings: Mapping[str, Mapping[str, Any]], where:
         raise SpecError(f"{where}: {error}") from None
 
 
-def _overridden(step: Step, settings: Mapping[str, Mapping[str, Any]]) -> Step:
-    """Return a step object with the settings of its kind (they come from a sweep or ``--set``) put in."""
-    changes = settings.get(step.kind)
-    if not changes:
-        return step
-    values = {name: getattr(step, name) for name in field_names(type(step))}
-    return type(step)(**step.merged(values, changes))
+def with_field(chain: Any, kind: type[Step], field: str, change: Callable[[Any], Any]) -> Any:
+    """Return ``chain``, in the form it has, with ``field`` changed in each step of ``kind`` that sets it itself.
+
+    Steps that take the field from the study's settings stay as they are; step objects set all of their fields.
+    """
+    rivals = {field}.union(*(group for group in kind.alternatives if field in group))
+
+    def changed(own: Mapping[str, Any]) -> dict[str, Any]:
+        return kind.merged(own, {field: change(own.get(field))})
+
+    def walk(entry: Any) -> Any:
+        if isinstance(entry, Repeat):
+            return Repeat(entry.times, *map(walk, entry.steps))
+        if isinstance(entry, Step) and entry.kind == kind.kind:
+            return type(entry)(**changed({name: getattr(entry, name) for name in field_names(type(entry))}))
+        if isinstance(entry, Mapping) and "repeat" in entry and isinstance(entry.get("steps"), list | tuple):
+            return {**entry, "steps": [walk(step) for step in entry["steps"]]}
+        if isinstance(entry, Mapping) and list(entry) == [kind.kind]:
+            own = entry[kind.kind]
+            own = own if isinstance(own, Mapping) or own is None else {str(kind.main): own}
+            return {kind.kind: changed(own)} if own and rivals.intersection(own) else entry
+        return entry
+
+    if isinstance(chain, Chain):
+        return Chain(*map(walk, chain.steps))
+    return [walk(entry) for entry in chain] if isinstance(chain, list | tuple) else chain

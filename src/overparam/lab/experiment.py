@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overparam.errors import SpecError
-from overparam.lab.chain import Chain, chain_from
+from overparam.lab.chain import Chain, chain_from, with_field
 from overparam.networks import Network
 from overparam.registry import suggest
 from overparam.spec import field_names
@@ -40,10 +40,29 @@ def experiments(
         for values in itertools.product(*sweep.values()):
             coordinates = dict(zip(sweep, values, strict=True))
             here = copy.copy(document)
-            for path, value in {**(changes or {}), **coordinates}.items():
-                here = with_value(here, path, value)
+            values_by_path = {**(changes or {}), **coordinates}
+            for path in sorted(values_by_path, key=lambda path: path.count(".")):  # a whole before its parts
+                here = with_value(here, path, values_by_path[path])
             made.append(_experiment(here, variant, coordinates))
+    for path in sweep:
+        _check_sweep(path, made)
     return made
+
+
+def _check_sweep(path: str, made: Sequence[Experiment]) -> None:
+    """Raise :class:`SpecError` if no experiment depends on the swept value at ``path``."""
+    alike: dict[str, list[Experiment]] = {}
+    for experiment in made:
+        others = {name: value for name, value in experiment.coordinates.items() if name != path}
+        alike.setdefault(f"{experiment.variant} {others}", []).append(experiment)
+    if all(
+        len(group) > 1 and all(_what(experiment) == _what(group[0]) for experiment in group) for group in alike.values()
+    ):
+        raise SpecError(f"sweep.{path} changes nothing: no chain has a step that it could change")
+
+
+def _what(experiment: Experiment) -> tuple[Any, ...]:
+    return experiment.world, experiment.network, experiment.seed, experiment.chain
 
 
 def _experiment(document: Document, variant: str, coordinates: Mapping[str, Any]) -> Experiment:
@@ -85,7 +104,8 @@ def network_from(given: Any) -> Network:
 def with_value(document: Document, path: str, value: Any) -> Document:
     """Return ``document`` with the value at a dotted path replaced; the original is not touched.
 
-    Paths start with ``world``, ``network``, ``seed``, ``chain`` or a step's name (``prune.criterion``).
+    Paths start with ``world``, ``network``, ``seed``, ``chain`` or a step's name: ``prune.criterion`` is that of every
+    ``prune`` in the chain, whether it takes it from the study's settings or sets it itself.
 
     Raises:
         SpecError: no such path.
@@ -102,8 +122,13 @@ def with_value(document: Document, path: str, value: Any) -> Document:
             raise SpecError(
                 f"cannot set {path!r}: {head} has no field {field!r}{suggest(field, known)} (known: {', '.join(known)})"
             )
-        own = {field: _replaced((here or {}).get(field), rest[1:], value, path)}
-        return {**document, head: STEPS.get(head).merged(here or {}, own)}
+
+        def change(old: Any) -> Any:
+            return _replaced(old, rest[1:], value, path)
+
+        kind, settings = STEPS.get(head), here or {}
+        chain = with_field(document.get("chain"), kind, field, change)
+        return {**document, "chain": chain, head: kind.merged(settings, {field: change(settings.get(field))})}
     if head == "network" and rest and not isinstance(here, Mapping | Network):
         here = {"name": here}
     if head == "world" and rest and not isinstance(here, Mapping | World):

@@ -49,6 +49,7 @@ class Probe:
     """Base of all probes: a frozen object of its parameters.
 
     A new probe is a ``@spec`` class with a ``kind``, registered in :data:`PROBES`, that implements :meth:`measure`.
+    The code of a probe of one's own belongs to the fingerprint, with the globals that it names: they must not change.
     """
 
     kind: ClassVar[str] = ""

@@ -63,7 +63,8 @@ class Step:
     """Base of all steps: a frozen object of its parameters that makes a checkpoint of a checkpoint.
 
     A new kind of step is a ``@spec`` class with a ``kind``, registered in :data:`STEPS`, that implements
-    :meth:`run` as a pure function: the same parameters, checkpoint, world and seed give the same result.
+    :meth:`run` as a pure function: the same parameters, checkpoint, world and seed give the same result. The code of
+    a step of one's own belongs to the fingerprint, with the globals that it names: they must not change as it runs.
 
     Args:
         label: a name under which later steps can refer to this step's result.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +19,8 @@ from overparam.train.optimisers import optimiser
 from overparam.train.schedules import learning_rate
 from overparam.train.settings import TrainSettings
 from overparam.worlds import WorldData
+
+DIVERGED = 1e6  # how many times the loss it began with (or 1, if that is more) a training may reach
 
 
 class Journal(Protocol):
@@ -87,7 +88,7 @@ def fit(
         journal: keeps the state of long trainings between epochs.
 
     Raises:
-        StepError: the loss stopped being a finite number.
+        StepError: the loss or a weight stopped being a finite number, or the loss became absurdly large.
         SpecError: settings that do not fit the data, such as a point to save after the end.
     """
     return _Training(module, data, settings, dict(masks or {}), seed, start, progress, journal).run()
@@ -182,9 +183,10 @@ class _Training:
                 if self.iteration == self.total:
                     break
         loss = float(torch.stack(losses).mean())
-        if not math.isfinite(loss):
+        first = self.out.curve[0].get("loss", 1.0) if self.out.curve else float(losses[0])
+        if not loss < DIVERGED * max(1.0, first):
             raise StepError(
-                f"training diverged: the loss became {loss} in epoch {epoch + 1} (by iteration {self.iteration}); "
+                f"training diverged: the loss became {loss:g} in epoch {epoch + 1} (by iteration {self.iteration}); "
                 f"lower train.lr (now {self.settings.lr:g}) or add warmup"
             )
         due = bool(self.every) and (self.iteration % self.every == 0 or self.iteration == self.total)

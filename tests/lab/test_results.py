@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from overparam import Chain, LabelNoise, Prune, Repeat, Results, Rewind, Store, StoreError, Study, Train, World
+from overparam import load_results as load
+from overparam.lab.results import MEASURED, load_module
+from small import MLP, vectors
+
+TRAIN = Train(epochs=1, batch_size=25)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path]:
+    folder = tmp_path_factory.mktemp("results") / "runs"
+    study = Study(
+        "table",
+        World(vectors(), label_noise=LabelNoise("symmetric", 0.1)),
+        MLP,
+        Chain(TRAIN, Repeat(2, Prune(fraction=0.5), Rewind(), TRAIN)),
+        sweep={"seed": [3, 1], "prune.criterion": ["random", "magnitude"], "train.batch_size": [25]},
+        variants={"plain": {}, "noisier": {"world.label_noise.rate": 0.4}},
+    )
+    return study.run(folder, jobs=1, threads=1), folder
+
+
+def test_one_row_a_trained_checkpoint_in_the_order_of_the_study(made: tuple[Results, Path]) -> None:
+    frame = made[0].frame
+    assert len(frame) == 2 * 2 * 2 * 3
+    assert frame["study"].unique().to_list() == ["table"]
+    assert frame["variant"].to_list() == ["plain"] * 12 + ["noisier"] * 12
+    assert frame["seed"].to_list()[:12] == [3] * 6 + [1] * 6
+    assert frame["prune.criterion"].to_list()[:6] == ["random"] * 3 + ["magnitude"] * 3
+    assert frame["criterion"].to_list() == frame["prune.criterion"].to_list()
+    assert frame["chain"].to_list() == [chain for chain in range(8) for _ in range(3)]
+    assert frame["level"].to_list() == [0, 1, 2] * 8
+    assert frame["step"].to_list() == [0, 3, 6] * 8
+    assert set(frame["kind"]) == {"train"}
+    assert set(frame["retraining"]) == {"rewind"}
+    assert set(frame["dataset"]) == {"vectors"}
+    assert frame["noise_rate"].unique().sort().to_list() == [0.1, 0.4]
+    assert frame["noise_realised"].unique().sort().to_list() == [0.1, 0.4]
+    assert frame["train.batch_size"].unique().to_list() == [25]
+
+
+def test_densities_are_exact_counts(made: tuple[Results, Path]) -> None:
+    frame = made[0].frame
+    weights = 4 * 8 + 8 * 3
+    assert set(frame["weights"]) == {weights}
+    assert frame["kept"].to_list() == [weights, weights // 2, weights // 4] * 8
+    assert (frame["density"] == frame["kept"] / frame["weights"]).all()
+    assert (frame["multiply_adds_effective"] == frame["kept"]).all()
+
+
+def test_every_probe_s_columns_are_there_and_whole(made: tuple[Results, Path]) -> None:
+    frame = made[0].frame
+    columns = {
+        "train_accuracy",
+        "train_loss",
+        "train_accuracy_clean",
+        "train_loss_clean",
+        "test_accuracy",
+        "test_loss",
+        "test_soft_error",
+        "learning_distance",
+        "learning_distance_kept",
+        "learning_distance_pruned",
+        "dead_units",
+        "multiply_adds",
+        "multiply_adds_effective",
+        "bytes",
+        *MEASURED,
+    }
+    assert columns <= set(frame.columns)
+    assert sum(frame.null_count().row(0)) == 0
+    assert frame["seconds"].min() > 0
+    assert frame["peak_memory_bytes"].min() > 10**7
+    assert frame["bytes"].dtype == pl.Int64
+    dense = frame.filter(level=0)
+    assert set(dense["learning_distance_pruned"]) == {0.0}
+
+
+def test_one_row_a_layer(made: tuple[Results, Path]) -> None:
+    results, _ = made
+    layers = results.layers
+    assert len(layers) == 2 * len(results.frame)
+    joined = layers.group_by("chain", "level").agg(pl.col("kept").sum()).sort("chain", "level")
+    assert joined["kept"].to_list() == results.frame.sort("chain", "level")["kept"].to_list()
+    squares = layers.group_by("chain", "level").agg((pl.col("learning_distance_pruned") ** 2).sum())
+    whole = results.frame.join(squares, on=["chain", "level"], suffix="_layers")
+    assert ((whole["learning_distance_pruned"] ** 2) - whole["learning_distance_pruned_layers"]).abs().max() < 1e-12
+
+
+def test_facts_say_what_it_was_made_with(made: tuple[Results, Path]) -> None:
+    facts = made[0].facts
+    assert facts["torch"] == torch.__version__
+    assert facts["threads"] == "1"
+    assert {"overparam", "numpy", "python", "system", "processor", "cores", "steps made", "run"} <= set(facts)
+    assert " to " in facts["steps made"]
+
+
+def test_results_load_without_computing(made: tuple[Results, Path]) -> None:
+    results, folder = made
+    before = sorted(path for path in folder.rglob("*"))
+    loaded = load(Store(folder, reading=True), "table")
+    assert loaded.frame.equals(results.frame)
+    assert loaded.layers.equals(results.layers)
+    assert (loaded.spec, loaded.failures, loaded.missing, loaded.complete) == (results.spec, [], 0, True)
+    assert sorted(path for path in folder.rglob("*")) == before
+
+
+def test_an_unknown_study_is_named_with_those_there_are(made: tuple[Results, Path], tmp_path: Path) -> None:
+    with pytest.raises(
+        StoreError, match=r"has no study 'tabel'; did you mean 'table'\? \(it has: table\); run it first"
+    ):
+        load(Store(made[1]), "tabel")
+    with pytest.raises(StoreError, match=r"has no study 'table' \(it has none\); run it first"):
+        load(Store(tmp_path), "table")
+
+
+def test_a_checkpoint_that_does_not_fit_is_told(made: tuple[Results, Path]) -> None:
+    results, folder = made
+    with pytest.raises(StoreError, match="does not fit the module"):
+        load_module(Store(folder), results.frame["fingerprint"][0], torch.nn.Linear(3, 3))
+    with pytest.raises(StoreError, match="has no checkpoint 'abc'"):
+        load_module(Store(folder), "abc", torch.nn.Linear(3, 3))
+
+
+def test_a_study_that_has_nothing_yet_is_an_empty_table(tmp_path: Path) -> None:
+    study = Study("diverging", vectors(), MLP, [Train(epochs=1, batch_size=25, lr=1e30)])
+    results = study.run(tmp_path, jobs=1, threads=1)
+    assert (len(results.frame), results.missing, len(results.failures)) == (0, 1, 1)
+    assert len(results.layers) == 0
+    assert load(Store(tmp_path), "diverging").missing == 1
