@@ -178,10 +178,10 @@ def check(
                 f"world {place + 1}: {len(built.train.labels)} training and {len(built.test.labels)} test examples, "
                 f"{built.classes} classes, shape {tuple(built.input_shape)}{noise}"
             )
-        for node in plan.nodes.values():
-            if node.step is None:  # an initialisation: shows whether the network can be made at all
-                built = plan.worlds[node.world].build()
-                plan.networks[node.network].build(built.input_shape, built.classes, node.seed)
+        inits = {(n.network, n.world): n for n in plan.nodes.values() if n.step is None}
+        for node in inits.values():  # shows whether the network can be made for the data at all
+            built = plan.worlds[node.world].build()
+            plan.networks[node.network].build(built.input_shape, built.classes, node.seed)
         if not (store / "steps").exists():
             typer.echo(f"store {store}: not there yet, everything would be run")
             return

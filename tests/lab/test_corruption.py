@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from overparam import Store, StoreError, Study, load_results
+from overparam import SpecError, Store, StoreError, Study, load_results
+from overparam.lab import Reporter
+from overparam.lab.execute import JOURNAL_VARIABLE, BrokenParentError
+from overparam.lab.executors import Event
+from overparam.lab.run import BREAKS, _Run
 from overparam.lab.store import DamagedError, checksum, read_sealed, write_sealed
 from robustness import DAMAGED, DAMAGES, Corruptions, Original, corrupt, exact, sort_of
 
@@ -202,3 +206,46 @@ def test_sealed_files_come_back_or_raise(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DamagedError):
         read_sealed(path)
+
+
+def test_a_result_that_is_damaged_again_and_again_is_given_up(original: Original, copy: Path) -> None:
+    """A bad disk or bad memory: setting aside and computing again must end."""
+    plan, store = original.study.plan, Store(copy)
+    run = _Run(plan, store, Reporter(), retry_failed=False)
+    child = next(node for node in plan.nodes.values() if node.parent)
+    assert child.parent is not None
+    for _ in range(BREAKS):
+        assert child.parent not in run.summary.failures
+        run._hear(Event("broken", child.fingerprint, BrokenParentError(child.parent, "bad disk")))
+        run.done.add(child.parent)
+    assert run.summary.failures[child.parent] == "its result was damaged 3 times over"
+
+
+def test_two_processes_may_find_the_same_damage(copy: Path) -> None:
+    folder = next(results_of(copy))
+    Store(copy).set_aside("steps", folder.name)
+    Store(copy).set_aside("steps", folder.name)
+    assert len(list((copy / "set-aside").iterdir())) == 1
+
+
+def test_a_journal_that_cannot_be_written_stops_nothing(original: Original, copy: Path) -> None:
+    shutil.rmtree(copy / "journals")
+    (copy / "journals").write_text("in the way")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(JOURNAL_VARIABLE, "0")
+        told = repaired(original, copy)
+    assert "could not be written" in told
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan"])
+def test_wrong_journal_variable(given: str, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(JOURNAL_VARIABLE, given)
+    with pytest.raises(SpecError, match=f"OVERPARAM_JOURNAL_SECONDS must be a number of seconds, got '{given}'"):
+        Study.from_mapping(DAMAGED).run(copy, jobs=1, threads=1)
+
+
+def test_what_failed_before_starts_no_worker(original: Original, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repaired(original, copy)
+    monkeypatch.setattr("overparam.lab.run._Run._executor", None)
+    again = Study.from_mapping(DAMAGED).run(copy, jobs=2, threads=1)
+    assert again.failures == original.results.failures

@@ -101,9 +101,7 @@ def test_a_terminal_shows_what_runs_and_what_is_left(tmp_path: Path) -> None:
     assert "newest: train (level 0), seed 0: train " in after
     assert "left" in after
     assert "1 failed" in screens[-1]
-    assert "failed: train (level 1), seed 0: training diverged" in shown.getvalue().replace("\n", " ").replace(
-        "  ", " "
-    )
+    assert "failed: train (level 1), seed 0: training diverged" in " ".join(shown.getvalue().split())
 
 
 def test_a_terminal_is_told_from_a_pipe() -> None:
