@@ -1,9 +1,10 @@
 """What data exists and how it is seen: datasets, subsets, label noise, augmentation, batches."""
 
+from overparam.folders import cache_folder
 from overparam.worlds.augmentation import Augmentation
 from overparam.worlds.builtin import DATASETS
 from overparam.worlds.dataset import Dataset
-from overparam.worlds.files import cache_folder, data_folders
+from overparam.worlds.files import data_folders
 from overparam.worlds.images import ImageFolder
 from overparam.worlds.label_noise import LabelNoise
 from overparam.worlds.sources import load_dataset

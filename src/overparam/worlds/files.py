@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overparam.errors import DataError
+from overparam.folders import CACHE, cache_folder
 
 DATA = "OVERPARAM_DATA"
-CACHE = "OVERPARAM_CACHE"
 MIRROR = "OVERPARAM_MIRROR"
 SYSTEM_FOLDERS = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))
 
@@ -30,16 +30,6 @@ class RemoteFile:
     name: str
     sha256: str
     folders: tuple[str, ...]
-
-
-def cache_folder() -> Path:
-    """Return where downloads and decoded images go: ``OVERPARAM_CACHE``, else the user's cache folder."""
-    named = os.environ.get(CACHE)
-    if named:
-        return Path(named).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("overparam"))
 
 
 def data_folders(folder: str | Path | None = None) -> list[Path]:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from overparam.errors import DataError
+from overparam.folders import CACHE, cache_folder
 from overparam.spec import spec
 from overparam.worlds.archives import read_members
 from overparam.worlds.dataset import Dataset
-from overparam.worlds.files import CACHE, DATA, cache_folder, data_folders
+from overparam.worlds.files import DATA, data_folders
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _FORMAT = 1  # of the cached file; bump it when decoding changes

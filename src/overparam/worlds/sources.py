@@ -9,10 +9,11 @@ from typing import Any
 
 from overparam.content import import_path
 from overparam.errors import DataError, OverparamError, SpecError, in_words
+from overparam.folders import CACHE
 from overparam.registry import suggest
 from overparam.worlds.builtin import DATASETS
 from overparam.worlds.dataset import Dataset
-from overparam.worlds.files import CACHE, DATA
+from overparam.worlds.files import DATA
 from overparam.worlds.images import ImageFolder
 from overparam.worlds.recent import Recent
 

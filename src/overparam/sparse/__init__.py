@@ -1,0 +1,1 @@
+"""Truly sparse layers: what training and inference cost falls with density."""

@@ -1,0 +1,176 @@
+"""Compiling kernels once per machine, keeping them in the user's cache folder, running them on several threads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock
+from numba import types
+from numba.core import config
+
+from overparam.folders import cache_folder
+
+settings: Any = config  # it sets its attributes from the environment
+Int32s = npt.NDArray[np.int32]
+
+FLAGS: dict[str, Any] = {"boundscheck": False, "error_model": "numpy", "nogil": True}
+KINDS = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
+SCALARS = {torch.float32: types.float32, torch.float64: types.float64}
+LOCK_SECONDS = 300  # far more than all kernels take; a lock held longer belongs to a process that hangs
+
+_pool = threading.Lock()  # numba's threads serve one caller at a time
+
+
+@cache
+def kernel_folder() -> Path:
+    """Return where compiled kernels are kept: one folder for each version of their source and of what compiles it.
+
+    Numba notices a changed kernel but not a change in what a kernel calls, hence the source of the whole package.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    for package in ("numba", "llvmlite", "numpy"):
+        digest.update(f"{package} {version(package)}".encode())
+    digest.update(sys.version.encode())
+    digest.update(f"{settings.CPU_NAME} {settings.CPU_FEATURES}".encode())
+    return cache_folder() / "kernels" / digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _cached_here() -> Iterator[None]:
+    """Let functions that are declared inside use our cache folder; numba reads the setting as it declares one."""
+    before = settings.CACHE_DIR
+    folder = kernel_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        settings.CACHE_DIR = before
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Declare a part of kernels, compiled with whatever calls it."""
+    return numba.njit(**FLAGS)(function)
+
+
+def serial(function: Callable[..., Any]) -> Any:
+    """Declare a kernel's form for one thread: ``(kind, part, lo, hi, *integers)``."""
+    with _cached_here():
+        return numba.njit(cache=True, **FLAGS)(function)
+
+
+def parallel(function: Callable[..., Any]) -> Any:
+    """Declare a kernel's form for several threads: ``(kind, bounds, parts, *integers)``."""
+    with _cached_here():
+        return numba.njit(cache=True, parallel=True, **FLAGS)(function)
+
+
+class Kernel:
+    """A loop over items, such as the rows of an output, in two compiled forms; called ``kernel(dtype, items, *args)``.
+
+    With one thread (torch's own setting decides) the serial form does all items; with several each does its share, of
+    equal numbers of items or as ``bounds`` says. A form is compiled when it is first needed for a type of numbers, or
+    comes from the cache of this machine.
+    """
+
+    def __init__(self, one: Any, many: Any) -> None:
+        self.forms = (one, many)
+        self._ready: dict[tuple[torch.dtype, bool], Any] = {}
+
+    def __call__(self, dtype: torch.dtype, items: int, *arguments: int, bounds: Int32s | None = None) -> None:
+        """Do ``items`` items; with ``bounds`` (int32, from 0 to ``items``) on as many threads as these have shares."""
+        threads = torch.get_num_threads() if bounds is None else len(bounds) - 1
+        if threads == 1 or items <= 1:
+            self.form(dtype, False)(KINDS[dtype], 0, 0, items, *arguments)
+            return
+        if bounds is None:
+            bounds = even_bounds(items, threads)
+        run = self.form(dtype, True)
+        with _pool:
+            numba.set_num_threads(min(threads, settings.NUMBA_NUM_THREADS))
+            run(KINDS[dtype], bounds.ctypes.data, threads, *arguments)
+
+    def form(self, dtype: torch.dtype, several: bool) -> Any:
+        """Return the compiled form for a type of numbers: of one thread, or of several."""
+        found = self._ready.get((dtype, several))
+        if found is None:
+            dispatcher = self.forms[several]
+            integers = len(inspect.signature(dispatcher.py_func).parameters) - 1
+            signature = (SCALARS[dtype], *[types.int64] * integers)
+            name = f"{dispatcher.py_func.__name__}-{SCALARS[dtype]}"
+            compile_once(name, lambda: dispatcher.compile(signature))
+            found = self._ready[dtype, several] = dispatcher
+        return found
+
+
+def compile_once(name: str, compile: Callable[[], Any]) -> None:
+    """Call ``compile`` while no other process compiles; tell the user if it takes a while."""
+    folder = kernel_folder()
+    mark = folder / f"{name}.{_processor_mark()}.compiled"
+    if mark.exists():  # what is in numba's cache can be loaded by many at once
+        compile()
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "compiling.lock", timeout=LOCK_SECONDS):
+        began = time.perf_counter()
+        if not mark.exists():
+            _announce()
+        compile()
+        mark.touch()
+        _seconds.append(time.perf_counter() - began)
+
+
+_seconds: list[float] = []
+
+
+def compile_seconds() -> float:
+    """Return how long this process has compiled (or waited for its cache) so far."""
+    return sum(_seconds)
+
+
+@cache
+def _announce() -> None:
+    print("overparam: compiling kernels for this machine (once, a few seconds)", file=sys.stderr, flush=True)
+
+
+@cache
+def _processor_mark() -> str:
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features().flatten()
+    return f"{binding.get_host_cpu_name()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+
+
+@cache
+def even_bounds(items: int, parts: int) -> Int32s:
+    """Return the int32 bounds of ``parts`` shares of ``items``, as equal as can be."""
+    return np.linspace(0, items, parts + 1).astype(np.int32)
+
+
+def balanced_bounds(weights: Int32s, parts: int) -> Int32s:
+    """Return bounds of ``parts`` shares of neighbouring items with about the same sum of ``weights``."""
+    sums = np.concatenate([[0], np.cumsum(weights)])
+    marks = np.searchsorted(sums, np.linspace(0, sums[-1], parts + 1)[1:-1])
+    return np.concatenate([[0], marks, [len(weights)]]).astype(np.int32)
+
+
+def processor_threads() -> int:
+    """Return how many threads numba may start here."""
+    return int(settings.NUMBA_NUM_THREADS) or os.cpu_count() or 1

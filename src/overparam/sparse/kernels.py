@@ -1,0 +1,394 @@
+"""The kernels: plain loops over nonzeros, compiled by numba at first use.
+
+Numbers are batch-last and in tiles: a batch is cut into tiles of equal ``width`` (64 examples, say), and a tile holds
+one row of ``width`` numbers for each feature, or for each channel at each position of an image (``tiles x H x W x C x
+width``). So one nonzero weight is one multiply-add over contiguous rows, and what a layer reads and writes for a tile
+stays in the cache of one core. A *place* is a position of the output; a linear layer has one. What a nonzero reads at
+a place is row ``base[place] + offset``: the borders of a padded image, strides and dilation are in the lists of offsets
+(:mod:`overparam.sparse.structure`), so that no loop here knows of them.
+
+Every argument but ``kind`` (a number of the type that is computed with) is an integer: a size, or the address of a
+contiguous array; ``structure`` is the address of a :class:`~overparam.sparse.structure.Table`. ``lo`` and ``hi`` bound
+the items that a call works on.
+"""
+
+from __future__ import annotations
+
+from numba import prange
+
+from overparam.sparse.compiled import Kernel, inner, parallel, serial
+from overparam.sparse.lanes import (
+    add_four_sums,
+    added,
+    broadcast,
+    integer,
+    load,
+    number,
+    only_last,
+    part_of,
+    partial_dot,
+    plus_scaled,
+    put,
+    register_width,
+    store,
+    total,
+    transpose_block,
+    wide_integer,
+    zeros,
+)
+
+# Entries of a structure's table.
+ROWS, PLACES, INPUTS, CLASSES, BASE, POINTERS, OFFSETS, SLOTS = range(8)
+
+
+@inner
+def _product_panel(zero, kind, lo, hi, structure, values, bias, inputs, outputs, width, column):
+    """Fill as many columns as ``zero`` is wide, from ``column`` on, of the output rows ``lo`` to ``hi``."""
+    rows = wide_integer(structure, ROWS)
+    places = wide_integer(structure, PLACES)
+    input_rows = wide_integer(structure, INPUTS)
+    classes = wide_integer(structure, CLASSES)
+    base = wide_integer(structure, BASE)
+    pointers = wide_integer(structure, POINTERS)
+    offsets = wide_integer(structure, OFFSETS)
+    slots = wide_integer(structure, SLOTS)
+    for item in range(lo, hi):
+        at = item // rows
+        row = item - at * rows
+        tile = at // places
+        place = at - tile * places
+        first = (tile * input_rows + integer(base, place)) * width + column
+        begin = integer(classes, place) * (rows + 1) + row
+        sums = zero
+        if bias != 0:
+            sums = broadcast(number(bias, row, kind), zero)
+        if slots == 0:
+            for k in range(integer(pointers, begin), integer(pointers, begin + 1)):
+                vector = load(inputs, first + integer(offsets, k) * width, zero)
+                sums = plus_scaled(sums, number(values, k, kind), vector)
+        else:
+            for k in range(integer(pointers, begin), integer(pointers, begin + 1)):
+                vector = load(inputs, first + integer(offsets, k) * width, zero)
+                sums = plus_scaled(sums, number(values, integer(slots, k), kind), vector)
+        store(outputs, item * width + column, sums)
+
+
+@inner
+def _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width):
+    """Do the same, number by number, for a tile that does not fill a register."""
+    rows = wide_integer(structure, ROWS)
+    places = wide_integer(structure, PLACES)
+    pointers = wide_integer(structure, POINTERS)
+    offsets = wide_integer(structure, OFFSETS)
+    slots = wide_integer(structure, SLOTS)
+    for item in range(lo, hi):
+        at = item // rows
+        row = item - at * rows
+        tile = at // places
+        place = at - tile * places
+        first = (tile * wide_integer(structure, INPUTS) + integer(wide_integer(structure, BASE), place)) * width
+        begin = integer(wide_integer(structure, CLASSES), place) * (rows + 1) + row
+        for column in range(width):
+            result = kind
+            if bias != 0:
+                result = number(bias, row, kind)
+            for k in range(integer(pointers, begin), integer(pointers, begin + 1)):
+                slot = k if slots == 0 else integer(slots, k)
+                result += number(values, slot, kind) * number(
+                    inputs, first + integer(offsets, k) * width + column, kind
+                )
+            put(outputs, item * width + column, result)
+
+
+@serial
+def _product(kind, part, lo, hi, structure, values, bias, inputs, outputs, width):
+    register = register_width(kind)
+    column = 0
+    while width - column >= 8 * register:
+        _product_panel(zeros(kind, 8), kind, lo, hi, structure, values, bias, inputs, outputs, width, column)
+        column += 8 * register
+    while width - column >= 4 * register:
+        _product_panel(zeros(kind, 4), kind, lo, hi, structure, values, bias, inputs, outputs, width, column)
+        column += 4 * register
+    if width < register:
+        _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width)
+    else:
+        while column < width:  # the last register overlaps the one before: the same numbers are written twice
+            start = min(column, width - register)
+            _product_panel(zeros(kind, 1), kind, lo, hi, structure, values, bias, inputs, outputs, width, start)
+            column += register
+
+
+@parallel
+def _product_shared(kind, bounds, parts, structure, values, bias, inputs, outputs, width):
+    for part in prange(parts):
+        lo, hi = integer(bounds, part), integer(bounds, part + 1)
+        _product(kind, part, lo, hi, structure, values, bias, inputs, outputs, width)
+
+
+product = Kernel(_product, _product_shared)
+"""Write ``outputs[place, row] = bias[row] + sum of values[slots[k]] * inputs[base[place] + offsets[k]]``, tile by tile.
+
+``k`` runs over the nonzeros of ``row`` that lie inside the image at ``place``. Items are the rows of the output, tile
+by tile and place by place. Arguments: ``structure, values, bias, inputs, outputs, width``; without ``slots`` in the
+structure ``slots[k] = k``, and ``bias`` 0 means none. The transposed product is this one with the transposed structure.
+"""
+
+
+@inner
+def _gradient_panel(zero, kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, counted):
+    """Add what a panel of columns contributes; only the last ``counted`` of them are new."""
+    rows = wide_integer(structure, ROWS)
+    input_rows = wide_integer(structure, INPUTS)
+    pointers = wide_integer(structure, POINTERS)
+    offsets = wide_integer(structure, OFFSETS)
+    for item in range(lo, hi):
+        tile = item // rows
+        row = item - tile * rows
+        first = tile * input_rows * width + column
+        error = only_last(load(errors, item * width + column, zero), counted)
+        if biases != 0:
+            put(biases, row, number(biases, row, kind) + total(error))
+        start = integer(pointers, row)
+        end = integer(pointers, row + 1)
+        fours = start + (end - start) // 4 * 4
+        for k in range(start, fours, 4):
+            add_four_sums(
+                gradients,
+                k,
+                partial_dot(error, load(inputs, first + integer(offsets, k) * width, zero)),
+                partial_dot(error, load(inputs, first + integer(offsets, k + 1) * width, zero)),
+                partial_dot(error, load(inputs, first + integer(offsets, k + 2) * width, zero)),
+                partial_dot(error, load(inputs, first + integer(offsets, k + 3) * width, zero)),
+            )
+        for k in range(fours, end):
+            dot = total(partial_dot(error, load(inputs, first + integer(offsets, k) * width, zero)))
+            put(gradients, k, number(gradients, k, kind) + dot)
+
+
+@inner
+def _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, width):
+    rows = wide_integer(structure, ROWS)
+    pointers = wide_integer(structure, POINTERS)
+    offsets = wide_integer(structure, OFFSETS)
+    for item in range(lo, hi):
+        tile = item // rows
+        row = item - tile * rows
+        first = tile * wide_integer(structure, INPUTS) * width
+        for column in range(width):
+            error = number(errors, item * width + column, kind)
+            if biases != 0:
+                put(biases, row, number(biases, row, kind) + error)
+            for k in range(integer(pointers, row), integer(pointers, row + 1)):
+                value = number(inputs, first + integer(offsets, k) * width + column, kind)
+                put(gradients, k, number(gradients, k, kind) + error * value)
+
+
+@serial
+def _gradient(kind, part, lo, hi, structure, size, all_gradients, all_biases, inputs, errors, width):
+    rows = wide_integer(structure, ROWS)
+    gradients = part_of(all_gradients, part * size, kind)
+    for k in range(size):
+        put(gradients, k, kind)
+    biases = all_biases
+    if all_biases != 0:
+        biases = part_of(all_biases, part * rows, kind)
+        for row in range(rows):
+            put(biases, row, kind)
+    register = register_width(kind)
+    column = 0
+    while width - column >= 8 * register:
+        new = 8 * register
+        _gradient_panel(zeros(kind, 8), kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
+        column += new
+    while width - column >= 4 * register:
+        new = 4 * register
+        _gradient_panel(zeros(kind, 4), kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
+        column += new
+    if width < register:
+        _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, width)
+    else:
+        while column < width:
+            start = min(column, width - register)
+            new = start + register - column
+            _gradient_panel(
+                zeros(kind, 1), kind, lo, hi, structure, gradients, biases, inputs, errors, width, start, new
+            )
+            column += register
+
+
+@parallel
+def _gradient_shared(kind, bounds, parts, structure, size, all_gradients, all_biases, inputs, errors, width):
+    for part in prange(parts):
+        lo, hi = integer(bounds, part), integer(bounds, part + 1)
+        _gradient(kind, part, lo, hi, structure, size, all_gradients, all_biases, inputs, errors, width)
+
+
+gradient = Kernel(_gradient, _gradient_shared)
+"""Write ``gradients[k] = sum over the batch of errors[row] * inputs[offsets[k]]`` for structures of a single place.
+
+Each thread has ``size`` gradients, and a row of biases' gradients unless 0 is given, of its own, to be added up. Items
+are rows, tile by tile. Arguments: ``structure, size, all_gradients, all_biases, inputs, errors, width``.
+"""
+
+
+@inner
+def _places_panel(zero, one, kind, lo, hi, structure, sums, biases, inputs, errors, width, column, counted, register):
+    rows = wide_integer(structure, ROWS)
+    places = wide_integer(structure, PLACES)
+    input_rows = wide_integer(structure, INPUTS)
+    classes = wide_integer(structure, CLASSES)
+    base = wide_integer(structure, BASE)
+    pointers = wide_integer(structure, POINTERS)
+    offsets = wide_integer(structure, OFFSETS)
+    slots = wide_integer(structure, SLOTS)
+    for item in range(lo, hi):
+        tile = item // places
+        place = item - tile * places
+        first = (tile * input_rows + integer(base, place)) * width + column
+        begin = integer(classes, place) * (rows + 1)
+        for row in range(rows):
+            error = only_last(load(errors, (item * rows + row) * width + column, zero), counted)
+            if biases != 0:
+                put(biases, row, number(biases, row, kind) + total(error))
+            for k in range(integer(pointers, begin + row), integer(pointers, begin + row + 1)):
+                dot = partial_dot(error, load(inputs, first + integer(offsets, k) * width, zero))
+                slot = integer(slots, k) * register
+                store(sums, slot, added(load(sums, slot, one), dot))
+
+
+@inner
+def _places_few(kind, lo, hi, structure, sums, biases, inputs, errors, width, register):
+    rows = wide_integer(structure, ROWS)
+    places = wide_integer(structure, PLACES)
+    pointers = wide_integer(structure, POINTERS)
+    offsets = wide_integer(structure, OFFSETS)
+    slots = wide_integer(structure, SLOTS)
+    for item in range(lo, hi):
+        tile = item // places
+        place = item - tile * places
+        first = (tile * wide_integer(structure, INPUTS) + integer(wide_integer(structure, BASE), place)) * width
+        begin = integer(wide_integer(structure, CLASSES), place) * (rows + 1)
+        for row in range(rows):
+            for column in range(width):
+                error = number(errors, (item * rows + row) * width + column, kind)
+                if biases != 0:
+                    put(biases, row, number(biases, row, kind) + error)
+                for k in range(integer(pointers, begin + row), integer(pointers, begin + row + 1)):
+                    slot = integer(slots, k) * register
+                    value = number(inputs, first + integer(offsets, k) * width + column, kind)
+                    put(sums, slot, number(sums, slot, kind) + error * value)
+
+
+@serial
+def _places_gradient(kind, part, lo, hi, structure, size, all_sums, all_biases, inputs, errors, width):
+    register = register_width(kind)
+    rows = wide_integer(structure, ROWS)
+    one = zeros(kind, 1)
+    sums = part_of(all_sums, part * size * register, kind)
+    for slot in range(size):
+        store(sums, slot * register, one)
+    biases = all_biases
+    if all_biases != 0:
+        biases = part_of(all_biases, part * rows, kind)
+        for row in range(rows):
+            put(biases, row, kind)
+    column = 0
+    while width - column >= 4 * register:
+        new = 4 * register
+        _places_panel(
+            zeros(kind, 4), one, kind, lo, hi, structure, sums, biases, inputs, errors, width, column, new, register
+        )
+        column += new
+    if width < register:
+        _places_few(kind, lo, hi, structure, sums, biases, inputs, errors, width, register)
+    else:
+        while column < width:
+            start = min(column, width - register)
+            new = start + register - column
+            _places_panel(one, one, kind, lo, hi, structure, sums, biases, inputs, errors, width, start, new, register)
+            column += register
+
+
+@parallel
+def _places_gradient_shared(kind, bounds, parts, structure, size, all_sums, all_biases, inputs, errors, width):
+    for part in prange(parts):
+        lo, hi = integer(bounds, part), integer(bounds, part + 1)
+        _places_gradient(kind, part, lo, hi, structure, size, all_sums, all_biases, inputs, errors, width)
+
+
+places_gradient = Kernel(_places_gradient, _places_gradient_shared)
+"""Write the gradient at the nonzeros of a structure of many places, a register of partial sums for each nonzero.
+
+Each thread has ``size`` registers, and a row of biases' gradients unless 0 is given, of its own, to be added up. Items
+are places, tile by tile: all rows are done at one before the next, so that what they read stays in the cache.
+Arguments: ``structure, size, all_sums, all_biases, inputs, errors, width``.
+"""
+
+
+@inner
+def _move(zero, kind, tile, back, width, columns, run, source, target):
+    """Copy one tile of examples into a batch-last tile, or ``back``."""
+    register = register_width(kind)
+    runs = columns // run
+    examples = tile * width * columns  # where the tile begins, in either form
+    if width < register or run < register:
+        for example in range(width):
+            for column in range(columns):
+                row = column % run * runs + column // run
+                first = examples + example * columns + column
+                last = examples + row * width + example
+                if back:
+                    put(target, first, number(source, last, kind))
+                else:
+                    put(target, last, number(source, first, kind))
+        return
+    for group in range((width + register - 1) // register):
+        example = min(group * register, width - register)
+        for channel in range(runs):
+            for step in range((run + register - 1) // register):
+                place = min(step * register, run - register)
+                first = examples + example * columns + channel * run + place
+                last = examples + (place * runs + channel) * width + example
+                if back:
+                    transpose_block(zero, source, last, runs * width, target, first, columns)
+                else:
+                    transpose_block(zero, source, first, columns, target, last, runs * width)
+
+
+@serial
+def _to_batch_last(kind, part, lo, hi, width, columns, run, source, target):
+    for tile in range(lo, hi):
+        _move(zeros(kind, 1), kind, tile, False, width, columns, run, source, target)
+
+
+@parallel
+def _to_batch_last_shared(kind, bounds, parts, width, columns, run, source, target):
+    for part in prange(parts):
+        lo, hi = integer(bounds, part), integer(bounds, part + 1)
+        _to_batch_last(kind, part, lo, hi, width, columns, run, source, target)
+
+
+to_batch_last = Kernel(_to_batch_last, _to_batch_last_shared)
+"""Copy ``source`` (batch, columns) to ``target`` (tiles, columns, width), channels last among the columns.
+
+Columns are runs of ``run`` positions, one for each channel; in ``target`` the channels of a position are neighbours.
+With ``run = columns`` it is a plain transposition. Items are tiles. Arguments: ``width, columns, run, source, target``.
+"""
+
+
+@serial
+def _to_batch_first(kind, part, lo, hi, width, columns, run, source, target):
+    for tile in range(lo, hi):
+        _move(zeros(kind, 1), kind, tile, True, width, columns, run, source, target)
+
+
+@parallel
+def _to_batch_first_shared(kind, bounds, parts, width, columns, run, source, target):
+    for part in prange(parts):
+        lo, hi = integer(bounds, part), integer(bounds, part + 1)
+        _to_batch_first(kind, part, lo, hi, width, columns, run, source, target)
+
+
+to_batch_first = Kernel(_to_batch_first, _to_batch_first_shared)
+"""Copy back what :data:`to_batch_last` made; the same arguments."""

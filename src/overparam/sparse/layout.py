@@ -1,0 +1,100 @@
+"""Between a batch as users have it and the tiles that kernels work on."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from overparam.sparse import kernels
+
+TILE = 64  # examples: what a layer of 1,024 features reads and writes then fits a cache of 1 MB
+
+
+@cache
+def tile_width(batch: int, itemsize: int = 4) -> int:
+    """Return the width of the tiles that a batch is cut into: a divisor of ``batch``, at most :data:`TILE`.
+
+    A multiple of what a register holds where there is one, else the whole batch if it is small, else the largest
+    divisor that leaves registers at least half full; in the last resort the whole batch.
+    """
+    register = 64 // itemsize
+    if batch <= TILE:
+        return max(batch, 1)
+    divisors = [width for width in range(TILE, register - 1, -1) if batch % width == 0]
+    whole = [width for width in divisors if width % register == 0]
+    return whole[0] if whole else (divisors[0] if divisors and divisors[0] > TILE // 2 else batch)
+
+
+def to_batch_last(inputs: Tensor, width: int | None = None) -> Tensor:
+    """Return ``(tiles, *positions, channels, width)`` of ``(batch, channels, *positions)``, differentiable."""
+    width = width or tile_width(len(inputs), inputs.element_size())
+    out: Tensor = _ToBatchLast.apply(inputs, width)  # type: ignore[no-untyped-call]
+    return out
+
+
+def to_batch_first(inputs: Tensor) -> Tensor:
+    """Return ``(batch, channels, *positions)`` of ``(tiles, *positions, channels, width)``, differentiable."""
+    out: Tensor = _ToBatchFirst.apply(inputs)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _last(inputs: Tensor, width: int) -> Tensor:
+    batch, channels, *positions = inputs.shape
+    outputs = inputs.new_empty((batch // width, *positions, channels, width))
+    columns = channels * math.prod(positions)
+    if outputs.numel():
+        kernels.to_batch_last(
+            inputs.dtype,
+            batch // width,
+            width,
+            columns,
+            math.prod(positions) if positions else columns,
+            inputs.contiguous().data_ptr(),
+            outputs.data_ptr(),
+        )
+    return outputs
+
+
+def _first(inputs: Tensor) -> Tensor:
+    tiles, *positions, channels, width = inputs.shape
+    outputs = inputs.new_empty((tiles * width, channels, *positions))
+    columns = channels * math.prod(positions)
+    if outputs.numel():
+        kernels.to_batch_first(
+            inputs.dtype,
+            tiles,
+            width,
+            columns,
+            math.prod(positions) if positions else columns,
+            inputs.contiguous().data_ptr(),
+            outputs.data_ptr(),
+        )
+    return outputs
+
+
+class _ToBatchLast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, width: int) -> Tensor:
+        return _last(inputs, width)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor, None]:
+        return _first(errors), None
+
+
+class _ToBatchFirst(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:
+        ctx.width = inputs.shape[-1]
+        return _first(inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, errors: Tensor) -> Tensor:
+        return _last(errors, ctx.width)

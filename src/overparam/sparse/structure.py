@@ -1,0 +1,232 @@
+"""Where the nonzeros of a layer are, in the forms that the kernels walk through.
+
+A :class:`Structure` belongs to one weight's nonzeros and one size of input. It holds three lists of them: by output row
+(for the product), by input row (for the gradient of the inputs) and, implicitly, in their own order (for the gradient
+of the values, which are kept in the order of the dense weight's elements).
+
+For a convolution, positions of the output with the same taps inside the image form a *class* (nine for a padded 3x3
+convolution: corners, edges, interior), and each class has lists of its own. So the kernels test no borders, and stride,
+dilation and groups cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product as pairs
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.int64]
+LARGEST = 2**31 - 1
+Reads = tuple[tuple[int, int], ...]  # (tap, offset) of each tap inside the image
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Nonzeros by the row that they are summed into.
+
+    Attributes:
+        rows: rows of the output at each place.
+        inputs: rows of the input of one tile.
+        classes: class of each place, (places,).
+        base: first input row that a place can read, (places,); may be negative at a padded border.
+        pointers: where in the lists each row of each class begins, (classes * (rows + 1),).
+        offsets: input row that a nonzero reads, relative to the place's base.
+        slots: which value it multiplies with; None if the lists are in the values' own order.
+    """
+
+    rows: int
+    inputs: int
+    classes: Ints
+    base: Ints
+    pointers: Ints
+    offsets: Ints
+    slots: Ints | None
+    shares: dict[tuple[int, int], Ints] = field(default_factory=dict, init=False)  # bounds by tiles and threads
+
+    @cached_property
+    def _addresses(self) -> Indices:
+        slots = 0 if self.slots is None else self.slots.ctypes.data
+        arrays = (self.classes, self.base, self.pointers, self.offsets)
+        return np.array(
+            [self.rows, self.places, self.inputs, *(array.ctypes.data for array in arrays), slots], dtype=np.int64
+        )
+
+    @cached_property
+    def address(self) -> int:
+        """What kernels take: the address of rows and of the arrays."""
+        return int(self._addresses.ctypes.data)
+
+    @property
+    def places(self) -> int:
+        """Number of positions of the output."""
+        return len(self.classes)
+
+    @cached_property
+    def nonzeros_by_row(self) -> Ints:
+        """Number of nonzeros of each row of a single place: what its computation costs."""
+        return np.diff(self.pointers[: self.rows + 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Everything the kernels need for one layer and one size of input.
+
+    Attributes:
+        output, inputs: shape of the output and of the input without the batch: (features,), (length, channels) or
+            (height, width, channels).
+        size: number of nonzeros.
+        forward: by output row.
+        backward: by input row.
+    """
+
+    output: tuple[int, ...]
+    inputs: tuple[int, ...]
+    size: int
+    forward: Table
+    backward: Table
+
+    @property
+    def places(self) -> int:
+        """Number of positions of the output."""
+        return self.forward.places
+
+
+def linear_structure(indices: Indices, rows: int, columns: int, order: Indices | None = None) -> Structure:
+    """Return the structure of a ``rows x columns`` linear weight with nonzeros at the sorted flat ``indices``.
+
+    ``order`` gives for each column the row of the input that holds it, where the input's features come in another
+    order than the weight's columns (after flattening a batch-last image); None if it is the same.
+    """
+    row, column = np.divmod(indices, max(columns, 1))
+    if order is not None:
+        column = order[column]
+    one = np.zeros(1, dtype=np.int32)
+    by_column = np.argsort(column, kind="stable")
+    return Structure(
+        (rows,),
+        (columns,),
+        len(indices),
+        Table(rows, columns, one, one, _pointers(row, rows), column.astype(np.int32), None),
+        Table(
+            columns,
+            rows,
+            one,
+            one,
+            _pointers(column, columns),
+            row[by_column].astype(np.int32),
+            by_column.astype(np.int32),
+        ),
+    )
+
+
+def _pointers(rows: Indices, count: int) -> Ints:
+    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count)[:count])]).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis of a convolution: sizes of input and kernel, stride, padding before and after, dilation."""
+
+    size: int
+    kernel: int
+    stride: int = 1
+    before: int = 0
+    after: int = 0
+    dilation: int = 1
+
+    @property
+    def output(self) -> int:
+        """Size of the output; below 1 if the kernel does not fit."""
+        return (self.size + self.before + self.after - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
+
+    def forward(self) -> tuple[list[int], list[Reads]]:
+        """Return for each output position its base and its (tap, offset from the base) inside the image."""
+        base = [place * self.stride - self.before for place in range(self.output)]
+        taps = [(tap, tap * self.dilation) for tap in range(self.kernel)]
+        return base, [tuple((tap, off) for tap, off in taps if 0 <= start + off < self.size) for start in base]
+
+    def backward(self) -> tuple[list[int], list[Reads]]:
+        """Return the same for each input position and the output positions that read it."""
+        base = [(place + self.before) // self.stride for place in range(self.size)]
+        found = []
+        for place, start in enumerate(base):
+            reads = [
+                (tap, divmod(place + self.before - tap * self.dilation, self.stride)) for tap in range(self.kernel)
+            ]
+            found.append(tuple((tap, at - start) for tap, (at, rest) in reads if not rest and 0 <= at < self.output))
+        return base, found
+
+
+def conv_structure(indices: Indices, outputs: int, inputs: int, groups: int, axes: Sequence[Axis]) -> Structure:
+    """Return the structure of a convolution's weight ``(outputs, inputs / groups, *kernel)``, for images of one size.
+
+    ``indices`` are the sorted flat indices of its nonzeros; ``axes`` has one or two axes, the last one innermost.
+    """
+    kernel = [axis.kernel for axis in axes]
+    row, channel, *taps = np.unravel_index(indices, (outputs, inputs // groups, *kernel))
+    channel = channel + row // max(outputs // groups, 1) * (inputs // groups)
+    images = [axis.size for axis in axes], [axis.output for axis in axes]
+    forward = _table(row, channel, taps, outputs, inputs, [axis.forward() for axis in axes], kernel, images[0])
+    backward = _table(channel, row, taps, inputs, outputs, [axis.backward() for axis in axes], kernel, images[1])
+    return Structure((*images[1], outputs), (*images[0], inputs), len(indices), forward, backward)
+
+
+def _table(
+    row: Indices,
+    other: Indices,
+    taps: Sequence[Indices],
+    rows: int,
+    others: int,
+    axes: Sequence[tuple[list[int], list[Reads]]],
+    kernel: Sequence[int],
+    image: Sequence[int],
+) -> Table:
+    """Return the table of nonzeros that go from ``other`` rows of an ``image`` at their ``taps`` into ``row``."""
+    strides = [int(np.prod(image[axis + 1 :])) * others for axis in range(len(image))]
+    bases: list[Indices] = []
+    numbers: list[Indices] = []
+    kinds: list[list[Reads]] = []
+    for (starts, reads), stride in zip(axes, strides, strict=True):
+        distinct = {read: number for number, read in enumerate(dict.fromkeys(reads))}
+        bases.append(np.array(starts, dtype=np.int64) * stride)
+        numbers.append(np.array([distinct[read] for read in reads], dtype=np.int64))
+        kinds.append(list(distinct))
+    base, classes = bases[0], numbers[0]
+    for axis in range(1, len(axes)):
+        base = (base[:, None] + bases[axis][None]).ravel()
+        classes = (classes[:, None] * len(kinds[axis]) + numbers[axis][None]).ravel()
+    pointers: list[Indices] = []
+    offsets: list[Indices] = []
+    slots: list[Indices] = []
+    begin = 0
+    for combined in pairs(*kinds):
+        inside = np.ones(len(row), dtype=bool)
+        offset = other.astype(np.int64)
+        for tap, read, size, stride in zip(taps, combined, kernel, strides, strict=True):
+            reached = np.zeros(size, dtype=bool)
+            shift = np.zeros(size, dtype=np.int64)
+            for place, off in read:
+                reached[place], shift[place] = True, off * stride
+            inside &= reached[tap]
+            offset = offset + shift[tap]
+        chosen = np.flatnonzero(inside)
+        chosen = chosen[np.lexsort((offset[chosen], row[chosen]))]  # by row, then in the order of memory
+        pointers.append(_pointers(row[chosen], rows).astype(np.int64) + begin)
+        offsets.append(offset[chosen])
+        slots.append(chosen)
+        begin += len(chosen)
+    lists = [np.concatenate(each).astype(np.int32) for each in (pointers, offsets, slots)]
+    return Table(
+        rows,
+        int(np.prod(image)) * others,
+        classes.astype(np.int32),
+        base.astype(np.int32),
+        lists[0],
+        lists[1],
+        lists[2],
+    )
