@@ -29,7 +29,7 @@ def random_indices(count: int, size: int, generator: torch.Generator | None = No
     while len(found) < count:
         missing = count - len(found)
         drawn = torch.randint(size, (missing + missing // 8 + 8,), generator=generator)
-        found = torch.unique(torch.cat([found, drawn]))  # type: ignore[no-untyped-call]  # sorted
+        found = torch.unique(torch.cat([found, drawn]))  # sorted
     if len(found) == count:
         return found
     # all numbers are treated alike, so a random part of a random set is uniform as well
