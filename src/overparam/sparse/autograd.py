@@ -40,6 +40,8 @@ def product(table: Table, inputs: Tensor, values: Tensor, bias: Tensor | None, o
         inputs.data_ptr(),
         outputs.data_ptr(),
         width,
+        0,
+        0,
         bounds=_row_bounds(table, tiles),
     )
 

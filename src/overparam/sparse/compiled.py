@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import version
@@ -31,6 +32,7 @@ Int32s = npt.NDArray[np.int32]
 FLAGS: dict[str, Any] = {"boundscheck": False, "error_model": "numpy", "nogil": True}
 KINDS = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
 SCALARS = {torch.float32: types.float32, torch.float64: types.float64}
+SOURCES = ("lanes.py", "kernels.py", "dense_kernels.py", "training_kernels.py", "runners.py", "compiled.py")
 LOCK_SECONDS = 300  # far more than all kernels take; a lock held longer belongs to a process that hangs
 
 _pool = threading.Lock()  # numba's threads serve one caller at a time
@@ -40,11 +42,11 @@ _pool = threading.Lock()  # numba's threads serve one caller at a time
 def kernel_folder() -> Path:
     """Return where compiled kernels are kept: one folder for each version of their source and of what compiles it.
 
-    Numba notices a changed kernel but not a change in what a kernel calls, hence the source of the whole package.
+    Numba notices a changed kernel but not a change in what a kernel calls, hence the sources of all that is compiled.
     """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for name in SOURCES:
+        digest.update((Path(__file__).parent / name).read_bytes())
     for package in ("numba", "llvmlite", "numpy"):
         digest.update(f"{package} {version(package)}".encode())
     digest.update(sys.version.encode())
@@ -65,76 +67,106 @@ def _cached_here() -> Iterator[None]:
         settings.CACHE_DIR = before
 
 
-def inner(function: Callable[..., Any]) -> Any:
-    """Declare a part of kernels, compiled with whatever calls it."""
-    return numba.njit(**FLAGS)(function)
-
-
 def serial(function: Callable[..., Any]) -> Any:
-    """Declare a kernel's form for one thread: ``(kind, part, lo, hi, *integers)``."""
+    """Declare a function that is called from Python: ``(kind, *integers)``, on one thread."""
     with _cached_here():
         return numba.njit(cache=True, **FLAGS)(function)
 
 
 def parallel(function: Callable[..., Any]) -> Any:
-    """Declare a kernel's form for several threads: ``(kind, bounds, parts, *integers)``."""
+    """Declare a function that is called from Python: ``(kind, *integers)``, with ``prange`` on several threads."""
     with _cached_here():
         return numba.njit(cache=True, parallel=True, **FLAGS)(function)
 
 
-class Kernel:
-    """A loop over items, such as the rows of an output, in two compiled forms; called ``kernel(dtype, items, *args)``.
+def inner(function: Callable[..., Any]) -> Any:
+    """Declare a part of kernels, compiled with whatever calls it."""
+    return numba.njit(**FLAGS)(function)
 
-    With one thread (torch's own setting decides) the serial form does all items; with several each does its share, of
-    equal numbers of items or as ``bounds`` says. A form is compiled when it is first needed for a type of numbers, or
-    comes from the cache of this machine.
+
+class Kernel:
+    """A loop over items, such as the rows of an output: ``(kind, part, lo, hi, arguments)`` does ``lo`` to ``hi``.
+
+    ``kind`` is a number of the type that is computed with, ``part`` the number of the thread, ``arguments`` the address
+    of an array of int64: sizes, and addresses of arrays. Called as ``kernel(dtype, items, *arguments)``, it does all
+    items, on as many threads as torch has: each gets its share, of equal numbers of items or as ``bounds`` says. It is
+    compiled when it is first needed for a type of numbers, or comes from the cache of this machine, and it is compiled
+    on its own: whoever calls it from compiled code does so by its address.
     """
 
-    def __init__(self, one: Any, many: Any) -> None:
-        self.forms = (one, many)
-        self._ready: dict[tuple[torch.dtype, bool], Any] = {}
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.python = function
+        self.__doc__ = function.__doc__
+        self._addresses: dict[torch.dtype, int] = {}
 
     def __call__(self, dtype: torch.dtype, items: int, *arguments: int, bounds: Int32s | None = None) -> None:
         """Do ``items`` items; with ``bounds`` (int32, from 0 to ``items``) on as many threads as these have shares."""
         threads = torch.get_num_threads() if bounds is None else len(bounds) - 1
+        packed = array("q", arguments)
+        place = packed.buffer_info()[0]
         if threads == 1 or items <= 1:
-            self.form(dtype, False)(KINDS[dtype], 0, 0, items, *arguments)
+            runner("run", dtype)(KINDS[dtype], self.address(dtype), items, place)
             return
         if bounds is None:
             bounds = even_bounds(items, threads)
-        run = self.form(dtype, True)
-        with _pool:
-            numba.set_num_threads(min(threads, settings.NUMBA_NUM_THREADS))
-            run(KINDS[dtype], bounds.ctypes.data, threads, *arguments)
+        run = runner("run_shared", dtype)
+        with pool(threads):
+            run(KINDS[dtype], self.address(dtype), threads, bounds.ctypes.data, place)
 
-    def form(self, dtype: torch.dtype, several: bool) -> Any:
-        """Return the compiled form for a type of numbers: of one thread, or of several."""
-        found = self._ready.get((dtype, several))
+    def address(self, dtype: torch.dtype) -> int:
+        """Return where the compiled function is: ``void (kind, int64 part, int64 lo, int64 hi, int64 arguments)``."""
+        found = self._addresses.get(dtype)
         if found is None:
-            dispatcher = self.forms[several]
-            integers = len(inspect.signature(dispatcher.py_func).parameters) - 1
-            signature = (SCALARS[dtype], *[types.int64] * integers)
-            name = f"{dispatcher.py_func.__name__}-{SCALARS[dtype]}"
-            compile_once(name, lambda: dispatcher.compile(signature))
-            found = self._ready[dtype, several] = dispatcher
+            name = f"{self.python.__name__}-{SCALARS[dtype]}"
+            found = self._addresses[dtype] = int(compile_once(name, lambda: self._compile(SCALARS[dtype])).address)
         return found
 
+    def _compile(self, scalar: Any) -> Any:
+        with _cached_here():
+            signature = types.void(scalar, *[types.int64] * 4)
+            return numba.cfunc(signature, cache=True, boundscheck=False, error_model="numpy")(self.python)
 
-def compile_once(name: str, compile: Callable[[], Any]) -> None:
-    """Call ``compile`` while no other process compiles; tell the user if it takes a while."""
+
+@contextlib.contextmanager
+def pool(threads: int) -> Iterator[None]:
+    """Hold numba's pool of threads, which serves one caller at a time, with so many of them at work."""
+    with _pool:
+        numba.set_num_threads(min(threads, settings.NUMBA_NUM_THREADS))
+        yield
+
+
+_runners: dict[tuple[str, torch.dtype], Any] = {}
+
+
+def runner(name: str, dtype: torch.dtype) -> Any:
+    """Return a function of :mod:`overparam.sparse.runners`, which call kernels by their addresses, compiled."""
+    found = _runners.get((name, dtype))
+    if found is None:
+        from overparam.sparse import runners
+
+        dispatcher = getattr(runners, name)
+        integers = len(inspect.signature(dispatcher.py_func).parameters) - 1
+        signature = (SCALARS[dtype], *[types.int64] * integers)
+        compile_once(f"{name}-{SCALARS[dtype]}", lambda: dispatcher.compile(signature))
+        found = _runners[name, dtype] = dispatcher
+    return found
+
+
+def compile_once(name: str, compile: Callable[[], Any]) -> Any:
+    """Return what ``compile`` returns, called while no other process compiles; tell the user if it takes a while."""
     folder = kernel_folder()
     mark = folder / f"{name}.{_processor_mark()}.compiled"
     if mark.exists():  # what is in numba's cache can be loaded by many at once
-        compile()
-        return
+        return compile()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "compiling.lock", timeout=LOCK_SECONDS):
         began = time.perf_counter()
         if not mark.exists():
             _announce()
-        compile()
+        compiled = compile()
         mark.touch()
         _seconds.append(time.perf_counter() - began)
+    return compiled
 
 
 _seconds: list[float] = []

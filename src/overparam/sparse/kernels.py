@@ -14,9 +14,7 @@ the items that a call works on.
 
 from __future__ import annotations
 
-from numba import prange
-
-from overparam.sparse.compiled import Kernel, inner, parallel, serial
+from overparam.sparse.compiled import Kernel, inner
 from overparam.sparse.lanes import (
     add_four_sums,
     added,
@@ -28,11 +26,13 @@ from overparam.sparse.lanes import (
     part_of,
     partial_dot,
     plus_scaled,
+    positive_part,
     put,
     register_width,
     store,
     total,
     transpose_block,
+    where_positive,
     wide_integer,
     zeros,
 )
@@ -42,7 +42,7 @@ ROWS, PLACES, INPUTS, CLASSES, BASE, POINTERS, OFFSETS, SLOTS = range(8)
 
 
 @inner
-def _product_panel(zero, kind, lo, hi, structure, values, bias, inputs, outputs, width, column):
+def _product_panel(zero, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, column):
     """Fill as many columns as ``zero`` is wide, from ``column`` on, of the output rows ``lo`` to ``hi``."""
     rows = wide_integer(structure, ROWS)
     places = wide_integer(structure, PLACES)
@@ -70,11 +70,15 @@ def _product_panel(zero, kind, lo, hi, structure, values, bias, inputs, outputs,
             for k in range(integer(pointers, begin), integer(pointers, begin + 1)):
                 vector = load(inputs, first + integer(offsets, k) * width, zero)
                 sums = plus_scaled(sums, number(values, integer(slots, k), kind), vector)
+        if relu != 0:
+            sums = positive_part(sums)
+        if gate != 0:
+            sums = where_positive(load(gate, item * width + column, zero), sums)
         store(outputs, item * width + column, sums)
 
 
 @inner
-def _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width):
+def _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate):
     """Do the same, number by number, for a tile that does not fill a register."""
     rows = wide_integer(structure, ROWS)
     places = wide_integer(structure, PLACES)
@@ -97,41 +101,51 @@ def _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width):
                 result += number(values, slot, kind) * number(
                     inputs, first + integer(offsets, k) * width + column, kind
                 )
+            if (relu != 0 and result <= 0) or (gate != 0 and not number(gate, item * width + column, kind) > 0):
+                result = kind
             put(outputs, item * width + column, result)
 
 
-@serial
-def _product(kind, part, lo, hi, structure, values, bias, inputs, outputs, width):
+def _product(kind, part, lo, hi, arguments):
+    structure = wide_integer(arguments, 0)
+    values = wide_integer(arguments, 1)
+    bias = wide_integer(arguments, 2)
+    inputs = wide_integer(arguments, 3)
+    outputs = wide_integer(arguments, 4)
+    width = wide_integer(arguments, 5)
+    relu = wide_integer(arguments, 6)
+    gate = wide_integer(arguments, 7)
     register = register_width(kind)
     column = 0
     while width - column >= 8 * register:
-        _product_panel(zeros(kind, 8), kind, lo, hi, structure, values, bias, inputs, outputs, width, column)
+        eight = zeros(kind, 8)
+        _product_panel(eight, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, column)
         column += 8 * register
     while width - column >= 4 * register:
-        _product_panel(zeros(kind, 4), kind, lo, hi, structure, values, bias, inputs, outputs, width, column)
+        four = zeros(kind, 4)
+        _product_panel(four, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, column)
         column += 4 * register
+    while width - column >= 2 * register:
+        two = zeros(kind, 2)
+        _product_panel(two, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, column)
+        column += 2 * register
     if width < register:
-        _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width)
+        _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate)
     else:
         while column < width:  # the last register overlaps the one before: the same numbers are written twice
+            one = zeros(kind, 1)
             start = min(column, width - register)
-            _product_panel(zeros(kind, 1), kind, lo, hi, structure, values, bias, inputs, outputs, width, start)
+            _product_panel(one, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, start)
             column += register
 
 
-@parallel
-def _product_shared(kind, bounds, parts, structure, values, bias, inputs, outputs, width):
-    for part in prange(parts):
-        lo, hi = integer(bounds, part), integer(bounds, part + 1)
-        _product(kind, part, lo, hi, structure, values, bias, inputs, outputs, width)
-
-
-product = Kernel(_product, _product_shared)
+product = Kernel(_product)
 """Write ``outputs[place, row] = bias[row] + sum of values[slots[k]] * inputs[base[place] + offsets[k]]``, tile by tile.
 
 ``k`` runs over the nonzeros of ``row`` that lie inside the image at ``place``. Items are the rows of the output, tile
-by tile and place by place. Arguments: ``structure, values, bias, inputs, outputs, width``; without ``slots`` in the
-structure ``slots[k] = k``, and ``bias`` 0 means none. The transposed product is this one with the transposed structure.
+by tile and place by place. Arguments: ``structure, values, bias, inputs, outputs, width, relu, gate``; without ``slots``
+in the structure ``slots[k] = k``, and ``bias`` 0 means none. With ``relu`` 1 negative outputs become zero; with
+``gate``, an array like the outputs, outputs become zero where it is not positive (the gradient of a ReLU). The transposed product is this one with the transposed structure.
 """
 
 
@@ -184,26 +198,37 @@ def _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, wi
                 put(gradients, k, number(gradients, k, kind) + error * value)
 
 
-@serial
-def _gradient(kind, part, lo, hi, structure, size, all_gradients, all_biases, inputs, errors, width):
+def _gradient(kind, part, lo, hi, arguments):
+    structure = wide_integer(arguments, 0)
+    size = wide_integer(arguments, 1)
+    gradients = part_of(wide_integer(arguments, 2), part * size, kind)
+    biases = wide_integer(arguments, 3)
+    inputs = wide_integer(arguments, 4)
+    errors = wide_integer(arguments, 5)
+    width = wide_integer(arguments, 6)
     rows = wide_integer(structure, ROWS)
-    gradients = part_of(all_gradients, part * size, kind)
     for k in range(size):
         put(gradients, k, kind)
-    biases = all_biases
-    if all_biases != 0:
-        biases = part_of(all_biases, part * rows, kind)
+    if biases != 0:
+        biases = part_of(biases, part * rows, kind)
         for row in range(rows):
             put(biases, row, kind)
     register = register_width(kind)
     column = 0
     while width - column >= 8 * register:
         new = 8 * register
-        _gradient_panel(zeros(kind, 8), kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
+        eight = zeros(kind, 8)
+        _gradient_panel(eight, kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
         column += new
     while width - column >= 4 * register:
         new = 4 * register
-        _gradient_panel(zeros(kind, 4), kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
+        four = zeros(kind, 4)
+        _gradient_panel(four, kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
+        column += new
+    while width - column >= 2 * register:
+        new = 2 * register
+        two = zeros(kind, 2)
+        _gradient_panel(two, kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
         column += new
     if width < register:
         _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, width)
@@ -211,20 +236,12 @@ def _gradient(kind, part, lo, hi, structure, size, all_gradients, all_biases, in
         while column < width:
             start = min(column, width - register)
             new = start + register - column
-            _gradient_panel(
-                zeros(kind, 1), kind, lo, hi, structure, gradients, biases, inputs, errors, width, start, new
-            )
+            one = zeros(kind, 1)
+            _gradient_panel(one, kind, lo, hi, structure, gradients, biases, inputs, errors, width, start, new)
             column += register
 
 
-@parallel
-def _gradient_shared(kind, bounds, parts, structure, size, all_gradients, all_biases, inputs, errors, width):
-    for part in prange(parts):
-        lo, hi = integer(bounds, part), integer(bounds, part + 1)
-        _gradient(kind, part, lo, hi, structure, size, all_gradients, all_biases, inputs, errors, width)
-
-
-gradient = Kernel(_gradient, _gradient_shared)
+gradient = Kernel(_gradient)
 """Write ``gradients[k] = sum over the batch of errors[row] * inputs[offsets[k]]`` for structures of a single place.
 
 Each thread has ``size`` gradients, and a row of biases' gradients unless 0 is given, of its own, to be added up. Items
@@ -280,25 +297,33 @@ def _places_few(kind, lo, hi, structure, sums, biases, inputs, errors, width, re
                     put(sums, slot, number(sums, slot, kind) + error * value)
 
 
-@serial
-def _places_gradient(kind, part, lo, hi, structure, size, all_sums, all_biases, inputs, errors, width):
+def _places_gradient(kind, part, lo, hi, arguments):
+    structure = wide_integer(arguments, 0)
+    size = wide_integer(arguments, 1)
+    biases = wide_integer(arguments, 3)
+    inputs = wide_integer(arguments, 4)
+    errors = wide_integer(arguments, 5)
+    width = wide_integer(arguments, 6)
     register = register_width(kind)
     rows = wide_integer(structure, ROWS)
     one = zeros(kind, 1)
-    sums = part_of(all_sums, part * size * register, kind)
+    sums = part_of(wide_integer(arguments, 2), part * size * register, kind)
     for slot in range(size):
         store(sums, slot * register, one)
-    biases = all_biases
-    if all_biases != 0:
-        biases = part_of(all_biases, part * rows, kind)
+    if biases != 0:
+        biases = part_of(biases, part * rows, kind)
         for row in range(rows):
             put(biases, row, kind)
     column = 0
     while width - column >= 4 * register:
         new = 4 * register
-        _places_panel(
-            zeros(kind, 4), one, kind, lo, hi, structure, sums, biases, inputs, errors, width, column, new, register
-        )
+        four = zeros(kind, 4)
+        _places_panel(four, one, kind, lo, hi, structure, sums, biases, inputs, errors, width, column, new, register)
+        column += new
+    while width - column >= 2 * register:
+        new = 2 * register
+        two = zeros(kind, 2)
+        _places_panel(two, one, kind, lo, hi, structure, sums, biases, inputs, errors, width, column, new, register)
         column += new
     if width < register:
         _places_few(kind, lo, hi, structure, sums, biases, inputs, errors, width, register)
@@ -310,14 +335,7 @@ def _places_gradient(kind, part, lo, hi, structure, size, all_sums, all_biases, 
             column += register
 
 
-@parallel
-def _places_gradient_shared(kind, bounds, parts, structure, size, all_sums, all_biases, inputs, errors, width):
-    for part in prange(parts):
-        lo, hi = integer(bounds, part), integer(bounds, part + 1)
-        _places_gradient(kind, part, lo, hi, structure, size, all_sums, all_biases, inputs, errors, width)
-
-
-places_gradient = Kernel(_places_gradient, _places_gradient_shared)
+places_gradient = Kernel(_places_gradient)
 """Write the gradient at the nonzeros of a structure of many places, a register of partial sums for each nonzero.
 
 Each thread has ``size`` registers, and a row of biases' gradients unless 0 is given, of its own, to be added up. Items
@@ -356,20 +374,17 @@ def _move(zero, kind, tile, back, width, columns, run, source, target):
                     transpose_block(zero, source, first, columns, target, last, runs * width)
 
 
-@serial
-def _to_batch_last(kind, part, lo, hi, width, columns, run, source, target):
+def _to_batch_last(kind, part, lo, hi, arguments):
+    width = wide_integer(arguments, 0)
+    columns = wide_integer(arguments, 1)
+    run = wide_integer(arguments, 2)
+    source = wide_integer(arguments, 3)
+    target = wide_integer(arguments, 4)
     for tile in range(lo, hi):
         _move(zeros(kind, 1), kind, tile, False, width, columns, run, source, target)
 
 
-@parallel
-def _to_batch_last_shared(kind, bounds, parts, width, columns, run, source, target):
-    for part in prange(parts):
-        lo, hi = integer(bounds, part), integer(bounds, part + 1)
-        _to_batch_last(kind, part, lo, hi, width, columns, run, source, target)
-
-
-to_batch_last = Kernel(_to_batch_last, _to_batch_last_shared)
+to_batch_last = Kernel(_to_batch_last)
 """Copy ``source`` (batch, columns) to ``target`` (tiles, columns, width), channels last among the columns.
 
 Columns are runs of ``run`` positions, one for each channel; in ``target`` the channels of a position are neighbours.
@@ -377,18 +392,15 @@ With ``run = columns`` it is a plain transposition. Items are tiles. Arguments: 
 """
 
 
-@serial
-def _to_batch_first(kind, part, lo, hi, width, columns, run, source, target):
+def _to_batch_first(kind, part, lo, hi, arguments):
+    width = wide_integer(arguments, 0)
+    columns = wide_integer(arguments, 1)
+    run = wide_integer(arguments, 2)
+    source = wide_integer(arguments, 3)
+    target = wide_integer(arguments, 4)
     for tile in range(lo, hi):
         _move(zeros(kind, 1), kind, tile, True, width, columns, run, source, target)
 
 
-@parallel
-def _to_batch_first_shared(kind, bounds, parts, width, columns, run, source, target):
-    for part in prange(parts):
-        lo, hi = integer(bounds, part), integer(bounds, part + 1)
-        _to_batch_first(kind, part, lo, hi, width, columns, run, source, target)
-
-
-to_batch_first = Kernel(_to_batch_first, _to_batch_first_shared)
+to_batch_first = Kernel(_to_batch_first)
 """Copy back what :data:`to_batch_last` made; the same arguments."""

@@ -161,6 +161,27 @@ def put(typing, address, index, value):
 
 
 @intrinsic
+def put_wide(typing, address, index, value):
+    """Write a 64-bit integer to memory."""
+
+    def generate(context, builder, signature, args):
+        builder.store(args[2], _pointer(builder, args[0], args[1], INT64, INT64))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def narrow(typing, value, like):
+    """Return a number as the type of ``like``: numba computes with float64 as soon as an integer is involved."""
+
+    def generate(context, builder, signature, args):
+        return context.cast(builder, args[0], value, like)
+
+    return like(value, like), generate
+
+
+@intrinsic
 def integer(typing, address, index):
     """Return a 32-bit integer from memory."""
 
@@ -393,3 +414,15 @@ def gather_block(typing, like, source, starts, start, target, target_start, targ
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 6), generate
+
+
+@intrinsic
+def call_kernel(typing, address, kind, part, lo, hi, arguments):
+    """Call the compiled kernel at ``address``."""
+
+    def generate(context, builder, signature, args):
+        function = ir.FunctionType(ir.VoidType(), [_element(kind), *[INT64] * 4])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, kind, *[types.int64] * 4), generate
