@@ -49,7 +49,7 @@ def product(table: Table, inputs: Tensor, values: Tensor, bias: Tensor | None, o
 def gradient(structure: Structure, inputs: Tensor, errors: Tensor, bias: bool) -> tuple[Tensor, Tensor | None]:
     """Return the gradients of values and bias (None unless asked for) from the inputs and the outputs' gradient."""
     table, tiles, width = structure.forward, errors.shape[0], errors.shape[-1]
-    if not structure.size or not errors.numel():
+    if not errors.numel():
         return errors.new_zeros(structure.size), errors.new_zeros(table.rows) if bias else None
     single = table.slots is None
     bounds = _row_bounds(table, tiles) if single else _place_bounds(table, tiles)

@@ -104,7 +104,7 @@ class Kernel:
         threads = torch.get_num_threads() if bounds is None else len(bounds) - 1
         packed = array("q", arguments)
         place = packed.buffer_info()[0]
-        if threads == 1 or items <= 1:
+        if threads == 1 or (items <= 1 and bounds is None):  # who gives bounds counts on what each part leaves
             runner("run", dtype)(KINDS[dtype], self.address(dtype), items, place)
             return
         if bounds is None:
