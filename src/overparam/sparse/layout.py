@@ -44,6 +44,7 @@ def to_batch_first(inputs: Tensor) -> Tensor:
 
 
 def _last(inputs: Tensor, width: int) -> Tensor:
+    inputs = inputs.contiguous()  # to be kept while the kernel reads it
     batch, channels, *positions = inputs.shape
     outputs = inputs.new_empty((batch // width, *positions, channels, width))
     columns = channels * math.prod(positions)
@@ -54,13 +55,14 @@ def _last(inputs: Tensor, width: int) -> Tensor:
             width,
             columns,
             math.prod(positions) if positions else columns,
-            inputs.contiguous().data_ptr(),
+            inputs.data_ptr(),
             outputs.data_ptr(),
         )
     return outputs
 
 
 def _first(inputs: Tensor) -> Tensor:
+    inputs = inputs.contiguous()
     tiles, *positions, channels, width = inputs.shape
     outputs = inputs.new_empty((tiles * width, channels, *positions))
     columns = channels * math.prod(positions)
@@ -71,7 +73,7 @@ def _first(inputs: Tensor) -> Tensor:
             width,
             columns,
             math.prod(positions) if positions else columns,
-            inputs.contiguous().data_ptr(),
+            inputs.data_ptr(),
             outputs.data_ptr(),
         )
     return outputs
