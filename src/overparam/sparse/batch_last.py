@@ -1,0 +1,344 @@
+"""Operations on batch-last tiles: what stands between the sparse layers of a network.
+
+Each takes and returns :class:`Tiles` and means what torch's operation of the same name means on the batch-first tensor.
+Most of them are torch's own operation on another view of the same memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from overparam.errors import SpecError
+from overparam.sparse.autograd import DTYPES
+from overparam.sparse.layers import SparseLayer
+from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
+from overparam.sparse.structure import Indices
+
+
+class Tiles:
+    """A batch-last value.
+
+    Attributes:
+        data: (tiles, *positions, features, width); example ``tile * width + column`` of the batch.
+        channels: None if ``features`` are in their usual order; else they are those of a flattened image of so many
+            channels and come position by position, where torch has channel by channel. Only with no positions left.
+    """
+
+    __slots__ = ("channels", "data")
+
+    def __init__(self, data: Tensor, channels: int | None = None) -> None:
+        self.data = data
+        self.channels = channels
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions of the batch-first tensor."""
+        return self.data.dim() - 1
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the batch-first tensor."""
+        tiles, *positions, features, width = self.data.shape
+        return torch.Size((tiles * width, features, *positions))
+
+
+def to_tiles(inputs: Tensor, width: int | None = None) -> Tiles:
+    """Return the batch-first tensor (batch, features, *positions) as tiles, of this ``width`` or the usual one."""
+    if inputs.dtype in DTYPES:
+        return Tiles(to_batch_last(inputs, width))
+    width = width or tile_width(len(inputs), inputs.element_size())
+    return Tiles(_split(inputs, 0, (len(inputs) // width, width)).movedim((1, 2), (-1, -2)))
+
+
+def to_first(tiles: Tiles) -> Tensor:
+    """Return the batch-first tensor (batch, features, *positions), features in their usual order."""
+    data = tiles.data
+    if tiles.channels is not None:
+        data = _split(data, 1, (-1, tiles.channels))
+    first = to_batch_first(data) if data.dtype in DTYPES else data.movedim((-1, -2), (1, 2)).flatten(0, 1)
+    return first if tiles.channels is None else first.flatten(1)
+
+
+def natural(tiles: Tiles) -> Tiles:
+    """Return the same value with its features in their usual order."""
+    if tiles.channels is None:
+        return tiles
+    return Tiles(_split(tiles.data, 1, (-1, tiles.channels)).transpose(1, 2).flatten(1, 2))
+
+
+def _split(data: Tensor, dim: int, sizes: tuple[int, int]) -> Tensor:
+    """Return a view with one dimension as two."""
+    found: Tensor = data.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
+    return found
+
+
+@cache
+def flattened_order(channels: int, features: int) -> Indices:
+    """Return for each column of a weight the row that holds it after :func:`flatten`, one array for each argument."""
+    return np.arange(features).reshape(-1, channels).T.ravel()
+
+
+def sparse_linear(layer: SparseLayer, inputs: Tiles | Tensor) -> Tiles:
+    """Apply a sparse linear layer to (batch, features)."""
+    tiles = _entering(inputs, 2, "a linear layer")
+    order = None if tiles.channels is None else flattened_order(tiles.channels, tiles.data.shape[1])
+    return Tiles(layer.forward_last(tiles.data, order))
+
+
+def sparse_conv(layer: SparseLayer, inputs: Tiles | Tensor) -> Tiles:
+    """Apply a sparse convolution to (batch, channels, *positions)."""
+    return Tiles(layer.forward_last(_entering(inputs, len(layer.shape), "this convolution").data))
+
+
+def _entering(inputs: Tiles | Tensor, rank: int, layer: str) -> Tiles:
+    if isinstance(inputs, Tiles):
+        return inputs
+    if inputs.dim() != rank:
+        raise SpecError(
+            f"the network was converted for inputs of {layer} with {rank} dimensions (batch, features, ...), got shape "
+            f"{tuple(inputs.shape)}; if these are meant, call convert with such inputs as example=..."
+        )
+    return to_tiles(inputs)
+
+
+def dense_linear(inputs: Tiles, weight: Tensor, bias: Tensor | None) -> Tiles:
+    """Apply a dense linear layer to (batch, features)."""
+    out: Tensor = _DenseLinear.apply(natural(inputs).data, weight, bias)  # type: ignore[no-untyped-call]
+    return Tiles(out)
+
+
+class _DenseLinear(torch.autograd.Function):
+    """Tile by tile: torch's batched product would make a weight's gradient for each tile and add them up."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        out = inputs.new_empty(len(inputs), len(weight), inputs.shape[-1])
+        for tile, target in zip(inputs, out, strict=True):
+            if bias is None:
+                torch.mm(weight, tile, out=target)
+            else:
+                torch.addmm(bias[:, None], weight, tile, out=target)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        inputs, weight = ctx.saved_tensors
+        to_inputs = to_weight = to_bias = None
+        if ctx.needs_input_grad[0]:
+            to_inputs = errors.new_empty(inputs.shape)
+            for error, target in zip(errors, to_inputs, strict=True):
+                torch.mm(weight.t(), error, out=target)
+        if ctx.needs_input_grad[1]:
+            to_weight = torch.zeros_like(weight)
+            for error, tile in zip(errors, inputs, strict=True):
+                to_weight.addmm_(error, tile.t())
+        if ctx.needs_input_grad[2]:
+            to_bias = errors.sum((0, 2))
+        return to_inputs, to_weight, to_bias
+
+
+def elementwise(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tiles:
+    """Apply an elementwise function of any number of arguments, at least one of them tiles.
+
+    Other tensors are batch-first ones or broadcast against them as in torch.
+    """
+    given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tiles | Tensor)]
+    if len(given) == 1:
+        channels = given[0].channels  # type: ignore[union-attr]
+        args = tuple(value.data if isinstance(value, Tiles) else value for value in args)
+        kwargs = {name: value.data if isinstance(value, Tiles) else value for name, value in kwargs.items()}
+        return Tiles(function(*args, **kwargs), channels)
+    like = max((value for value in given if isinstance(value, Tiles)), key=lambda tiles: tiles.rank)
+    channels = like.channels
+    if any((value.channels != channels) if isinstance(value, Tiles) else value.dim() for value in given):
+        channels, like = None, natural(like)
+
+    def ready(value: Any) -> Any:
+        if isinstance(value, Tiles):
+            return _same_width(value if channels is not None else natural(value), like).data
+        return aligned(value, like) if isinstance(value, Tensor) else value
+
+    return Tiles(function(*map(ready, args), **{name: ready(value) for name, value in kwargs.items()}), channels)
+
+
+def _same_width(tiles: Tiles, like: Tiles) -> Tiles:
+    """Return tiles of the width of ``like``; another one comes only from another dtype."""
+    if tiles.data.shape[-1] == like.data.shape[-1]:
+        return tiles
+    return to_tiles(to_first(tiles), like.data.shape[-1])
+
+
+def aligned(tensor: Tensor, like: Tiles) -> Tensor:
+    """Return a batch-first or broadcasting tensor in the layout of ``like``, whose features are in usual order."""
+    rank, shape = like.rank, tuple(like.shape)
+    if not tensor.dim():
+        return tensor
+    if tensor.dim() == rank and len(tensor) == shape[0]:
+        return to_tiles(tensor, like.data.shape[-1]).data
+    if tensor.dim() > rank or (tensor.dim() == rank and len(tensor) != 1):
+        raise SpecError(
+            f"a tensor of shape {tuple(tensor.shape)} meets a batch of shape {shape} inside the network; only tensors "
+            "with the same batch, or that broadcast over it, can be converted"
+        )
+    return tensor.reshape((1,) * (rank - tensor.dim()) + tuple(tensor.shape)).movedim(1, -1)[..., None]
+
+
+def batch_norm(module: Callable[[Tensor], Tensor], inputs: Tiles) -> Tiles:
+    """Apply a batch norm module, in training or evaluation: its statistics are over tiles, positions and columns."""
+    return _by_channel(module, inputs, flat=not isinstance(module, nn.BatchNorm2d))
+
+
+def prelu(module: Callable[[Tensor], Tensor], inputs: Tiles) -> Tiles:
+    """Apply an nn.PReLU."""
+    return _by_channel(module, inputs, flat=True)
+
+
+def _by_channel(module: Callable[[Tensor], Tensor], inputs: Tiles, flat: bool) -> Tiles:
+    """Apply what treats (batch, channels, positions) alike over batch and positions to these as it finds them."""
+    data = natural(inputs).data
+    view = data.flatten(0, -3)
+    out = module(view if flat else view[..., None])
+    return Tiles(out.reshape(data.shape))
+
+
+def layer_norm(module: nn.LayerNorm, inputs: Tiles) -> Tiles:
+    """Apply a layer norm over all dimensions but the batch."""
+    inputs = natural(inputs)
+    if inputs.shape[1:] != module.normalized_shape:
+        raise SpecError(f"{module} got inputs of shape {tuple(inputs.shape)}, which do not end in that shape")
+    return Tiles(
+        _normed(inputs.data, tuple(range(1, inputs.rank)), module, lambda each: each.movedim(0, -1)[..., None])
+    )
+
+
+def group_norm(module: nn.GroupNorm, inputs: Tiles) -> Tiles:
+    """Apply a group norm."""
+    data = _split(natural(inputs).data, -2, (module.num_groups, -1))
+    dims = (*range(1, data.dim() - 3), data.dim() - 2)
+    out = _normed(data, dims, module, lambda each: _split(each, 0, (module.num_groups, -1))[..., None])
+    return Tiles(out.flatten(-3, -2))
+
+
+def _normed(
+    data: Tensor, dims: tuple[int, ...], module: nn.LayerNorm | nn.GroupNorm, placed: Callable[[Tensor], Tensor]
+) -> Tensor:
+    variance, mean = torch.var_mean(data, dims, correction=0, keepdim=True)
+    out = (data - mean) * torch.rsqrt(variance + module.eps)
+    if module.weight is not None:
+        out = out * placed(module.weight)
+    return out if module.bias is None else out + placed(module.bias)
+
+
+def pool(function: Callable[..., Tensor], inputs: Tiles, *args: Any, **kwargs: Any) -> Tiles:
+    """Apply a pooling function or module to (batch, channels, *positions).
+
+    Channels and columns of a tile together are the channels of a batch-first tensor in torch's channels-last format,
+    which torch pools as it is, without a copy.
+    """
+    *_, channels, width = inputs.data.shape
+    out = function(inputs.data.flatten(-2).movedim(-1, 1), *args, **kwargs)
+    return Tiles(_split(out.movedim(1, -1), -1, (channels, width)))
+
+
+def reduce(name: str, inputs: Tiles, dims: Sequence[int], keepdim: bool) -> Tiles:
+    """Apply mean, sum, amax or amin over ``dims`` (from 1 up): all positions, or any with ``keepdim``."""
+    where = [_dim(inputs, dim) for dim in dims]
+    out: Tensor = getattr(torch, name)(inputs.data, where, keepdim)
+    return Tiles(out)
+
+
+def softmax(name: str, inputs: Tiles, dim: int) -> Tiles:
+    """Apply softmax or log_softmax over ``dim`` (from 1 up)."""
+    out: Tensor = getattr(torch, name)(inputs.data, _dim(inputs, dim))
+    return Tiles(out, inputs.channels)
+
+
+def concatenate(values: Sequence[Tiles | Tensor], dim: int) -> Tiles:
+    """Concatenate along ``dim`` (from 1 up)."""
+    like = natural(next(value for value in values if isinstance(value, Tiles)))
+    parts = []
+    for value in values:
+        if isinstance(value, Tensor) and (value.dim() != like.rank or len(value) != like.shape[0]):
+            raise SpecError(f"cannot concatenate shape {tuple(value.shape)} to a batch of shape {tuple(like.shape)}")
+        parts.append(
+            _same_width(natural(value), like).data if isinstance(value, Tiles) else to_tiles(value, _width(like)).data
+        )
+    return Tiles(torch.cat(parts, _dim(like, dim)))
+
+
+def _width(tiles: Tiles) -> int:
+    return tiles.data.shape[-1]
+
+
+def _dim(tiles: Tiles, dim: int) -> int:
+    """Return where dimension ``dim`` >= 1 of the batch-first tensor is in the tiles."""
+    return tiles.rank - 1 if dim == 1 else dim - 1
+
+
+def flatten(inputs: Tiles) -> Tiles:
+    """Return (batch, features) of (batch, channels, *positions), without a copy."""
+    channels = inputs.data.shape[-2]
+    if inputs.rank == 2:
+        return inputs
+    data = inputs.data.flatten(1, -2)
+    return Tiles(data, channels if 1 < channels < data.shape[1] else None)
+
+
+def flatten_to(inputs: Tiles, batch: int, features: int) -> Tiles:
+    """Return ``inputs.view(batch, features)`` where this flattens: one of both may be -1."""
+    size = len(inputs.data) * _width(inputs), math.prod(inputs.data.shape[1:-1])
+    if (batch == -1 and features == -1) or batch not in (-1, size[0]) or features not in (-1, size[1]):
+        raise SpecError(
+            f"the network views a batch of shape {tuple(inputs.shape)} as ({batch}, {features}); only views that keep "
+            "the batch can be converted: use x.flatten(1), or convert with an example"
+        )
+    return flatten(inputs)
+
+
+def dropout(function: Callable[..., Tensor], inputs: Tiles, p: float, training: bool) -> Tiles:
+    """Apply F.dropout, F.dropout1d or F.dropout2d, drawing what torch would for the batch-first tensor."""
+    if not training or p == 0:
+        return inputs
+    batch, features, *positions = inputs.shape
+    one = inputs.data.new_ones(())
+    if function is not F.dropout:
+        kept = function(one.expand(batch, features, *[1] * len(positions)).contiguous(), p, True)
+    else:
+        kept = F.dropout(one.expand(batch, features, *positions).contiguous(), p, True)
+        if inputs.channels is not None:
+            kept = _split(kept, 1, (inputs.channels, -1))
+    mask = to_tiles(kept, _width(inputs)).data
+    if inputs.channels is not None:
+        mask = mask.flatten(1, 2)
+    return Tiles(inputs.data * mask, inputs.channels)
+
+
+def dropout_module(module: Any, inputs: Tiles) -> Tiles:
+    """Apply an nn.Dropout, nn.Dropout1d or nn.Dropout2d."""
+    functions: dict[type[nn.Module], Callable[..., Tensor]] = {
+        **{nn.Dropout: F.dropout, nn.Dropout1d: F.dropout1d, nn.Dropout2d: F.dropout2d}
+    }
+    return dropout(functions[type(module)], inputs, module.p, module.training)
+
+
+def size(inputs: Tiles, dim: int | None = None) -> Any:
+    """Return the batch-first shape, or one of its sizes."""
+    return inputs.shape if dim is None else inputs.shape[dim]
+
+
+def attribute(inputs: Tiles, name: str) -> Any:
+    """Return shape, ndim, dtype, device or requires_grad of the batch-first tensor."""
+    if name in ("shape", "ndim"):
+        return inputs.shape if name == "shape" else inputs.rank
+    return getattr(inputs.data, name)

@@ -1,0 +1,192 @@
+"""A network that computes batch-last inside, with sparse layers, and stands in for the dense module it was made of."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from overparam.errors import SpecError
+from overparam.sparse.layers import SparseLayer
+from overparam.sparse.plan import Plan
+
+
+class SparseNetwork(nn.Module):
+    """What :func:`overparam.sparse.convert` makes of a module: the same function, trained at its nonzeros.
+
+    It takes and returns batch-first tensors as the module did. Its parameters come in the order of the module's, so
+    that optimisers do the same to both. It can be copied, pickled, switched between training and evaluation, and has a
+    ``state_dict`` of its own; :meth:`dense_state` is that of the user's module.
+
+    Attributes:
+        model: the module's copy that holds the layers; it is not to be called itself.
+        fallbacks: what is computed batch-first by torch's own dense operations, in words; empty is best.
+        names: the user's name of each of this network's parameters, e.g. ``{"model.fc1.values": "fc1.weight"}``.
+    """
+
+    fallbacks: tuple[str, ...]
+    names: dict[str, str]
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plans: tuple[Plan, Plan],
+        keys: tuple[str, ...],
+        layers: Mapping[str, str],
+        masks: Mapping[str, Tensor],
+        aliases: Mapping[str, str],
+        dense: tuple[str, ...],
+    ) -> None:
+        """Use :func:`overparam.sparse.convert`.
+
+        Args:
+            model: with sparse layers in it.
+            plans: for evaluation and for training.
+            keys: of the user's state_dict.
+            layers: path of the sparse layer by the name of its weight, under all names.
+            masks: of dense parameters.
+            aliases: first name of a dense parameter by each of its names.
+            dense: names of weights that are dense and without a mask.
+        """
+        super().__init__()
+        self.model = model
+        self._plans = plans
+        self._keys = keys
+        self._layers = dict(layers)
+        self._aliases = dict(aliases)
+        self._dense = dense
+        self._parts: dict[str, nn.Module] = {}
+        self.dense_masks = nn.Module()
+        for name, mask in masks.items():
+            self.dense_masks.register_buffer(_buffer(name), mask)
+        self.fallbacks = tuple(dict.fromkeys(plans[0].fallbacks + plans[1].fallbacks))
+        weights: dict[str, str] = {}
+        for name, path in layers.items():
+            weights.setdefault(f"{path}.values", name)
+        inner = [name for name, _ in model.named_parameters()]
+        self.names = {f"model.{name}": weights.get(name, name) for name in inner}
+        self.training = model.training  # its parts keep the flags that they had
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Return what the user's module would, for the same arguments."""
+        return self._plans[self.training].run(self, inputs, named)
+
+    def part(self, path: str) -> nn.Module:
+        """Return the submodule of ``model`` at ``path``."""
+        found = self._parts.get(path)
+        if found is None:
+            found = self._parts[path] = self.model.get_submodule(path)
+        return found
+
+    def tensor(self, path: str) -> Any:
+        """Return the parameter, buffer or constant of ``model`` at ``path``; a parameter as its mask leaves it."""
+        place, _, name = path.rpartition(".")
+        found = getattr(self.part(place), name)
+        mask = self._mask(path)
+        return found if mask is None else found * mask
+
+    def _mask(self, name: str) -> Tensor | None:
+        found: Tensor | None = getattr(self.dense_masks, _buffer(self._aliases.get(name, name)), None)
+        return found
+
+    def _sparse(self) -> dict[str, SparseLayer]:
+        """Return each sparse layer once, by the first name of its weight."""
+        found: dict[str, SparseLayer] = {}
+        for name, path in self._layers.items():
+            layer = self.part(path)
+            assert isinstance(layer, SparseLayer)
+            if not any(layer is known for known in found.values()):
+                found[name] = layer
+        return found
+
+    def masks(self) -> dict[str, Tensor]:
+        """Return the masks by the names of the user's weights: bool, True where a weight is there."""
+        dense = {name: self._mask(name) for name in dict.fromkeys(self._aliases.values())}
+        found = {name: mask.clone() for name, mask in dense.items() if mask is not None}
+        found |= {name: layer.mask() for name, layer in self._sparse().items()}
+        order = {name: number for number, name in enumerate(self.names.values())}
+        return dict(sorted(found.items(), key=lambda item: order[item[0]]))
+
+    @property
+    def nonzeros(self) -> int:
+        """Number of weights of linear layers and convolutions, and of other tensors with a mask, that are there."""
+        return self._counts()[0]
+
+    @property
+    def density(self) -> float:
+        """:attr:`nonzeros` divided by the size of the dense tensors; 1 if there are none."""
+        nonzeros, size = self._counts()
+        return nonzeros / size if size else 1.0
+
+    def _counts(self) -> tuple[int, int]:
+        layers = self._sparse().values()
+        masks = list(self.dense_masks.buffers())
+        plain = sum(self.model.get_parameter(name).numel() for name in self._dense)
+        nonzeros = sum(layer.nonzeros for layer in layers) + sum(int(mask.sum()) for mask in masks) + plain
+        return nonzeros, sum(math.prod(layer.shape) for layer in layers) + sum(map(torch.numel, masks)) + plain
+
+    def dense_state(self) -> dict[str, Any]:
+        """Return the state_dict of the user's module with the present values: copies, +0.0 where a mask is False."""
+        inner = self.model.state_dict()
+        return {key: self._dense_tensor(key, inner) for key in self._keys}
+
+    def _dense_tensor(self, key: str, inner: Mapping[str, Any]) -> Any:
+        path = self._layers.get(key)
+        if path is not None:
+            layer = self.part(path)
+            assert isinstance(layer, SparseLayer)
+            return layer.weight()
+        value, mask = inner[key], self._mask(key)
+        if not isinstance(value, Tensor):
+            return value
+        return value.detach().clone() if mask is None else torch.where(mask, value.detach(), 0)
+
+    def load_dense_state(self, state: Mapping[str, Any]) -> None:
+        """Take the values of a state_dict of the user's module; those where a mask is False are left out.
+
+        Raises :class:`SpecError` unless names and shapes are those of :meth:`dense_state`.
+        """
+        missing = [key for key in self._keys if key not in state]
+        unknown = [key for key in state if key not in self._keys]
+        if missing or unknown:
+            raise SpecError(f"state must have the names of the user's module; missing: {missing}, unknown: {unknown}")
+        inner = self.model.state_dict()
+        for key in self._keys:
+            shape = self.part(self._layers[key]).shape if key in self._layers else getattr(inner[key], "shape", None)
+            given = getattr(state[key], "shape", None)
+            if (shape is None) != (given is None) or (shape is not None and tuple(shape) != tuple(given or ())):  # type: ignore[arg-type]
+                raise SpecError(f"state: {key!r} must be of shape {shape}, got {given}")
+        translated: dict[str, Any] = {}
+        for key in self._keys:
+            mask = self._mask(key)
+            if key not in self._layers:
+                translated[key] = state[key] if mask is None else torch.where(mask, state[key], 0)
+                continue
+            layer = self.part(self._layers[key])
+            assert isinstance(layer, SparseLayer)
+            translated[f"{key.removesuffix('weight')}values"] = state[key].reshape(-1)[layer.indices]
+        self.model.load_state_dict(translated, strict=False)  # indices stay as they are
+
+    def to_dense(self) -> nn.Module:
+        """Return a new copy of the user's module with the present values, +0.0 where a mask is False."""
+        dense = {id(layer): layer.to_dense() for layer in self._sparse().values()}
+        found = copy.deepcopy(self.model, dense)  # which takes these for the copies of the sparse layers
+        with torch.no_grad():
+            for name in dict.fromkeys(self._aliases.values()):
+                mask = self._mask(name)
+                if mask is not None:
+                    parameter = found.get_parameter(name)
+                    parameter.copy_(torch.where(mask, parameter, 0))
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_parts": {}}
+
+
+def _buffer(name: str) -> str:
+    """Return a parameter's name as one a buffer can have."""
+    return name.replace(".", ":")
