@@ -1,0 +1,234 @@
+"""What training does besides products: gathering a batch, the loss, the score of an evaluation, the optimiser's step.
+
+``cursor`` is the address of four int64: the first example of a part of a batch, how many there are, the columns they
+take (whole pairs of registers) and the size of the whole batch. Columns beyond the last example hold copies of it;
+their errors are zero, so they change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from overparam.sparse.compiled import Kernel
+from overparam.sparse.lanes import (
+    added,
+    broadcast,
+    divided,
+    gather_block,
+    load,
+    narrow,
+    number,
+    plus_scaled,
+    put,
+    put_wide,
+    register_width,
+    root,
+    store,
+    times,
+    wide_integer,
+    zeros,
+)
+
+FIRST, COUNT, WIDTH, BATCH = range(4)  # of a cursor
+SGD, NESTEROV, ADAM, ADAMW = range(4)
+MOMENTUM, DECAY, L1, BETA1, BETA2, EPSILON = range(6)  # float64 settings of an optimiser
+RATE, CORRECTION1, CORRECTION2 = range(3)  # float64 scalars that change with the iteration
+
+
+def _gather(kind, part, lo, hi, arguments):
+    cursor = wide_integer(arguments, 0)
+    inputs = wide_integer(arguments, 1)
+    order = wide_integer(arguments, 2)
+    columns = wide_integer(arguments, 3)
+    features = wide_integer(arguments, 4)
+    blocks = wide_integer(arguments, 5)
+    block_count = wide_integer(arguments, 6)
+    starts = wide_integer(arguments, 7)
+    first = wide_integer(cursor, FIRST)
+    count = wide_integer(cursor, COUNT)
+    width = wide_integer(cursor, WIDTH)
+    register = register_width(kind)
+    for group in range(0, width, register):
+        for place in range(register):
+            example = first + min(group + place, count - 1)
+            if order != 0:
+                example = wide_integer(order, example)
+            put_wide(starts, place, example * features)
+        if features < register:
+            for place in range(register):
+                start = wide_integer(starts, place)
+                for feature in range(features):
+                    put(columns, feature * width + group + place, number(inputs, start + feature, kind))
+        else:
+            for block in range(block_count):
+                feature = wide_integer(blocks, block)
+                gather_block(zeros(kind, 1), inputs, starts, feature, columns, feature * width + group, width)
+
+
+gather = Kernel(_gather)
+"""Write the cursor's examples to ``columns`` (features, width), of each block of features that ``blocks`` names.
+
+One item. Arguments: ``cursor, inputs, order, columns, features, blocks, block_count, scratch``; ``order`` (int64) 0
+means as they come, ``blocks`` (int64) has the first feature of each block, ``scratch`` is a register of int64.
+"""
+
+
+def _cross_entropy(kind, part, lo, hi, arguments):
+    cursor = wide_integer(arguments, 0)
+    labels = wide_integer(arguments, 1)
+    order = wide_integer(arguments, 2)
+    outputs = wide_integer(arguments, 3)
+    errors = wide_integer(arguments, 4)
+    classes = wide_integer(arguments, 5)
+    losses = wide_integer(arguments, 6)
+    first = wide_integer(cursor, FIRST)
+    count = wide_integer(cursor, COUNT)
+    width = wide_integer(cursor, WIDTH)
+    batch = wide_integer(cursor, BATCH)
+    loss = 0.0
+    for column in range(count):
+        label = wide_integer(labels, wide_integer(order, first + column))
+        largest = number(outputs, column, kind)
+        for other in range(1, classes):
+            largest = max(largest, number(outputs, other * width + column, kind))
+        chances = kind
+        for other in range(classes):
+            chance = narrow(math.exp(number(outputs, other * width + column, kind) - largest), kind)
+            put(errors, other * width + column, chance)
+            chances += chance
+        loss += math.log(chances) - (number(outputs, label * width + column, kind) - largest)
+        scale = narrow(1 / (chances * batch), kind)
+        for other in range(classes):
+            put(errors, other * width + column, number(errors, other * width + column, kind) * scale)
+        at = label * width + column
+        put(errors, at, narrow(number(errors, at, kind) - 1 / batch, kind))
+    for other in range(classes):
+        for column in range(count, width):
+            put(errors, other * width + column, kind)
+    put(losses, 0, np.float64(loss))
+
+
+cross_entropy = Kernel(_cross_entropy)
+"""Write the gradient of the batch's mean cross entropy by the outputs to ``errors``, the sum of losses to ``losses``.
+
+One item. Arguments: ``cursor, labels, order, outputs, errors, classes, losses`` (float64).
+"""
+
+
+def _score(kind, part, lo, hi, arguments):
+    cursor = wide_integer(arguments, 0)
+    labels = wide_integer(arguments, 1)
+    outputs = wide_integer(arguments, 2)
+    classes = wide_integer(arguments, 3)
+    sums = wide_integer(arguments, 4)
+    first = wide_integer(cursor, FIRST)
+    width = wide_integer(cursor, WIDTH)
+    double = 0.0
+    losses = number(sums, 0, double)
+    hits = number(sums, 1, double)
+    probabilities = number(sums, 2, double)
+    for column in range(wide_integer(cursor, COUNT)):
+        label = wide_integer(labels, first + column)
+        best = 0
+        largest = number(outputs, column, kind)
+        for other in range(1, classes):
+            value = number(outputs, other * width + column, kind)
+            if value > largest:
+                largest = value
+                best = other
+        chances = 0.0
+        for other in range(classes):
+            chances += math.exp(number(outputs, other * width + column, kind) - largest)
+        margin = np.float64(number(outputs, label * width + column, kind) - largest)
+        losses += math.log(chances) - margin
+        probabilities += math.exp(margin) / chances
+        if best == label:
+            hits += 1.0
+    put(sums, 0, losses)
+    put(sums, 1, hits)
+    put(sums, 2, probabilities)
+
+
+score = Kernel(_score)
+"""Add losses, hits and probabilities of the labels of the cursor's examples to ``sums`` (3,) float64.
+
+One item. Arguments: ``cursor, labels, outputs, classes, sums``.
+"""
+
+
+def _update(kind, part, lo, hi, arguments):
+    parts = wide_integer(arguments, 0)
+    size = wide_integer(arguments, 1)
+    weights = wide_integer(arguments, 2)
+    parameters = wide_integer(arguments, 3)
+    gradients = wide_integer(arguments, 4)
+    firsts = wide_integer(arguments, 5)
+    seconds = wide_integer(arguments, 6)
+    factors = wide_integer(arguments, 7)
+    method = wide_integer(arguments, 8)
+    settings = wide_integer(arguments, 9)
+    scalars = wide_integer(arguments, 10)
+    zero = zeros(kind, 1)
+    double = 0.0
+    momentum = narrow(number(settings, MOMENTUM, double), kind)
+    decay = narrow(number(settings, DECAY, double), kind)
+    l1 = narrow(number(settings, L1, double), kind)
+    fresh1 = narrow(1 - number(settings, BETA1, double), kind)
+    beta2 = broadcast(narrow(number(settings, BETA2, double), kind), zero)
+    fresh2 = narrow(1 - number(settings, BETA2, double), kind)
+    epsilon = broadcast(narrow(number(settings, EPSILON, double), kind), zero)
+    step = narrow(-number(scalars, RATE, double), kind)
+    shrink = narrow(-number(scalars, RATE, double) * number(settings, DECAY, double), kind)
+    corrected = narrow(-number(scalars, RATE, double) * number(scalars, CORRECTION1, double), kind)
+    scale = broadcast(narrow(number(scalars, CORRECTION2, double), kind), zero)
+    minus = narrow(-1, kind)
+    register = register_width(kind)
+    if l1 != 0:
+        for at in range(lo * register, min(hi * register, weights)):
+            value = number(parameters, at, kind)
+            sign = kind
+            if value > 0:
+                sign = l1
+            elif value < 0:
+                sign = -l1
+            put(gradients, at, number(gradients, at, kind) + sign)
+    for at in range(lo * register, hi * register, register):
+        gradient = load(gradients, at, zero)
+        for other in range(1, parts):
+            gradient = added(gradient, load(gradients, other * size + at, zero))
+        value = load(parameters, at, zero)
+        if factors != 0:
+            gradient = times(gradient, load(factors, at, zero))
+        if decay != 0:
+            if method == ADAMW:
+                value = plus_scaled(value, shrink, value)
+            else:
+                gradient = plus_scaled(gradient, decay, value)
+        if method <= NESTEROV:
+            if momentum != 0:
+                first = plus_scaled(gradient, momentum, load(firsts, at, zero))
+                store(firsts, at, first)
+                if method == NESTEROV:
+                    gradient = plus_scaled(gradient, momentum, first)
+                else:
+                    gradient = first
+            value = plus_scaled(value, step, gradient)
+        else:
+            first = load(firsts, at, zero)
+            first = plus_scaled(first, fresh1, plus_scaled(gradient, minus, first))
+            second = plus_scaled(times(load(seconds, at, zero), beta2), fresh2, times(gradient, gradient))
+            store(firsts, at, first)
+            store(seconds, at, second)
+            value = plus_scaled(value, corrected, divided(first, added(times(root(second), scale), epsilon)))
+        store(parameters, at, value)
+
+
+update = Kernel(_update)
+"""Take an optimiser's step on flat arrays of ``size`` parameters, the first ``weights`` of which feel an L1 penalty.
+
+SGD with momentum (and Nesterov's), Adam and AdamW in torch's own forms. Items are registers of parameters. Arguments:
+``parts, size, weights, parameters, gradients`` (parts, size), ``first`` (momentum or first moments), ``second``,
+``factors`` (0 or 1 for each parameter; address 0: all 1), ``method, settings, scalars``.
+"""
