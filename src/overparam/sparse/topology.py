@@ -80,7 +80,7 @@ def rewire(
     state = _state(layer, optimizer)
     carried = {name: merged(held, 0.0) for name, held in state.items()}
     layer.replace_nonzeros(merged(layer.indices, added), merged(layer.values.detach(), fresh))
-    if optimizer is not None:
+    if optimizer is not None and carried:
         optimizer.state[layer.values].update(carried)
 
 
