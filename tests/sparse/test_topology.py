@@ -152,7 +152,7 @@ def test_an_optimizer_before_its_first_step_and_its_own_state_dict():
     assert state["exp_avg"].shape == state["exp_avg_sq"].shape == (3,)
     other = copy.deepcopy(layer)
     again = torch.optim.Adam(other.parameters())
-    again.load_state_dict(optimizer.state_dict())
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # torch would share the tensors
     for one, optimise in ((layer, optimizer), (other, again)):
         optimise.zero_grad()
         one(torch.ones(1, COLUMNS)).sum().backward()
