@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
-from overparam.errors import SpecError
+from overparam.errors import SpecError, in_words
 from overparam.registry import suggest
 from overparam.sparse.autograd import DTYPES
 from overparam.sparse.layers import SparseLayer
@@ -109,22 +109,28 @@ def replace_layers(model: nn.Module, masks: Mapping[str, Tensor] | None = None) 
 
     Each then transposes its input and output itself, which costs time; but nothing is asked of the model's ``forward``.
     ``masks`` are as for :func:`convert`; layers without one stay dense. Layers inside torch's own composite modules
-    (such as nn.TransformerEncoderLayer), which read their weights, are left as they are.
+    (such as nn.TransformerEncoderLayer), which read their weights, and layers that share theirs are left as they are.
 
     Raises :class:`SpecError` for wrong masks, and for a mask on what cannot be replaced.
     """
     copied = _checked_copy(model)
+    if type(model) in AXES:
+        raise SpecError("model is a single layer; use overparam.sparse.SparseLayer.from_dense(layer, mask)")
     aliases = _aliases(copied)
     chosen = _masks(copied, masks, aliases)
     found: dict[int, SparseLayer] = {}
     tracer = fx.Tracer()
-    inside = [path for path, part in copied.named_modules() if path and tracer.is_leaf_module(part, path)]
+    lists = nn.ModuleList | nn.ModuleDict  # leaves to torch.fx, but never called
+    leaves = [
+        path
+        for path, part in copied.named_modules()
+        if tracer.is_leaf_module(part, path) and not isinstance(part, lists)
+    ]
+    inside = tuple(f"{path}." if path else "" for path in leaves)
     for path, layer in copied.named_modules():
         name = aliases.get(f"{path}.weight")
-        if type(layer) not in AXES or name not in chosen or any(path.startswith(f"{outer}.") for outer in inside):
+        if type(layer) not in AXES or name not in chosen or path.startswith(inside):
             continue
-        if not path:
-            raise SpecError("model is a single layer; use overparam.sparse.SparseLayer.from_dense(layer, mask)")
         reason = _obstacle(copied, path, layer, set(), aliases)
         if reason is None:
             found[id(layer)] = SparseLayer.from_dense(layer, chosen.pop(name))
@@ -146,7 +152,13 @@ def _checked_copy(model: nn.Module) -> nn.Module:
             raise SpecError(f"model: {name!r} has no shape yet; call the model on a batch first")
         if parameter.device.type != "cpu":
             raise SpecError(f"model must be on the CPU, but {name!r} is on {parameter.device}; move it with .cpu()")
-    return copy.deepcopy(model)
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise SpecError(
+            f"model: {type(model).__name__} cannot be copied ({in_words(error)}); if torch.nn.utils.prune or another "
+            "reparametrisation made its weights, remove that first"
+        ) from error
 
 
 def _aliases(model: nn.Module) -> dict[str, str]:

@@ -429,7 +429,8 @@ class _Planner:
                 return batch_last.dense_linear, (given, Named(f"{path}.weight"), bias), {}
             self.states[node] = self._first(node, state.rank or AXES[type(module)] + 2)
             return self._dense_call(node, path, module)
-        move = None if module._forward_hooks or module._forward_pre_hooks else self._native(module, path, given, state)
+        hooks = bool(module._forward_hooks or module._forward_pre_hooks)  # which would see tiles
+        move = None if hooks else self._native(module, path, given, state)
         if move is not None and state.kind == "last":
             self.states[node] = State("last", move.rank)
             return move.function, move.args, move.kwargs
@@ -438,7 +439,7 @@ class _Planner:
             or "last" in self._kinds(node)
             or (move is None and any(True for _ in module.parameters()))
         ):
-            self.fallbacks.append(f"{path}: {type(module).__name__}")
+            self.fallbacks.append(f"{path}: {type(module).__name__}{' with hooks' * hooks}")
         self.states[node] = self._first(node, None if move is None or state.rank is None else move.rank)
         return self._dense_call(node, path, module)
 
