@@ -480,6 +480,8 @@ def test_wrong_arguments():
             SparseLinear(4, 3, indices=torch.tensor(indices))
     with pytest.raises(SpecError, match=r"one-dimensional int64 tensor on the CPU, got torch.int32"):
         SparseLinear(4, 3, indices=torch.tensor([1], dtype=torch.int32))
+    with pytest.raises(SpecError, match=r"can have 2,147,483,647 nonzeros, got 4,000,000,000"):
+        SparseLinear(10**6, 10**6, density=0.004)
     with pytest.raises(SpecError, match="in_features and out_features"):
         SparseLinear(-1, 3, density=1)
 

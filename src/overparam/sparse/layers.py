@@ -64,14 +64,14 @@ class SparseLayer(nn.Module):
         size = math.prod(shape)
         if (density is None) == (indices is None):
             raise SpecError("give either density (for a random structure) or indices (of the nonzeros), not both")
-        if indices is None:
-            assert density is not None
-            indices = random_indices(exact_count(checked_density(density), size), size, generator)
-        else:
+        if density is not None:
+            count = exact_count(checked_density(density), size)
+        elif indices is not None:
             check_indices(indices, size)
-            indices = indices.clone()
-        if len(indices) > LARGEST:
-            raise SpecError(f"a sparse layer can have {LARGEST:,} nonzeros, got {len(indices):,}; use a lower density")
+            count = len(indices)
+        if count > LARGEST:
+            raise SpecError(f"a sparse layer can have {LARGEST:,} nonzeros, got {count:,}; use a lower density")
+        indices = random_indices(count, size, generator) if indices is None else indices.clone()
         self.register_buffer("indices", indices)
         self.values = nn.Parameter(torch.empty(len(indices), dtype=dtype))
         self.register_parameter("bias", nn.Parameter(torch.empty(shape[0], dtype=dtype)) if bias else None)
