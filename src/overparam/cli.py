@@ -48,6 +48,9 @@ def run(
     store: StoreOption = Path("runs"),
     jobs: Annotated[int | None, typer.Option(min=1, help="Steps at a time; default: cores or chains.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads a job; default: cores / jobs.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="auto, dense or sparse: what trainings compute with.", show_default=False)
+    ] = None,
     data: DataOption = None,
     report: Annotated[Path | None, typer.Option(help="Write the report page here when done.")] = None,
     log: Annotated[Path | None, typer.Option(help="Append every event to this file, a JSON object a line.")] = None,
@@ -65,7 +68,9 @@ def run(
         if report is not None:
             _writable(report, "--report")
         try:
-            results = chosen.run(store, jobs=jobs, threads=threads, reporter=reporter, retry_failed=retry_failed)
+            results = chosen.run(
+                store, jobs=jobs, threads=threads, engine=engine, reporter=reporter, retry_failed=retry_failed
+            )
         except KeyboardInterrupt:
             typer.echo(
                 f"\nstopped; every finished step of {chosen.name} is in {store}. Run the same command again to go on.",

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint, state_of
 from overparam.errors import OverparamError, SpecError, StepError, in_words
-from overparam.lab.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.lab.plan import Measurement, Node
 from overparam.lab.store import DamagedError, Store, checksum
 from overparam.lab.weights import load_checkpoint, read_tensors, save_checkpoint, save_tensors
+from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.networks import Network, prunable, tensor_roles
 from overparam.probes import View
 from overparam.spec import plain
@@ -84,10 +84,19 @@ class Workshop:
         store: where inputs come from and results go.
         worlds, networks: the plan's lists.
         threads: torch threads, recorded with each result.
+        engine: what trainings compute with.
     """
 
-    def __init__(self, store: Store, worlds: Sequence[World], networks: Sequence[Network], threads: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        worlds: Sequence[World],
+        networks: Sequence[Network],
+        threads: int,
+        engine: str = "auto",
+    ) -> None:
         self.store, self.worlds, self.networks, self.threads = store, worlds, networks, threads
+        self.engine = engine
         self.notes: list[str] = []
         self._probing = ""  # the probe at work, for messages
         self._loaded: OrderedDict[tuple[str, str | None], Checkpoint] = OrderedDict()
@@ -157,6 +166,7 @@ class Workshop:
             references={name: self._checkpoint(*found) for name, found in node.references.items()},
             progress=progress,
             journal=journal,
+            engine=self.engine,
         )
         return node.step.run(self._checkpoint(node.parent, None), context)
 

@@ -55,12 +55,19 @@ class Executor(Protocol):
 
 
 class Inline:
-    """Runs each task in this process; with ``threads`` torch threads while it does."""
+    """Runs each task in this process; with ``threads`` torch threads and an ``engine`` while it does."""
 
     places = 1
 
-    def __init__(self, store: Store, worlds: Sequence[World], networks: Sequence[Network], threads: int) -> None:
-        self._workshop = Workshop(store, worlds, networks, threads)
+    def __init__(
+        self,
+        store: Store,
+        worlds: Sequence[World],
+        networks: Sequence[Network],
+        threads: int,
+        engine: str = "auto",
+    ) -> None:
+        self._workshop = Workshop(store, worlds, networks, threads, engine)
         self._tasks: list[Task] = []
         self._before = torch.get_num_threads()
         self.on_progress: Any = None  # called at once, since events() only returns when the task has ended
@@ -119,10 +126,16 @@ class Pool:
     """
 
     def __init__(
-        self, store: Store, worlds: Sequence[World], networks: Sequence[Network], threads: int, places: int
+        self,
+        store: Store,
+        worlds: Sequence[World],
+        networks: Sequence[Network],
+        threads: int,
+        places: int,
+        engine: str = "auto",
     ) -> None:
         self.places = places
-        self._setup = _packed((str(store.root.resolve()), list(worlds), list(networks), threads))
+        self._setup = _packed((str(store.root.resolve()), list(worlds), list(networks), threads, engine))
         self._threads = threads
         self._workers: list[_Worker] = []
         try:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from overparam.lab.execute import Task, journal_seconds
 from overparam.lab.executors import Event, Executor, Inline, Pool
-from overparam.lab.machine import available_cores
 from overparam.lab.order import Order
 from overparam.lab.plan import Measurement, Node, Plan
 from overparam.lab.progress import Reporter
 from overparam.lab.store import DamagedError, Store
+from overparam.machine import available_cores
+from overparam.train.engines import check_engine
 
 DEATHS = 2  # a step whose worker died so often is given up
 BREAKS = 3  # a step whose result was found damaged so often in one run is given up: the disk or the memory is bad
@@ -69,6 +70,7 @@ def execute(
     *,
     jobs: int | None = None,
     threads: int | None = None,
+    engine: str = "auto",
     reporter: Reporter | None = None,
     retry_failed: bool = False,
 ) -> Summary:
@@ -80,6 +82,7 @@ def execute(
         jobs: steps at a time; None: as many as there are cores and independent chains to run. One job runs in this
             process, several in worker processes.
         threads: torch threads a job; None shares the cores out. Results are the same bits for the same threads.
+        engine: what trainings compute with, ``auto``, ``dense`` or ``sparse``; see :func:`overparam.train.fit`.
         reporter: hears of what happens.
         retry_failed: run steps again that are recorded as failed.
 
@@ -90,7 +93,7 @@ def execute(
         StoreError: the store cannot be written.
         KeyboardInterrupt: after stopping the workers; what was finished is in the store.
     """
-    return _Run(plan, store, reporter or Reporter(), retry_failed).go(jobs, threads)
+    return _Run(plan, store, reporter or Reporter(), retry_failed).go(jobs, threads, check_engine(engine))
 
 
 class _Run:
@@ -117,7 +120,7 @@ class _Run:
         self.breaks: dict[str, int] = {}
         self.last: str | None = None
 
-    def go(self, jobs: int | None, threads: int | None) -> Summary:
+    def go(self, jobs: int | None, threads: int | None, engine: str) -> Summary:
         stuck = self._stuck()
         missing = [n for n in self.plan.nodes.values() if self._missing(n) and n.fingerprint not in stuck]
         trainings = sum(
@@ -132,7 +135,7 @@ class _Run:
                 jobs = min(jobs, self.order.width(missing))
                 journal_seconds()  # a wrong setting is told here, once
                 self.reporter.begin(len(self.plan.nodes), len(self.done), jobs, trainings)
-                with contextlib.closing(self._executor(jobs, threads)) as executor:
+                with contextlib.closing(self._executor(jobs, threads, engine)) as executor:
                     self._loop(executor)
         finally:
             self.reporter.end()
@@ -148,11 +151,11 @@ class _Run:
                 stuck.add(node.fingerprint)
         return stuck
 
-    def _executor(self, jobs: int, threads: int) -> Executor:
+    def _executor(self, jobs: int, threads: int, engine: str) -> Executor:
         plan = self.plan
         if jobs > 1:
-            return Pool(self.store, plan.worlds, plan.networks, threads, jobs)
-        inline = Inline(self.store, plan.worlds, plan.networks, threads)
+            return Pool(self.store, plan.worlds, plan.networks, threads, jobs, engine)
+        inline = Inline(self.store, plan.worlds, plan.networks, threads, engine)
         inline.on_progress = self._hear
         return inline
 

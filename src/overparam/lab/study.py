@@ -24,8 +24,9 @@ from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
 from overparam.spec import field_names, plain
 from overparam.steps import STEPS, Prune, Step
+from overparam.train.engines import check_engine
 
-FIELDS = ("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes")
+FIELDS = ("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes", "engine")
 DEFAULT_PROBES = ("accuracy", "learning-distance", "density", "cost")
 
 
@@ -44,6 +45,8 @@ class Study:
         variants: named sets of changes by dotted path, e.g. ``{"random": {"prune.criterion": "random"}}``; each is
             run with every combination of the sweep.
         probes: names or probe objects; measured on every trained checkpoint.
+        engine: what trainings compute with: ``auto``, ``dense`` or ``sparse``. No result depends on it but for the
+            rounding of sums, so results are found in the store whatever engine made them.
         settings: the settings of steps by name, which bare steps in ``chain`` take, e.g. ``train={...}``.
 
     Raises:
@@ -61,6 +64,7 @@ class Study:
         sweep: Mapping[str, Any] | None = None,
         variants: Mapping[str, Any] | None = None,
         probes: Sequence[str | Mapping[str, Any] | Probe] = DEFAULT_PROBES,
+        engine: str = "auto",
         description: str = "",
         **settings: Mapping[str, Any],
     ) -> None:
@@ -68,6 +72,7 @@ class Study:
         if not isinstance(description, str):
             raise SpecError(f"description must be text, got {description!r}")
         self.description = description
+        self.engine = check_engine(engine)
         for step, given in settings.items():
             key = step.replace("_", "-")
             if key not in STEPS:
@@ -139,7 +144,7 @@ class Study:
         made = object.__new__(Study)
         made.name, made.description, made.document = self.name, self.description, document
         made.sweep = {**kept, **_sweep(sweep)}
-        made.variants, made.probes = self.variants, self.probes
+        made.variants, made.probes, made.engine = self.variants, self.probes, self.engine
         return made
 
     @cached_property
@@ -158,22 +163,32 @@ class Study:
         *,
         jobs: int | None = None,
         threads: int | None = None,
+        engine: str | None = None,
         reporter: Reporter | None = None,
         retry_failed: bool = False,
     ) -> Results:
         """Compute what the store lacks and return the results; running again is resuming.
 
-        Args: see :func:`overparam.lab.run.execute`.
+        Args: see :func:`overparam.lab.run.execute`; ``engine`` None means the study's own.
         """
         for option, value in (("jobs", jobs), ("threads", threads)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise SpecError(f"{option} must be a whole number, 1 or more, got {value!r}")
+        chosen = self.engine if engine is None else check_engine(engine)
         opened = store if isinstance(store, Store) else Store(store)
         began = time.perf_counter()
         planned = self.plan
         opened.notes += self._lost_record(opened, planned)
         self._record(opened, planned, Summary(), "under way, or stopped")
-        summary = execute(planned, opened, jobs=jobs, threads=threads, reporter=reporter, retry_failed=retry_failed)
+        summary = execute(
+            planned,
+            opened,
+            jobs=jobs,
+            threads=threads,
+            engine=chosen,
+            reporter=reporter,
+            retry_failed=retry_failed,
+        )
         spent = time.perf_counter() - began
         line = f"{summary.ran} steps run and {summary.found} found in the store, in {spent:.1f} s"
         self._record(opened, planned, summary, line)
@@ -229,6 +244,7 @@ class Study:
                 probe.kind if not probe.parameters() else {probe.kind: plain(probe.parameters())}
                 for probe in self.probes
             ],
+            **({"engine": self.engine} if self.engine != "auto" else {}),
         }
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
 

@@ -22,13 +22,13 @@ class View:
         world: the data of the study's world.
         module: returns a fresh module of the study's network; weights are to be loaded over.
         init: the checkpoint that the chain began with.
-        facts: what was recorded of the step that made the checkpoint (seconds, peak memory, bytes).
+        facts: what was recorded of the step that made the checkpoint (seconds, peak memory, bytes, engines).
     """
 
     world: WorldData
     module: Callable[[], nn.Module]
     init: Checkpoint
-    facts: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Measurements:
     """What a probe returns.
 
     Attributes:
-        values: numbers of the whole network, by column name.
+        values: numbers (or a word) of the whole network, by column name.
         layers: numbers of each layer (named by its weight tensor), by column name.
     """
 
-    values: Mapping[str, float | int | None]
-    layers: Mapping[str, Mapping[str, float | int | None]] = field(default_factory=dict)
+    values: Mapping[str, float | int | str | None]
+    layers: Mapping[str, Mapping[str, float | int | str | None]] = field(default_factory=dict)
 
 
 @spec

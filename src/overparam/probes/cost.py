@@ -13,28 +13,35 @@ from overparam.spec import spec
 @PROBES.named("cost")
 @spec
 class Cost(Probe):
-    """Seconds and peak memory of the step, bytes of the checkpoint on disk, multiply-adds dense and effective.
+    """Seconds, peak memory and engine of the step, bytes of the checkpoint on disk, multiply-adds dense and effective.
 
     ``multiply_adds`` is for the forward pass of one example with dense layers, ``multiply_adds_effective`` counts
     kept weights only: what an engine that skips zeros would do. ``seconds`` and ``peak_memory_bytes`` (the high-water
     mark of the whole process) are measured, so they differ from run to run; ``bytes`` is the file as stored.
+    ``engine`` tells what the step was computed with: ``dense``, ``sparse``, or ``mixed`` where some layers were sparse;
+    each layer has its own. It is empty for steps that compute nothing.
     """
 
     kind: ClassVar[str] = "cost"
+    version: ClassVar[int] = 2
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Count how often each weight is applied to one example, and copy what was recorded of the step."""
         uses = applications(view.module(), torch.zeros(1, *view.world.input_shape))
-        layers: dict[str, dict[str, float | int | None]] = {}
+        engines: dict[str, str] = view.facts.get("engines") or {}
+        layers: dict[str, dict[str, float | int | str | None]] = {}
         for name, mask in checkpoint.masks.items():
             times = uses.get(name, 0)
             layers[name] = {
                 "multiply_adds": times * mask.numel(),
                 "multiply_adds_effective": times * int(mask.sum()),
+                "engine": engines.get(name),
             }
         totals = {
             column: sum(int(layer[column] or 0) for layer in layers.values())
             for column in ("multiply_adds", "multiply_adds_effective")
         }
         recorded = {name: view.facts.get(name) for name in ("seconds", "peak_memory_bytes", "bytes")}
-        return Measurements({**totals, **recorded}, layers)
+        used = set(engines.values())
+        engine = ("mixed" if len(used) > 1 else used.pop()) if used else None
+        return Measurements({**totals, **recorded, "engine": engine}, layers)

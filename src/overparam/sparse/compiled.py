@@ -124,7 +124,8 @@ class Kernel:
     def _compile(self, scalar: Any) -> Any:
         with _cached_here():
             signature = types.void(scalar, *[types.int64] * 4)
-            return numba.cfunc(signature, cache=True, boundscheck=False, error_model="numpy")(self.python)
+            options: dict[str, Any] = {"boundscheck": False, "error_model": "numpy"}
+            return numba.cfunc(signature, cache=True, **options)(self.python)
 
 
 @contextlib.contextmanager

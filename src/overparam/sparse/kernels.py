@@ -143,9 +143,10 @@ product = Kernel(_product)
 """Write ``outputs[place, row] = bias[row] + sum of values[slots[k]] * inputs[base[place] + offsets[k]]``, tile by tile.
 
 ``k`` runs over the nonzeros of ``row`` that lie inside the image at ``place``. Items are the rows of the output, tile
-by tile and place by place. Arguments: ``structure, values, bias, inputs, outputs, width, relu, gate``; without ``slots``
-in the structure ``slots[k] = k``, and ``bias`` 0 means none. With ``relu`` 1 negative outputs become zero; with
-``gate``, an array like the outputs, outputs become zero where it is not positive (the gradient of a ReLU). The transposed product is this one with the transposed structure.
+by tile and place by place. Arguments: ``structure, values, bias, inputs, outputs, width, relu, gate``. Without
+``slots`` in the structure ``slots[k] = k``; ``bias`` 0 means none. With ``relu`` 1 negative outputs become zero. With
+``gate``, an array like the outputs, they become zero where it is not positive: the gradient of a ReLU. The transposed
+product is this one with the transposed structure.
 """
 
 

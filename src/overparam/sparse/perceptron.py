@@ -174,7 +174,8 @@ class Perceptron:
             if layer.weight not in dense
         }
         self.structures = {
-            name: linear_structure(nonzeros, *self.shapes[name]) for name, nonzeros in self.nonzeros.items()
+            name: linear_structure(nonzeros, self.shapes[name][0], self.shapes[name][1])
+            for name, nonzeros in self.nonzeros.items()
         }
         self._place()
         self.parameters, self.first = self._numbers(self.size), self._numbers(self.size)

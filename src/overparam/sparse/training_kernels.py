@@ -210,10 +210,7 @@ def _update(kind, part, lo, hi, arguments):
             if momentum != 0:
                 first = plus_scaled(gradient, momentum, load(firsts, at, zero))
                 store(firsts, at, first)
-                if method == NESTEROV:
-                    gradient = plus_scaled(gradient, momentum, first)
-                else:
-                    gradient = first
+                gradient = plus_scaled(gradient, momentum, first) if method == NESTEROV else first
             value = plus_scaled(value, step, gradient)
         else:
             first = load(firsts, at, zero)

@@ -30,6 +30,8 @@ class Context:
         references: checkpoints that the step named (see :meth:`Step.references`).
         progress: to be called with parts done, parts in all and the newest numbers; may be None.
         journal: keeps the state of long steps; may be None.
+        engine: ``auto``, ``dense`` or ``sparse``: what a training computes with. It changes no result but for the
+            rounding of sums, so it is no parameter of a step.
     """
 
     world: WorldData
@@ -39,6 +41,7 @@ class Context:
     references: Mapping[str, Checkpoint] = field(default_factory=dict)
     progress: Progress | None = None
     journal: Journal | None = None
+    engine: str = "dense"
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,13 @@ class Outcome:
         checkpoint: the result.
         points: checkpoints on the way that a later step may name.
         curve: the learning curve of a training, one row per epoch.
-        facts: further numbers worth keeping.
+        facts: further numbers worth keeping; ``engines``, if there, has the engine of each weight.
     """
 
     checkpoint: Checkpoint
     points: Mapping[str, Checkpoint] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
-    facts: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @spec

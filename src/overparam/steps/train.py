@@ -42,6 +42,7 @@ class Train(Step, TrainSettings):
             start=start.position,
             progress=context.progress,
             journal=context.journal,
+            engine=context.engine,
         )
         done = dataclasses.replace(start, position=START)
         return Outcome(
@@ -51,7 +52,11 @@ class Train(Step, TrainSettings):
                 for point, state in fitted.points.items()
             },
             curve=fitted.curve,
-            facts={"iterations": fitted.iterations, "stopped_early": float(fitted.stopped_early)},
+            facts={
+                "iterations": fitted.iterations,
+                "stopped_early": float(fitted.stopped_early),
+                "engines": dict(fitted.engines),
+            },
         )
 
     def saving(self, points: tuple[Length, ...]) -> "Train":

@@ -9,17 +9,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from overparam.checkpoint import load_state, masked_state, state_of
+from overparam.checkpoint import load_state, state_of
 from overparam.errors import SpecError, StepError
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
-from overparam.train.evaluate import evaluate
-from overparam.train.losses import loss_named
-from overparam.train.optimisers import optimiser
+from overparam.train.engines import trainee_for
 from overparam.train.schedules import learning_rate
 from overparam.train.settings import TrainSettings
 from overparam.worlds import WorldData
 
+STRETCH = 500  # iterations at most between two looks at the clock, the keyboard and the points to save
 DIVERGED = 1e6  # how many times the loss it began with (or 1, if that is more) a training may reach
 
 
@@ -48,6 +47,7 @@ class Fit:
             ``test_accuracy`` and ``test_soft_error``. A row that was measured within an epoch has no ``loss``.
         iterations: how many were run, those before an interruption included.
         stopped_early: whether a ``stop_at`` threshold ended it.
+        engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it was computed with.
     """
 
     state: dict[str, Tensor]
@@ -55,6 +55,7 @@ class Fit:
     curve: list[dict[str, float]] = field(default_factory=list)
     iterations: int = 0
     stopped_early: bool = False
+    engines: Mapping[str, str] = field(default_factory=dict)
 
 
 def fit(
@@ -67,6 +68,7 @@ def fit(
     start: Length = START,
     progress: Callable[[int, int, Mapping[str, float]], None] | None = None,
     journal: Journal | None = None,
+    engine: str = "dense",
 ) -> Fit:
     """Train ``module`` in place and return copies of what came out.
 
@@ -86,19 +88,15 @@ def fit(
         start: where in the schedule to begin (after rewinding to a later point).
         progress: called after every epoch with iterations done, iterations in all and the newest row of the curve.
         journal: keeps the state of long trainings between epochs.
+        engine: ``dense`` (torch's own layers), ``sparse`` (:mod:`overparam.sparse`) or ``auto`` (what is faster on
+            this machine, layer by layer). Results agree to the rounding of sums.
 
     Raises:
         StepError: the loss or a weight stopped being a finite number, or the loss became absurdly large.
-        SpecError: settings that do not fit the data, such as a point to save after the end.
+        SpecError: settings that do not fit the data, such as a point to save after the end; a network that
+            ``engine="sparse"`` cannot compute with.
     """
-    return _Training(module, data, settings, dict(masks or {}), seed, start, progress, journal).run()
-
-
-def _described(loss: Any) -> str:
-    """Return what a loss gave, in words."""
-    if not isinstance(loss, Tensor):
-        return repr(loss)
-    return f"a tensor of shape {tuple(loss.shape)}" + ("" if loss.requires_grad else " without a gradient")
+    return _Training(module, data, settings, dict(masks or {}), seed, start, progress, journal, engine).run()
 
 
 def check_settings(settings: TrainSettings, examples: int) -> None:
@@ -124,8 +122,9 @@ class _Training:
         start: Length,
         progress: Callable[[int, int, Mapping[str, float]], None] | None,
         journal: Journal | None,
+        engine: str,
     ) -> None:
-        self.module, self.data, self.settings, self.masks, self.seed = module, data, settings, masks, seed
+        self.module, self.data, self.settings, self.seed = module, data, settings, seed
         self.progress, self.journal = progress, journal
         self.per_epoch = -(-len(data.train.labels) // settings.batch_size)
         self.total = settings.duration.iterations(self.per_epoch)
@@ -136,54 +135,47 @@ class _Training:
         self.points: dict[int, dict[str, None]] = {}  # by iteration; those before the start are not on the way
         for length in settings.save:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
-        self.loss = loss_named(settings.loss)
         self.rate = learning_rate(settings, self.per_epoch)
-        parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self.optimiser = optimiser(settings, parameters.values())
-        pruned = [name for name, mask in masks.items() if name in parameters and not mask.all()]
-        self.pruned = [parameters[name] for name in pruned]
-        self.factors = [masks[name].to(parameters[name]) for name in pruned]
-        self.trained = list(parameters.values())
-        self.prunable = [parameters[name] for name in masks if name in parameters]
+        self.trainee = trainee_for(module, data, settings, masks, engine)
         every = settings.evaluate_every
         self.every = max(1, every.iterations(self.per_epoch)) if every else 0
-        self.out = Fit(state={})
+        self.out = Fit(state={}, engines=self.trainee.engines)
 
     def run(self) -> Fit:
         self._take_up()
-        self.module.train()
         while self.iteration < self.total and not self.out.stopped_early:
             self._epoch()
             ended = self.iteration == self.total or self.out.stopped_early
             if self.journal is not None and not ended and self.journal.due():
                 self._keep()
-        self.out.state = masked_state(state_of(self.module), self.masks)
-        if not all(bool(parameter.isfinite().all()) for parameter in self.trained):  # a buffer may hold infinities
+        self.out.state = self.trainee.state()
+        trained = [name for name, parameter in self.module.named_parameters() if parameter.requires_grad]
+        if not all(bool(self.out.state[name].isfinite().all()) for name in trained):  # a buffer may hold infinities
             raise StepError(f"training diverged: weights became infinite; lower train.lr (now {self.settings.lr:g})")
+        load_state(self.module, self.out.state)
         self.out.iterations = self.iteration
         return self.out
 
     def _epoch(self) -> None:
         """Run to the end of the current epoch (or of the training) and add a row to the curve."""
         epoch, skipped = divmod(self.iteration, self.per_epoch)
-        losses: list[Tensor] = []  # summed once an epoch: reading a number after each batch would cost more
-        groups = self.optimiser.param_groups
+        end = min((epoch + 1) * self.per_epoch, self.total)
+        losses: list[Tensor] = []
+        rate = 0.0
         with global_stream(self.seed, "dropout", epoch):
-            order = torch_stream(self.seed, "order", epoch)
-            for inputs, labels in self.data.batches(self.settings.batch_size, order, start=skipped):
+            self.trainee.begin(torch_stream(self.seed, "order", epoch), skipped)
+            while self.iteration < end:
                 if self.iteration in self.points:
                     self._save_point()
-                rate = self.rate(self.iteration)
-                if rate != groups[0]["lr"]:
-                    groups[0]["lr"] = rate
-                losses.append(self._step(inputs, labels))
-                self.iteration += 1
+                rates = [self.rate(iteration) for iteration in range(self.iteration, self._next_stop(end))]
+                losses.append(self.trainee.advance(rates))
+                self.iteration += len(rates)
+                rate = rates[-1]
                 if self.every and self.iteration % self.every == 0 and self.iteration % self.per_epoch:
                     self._row(rate, self._measured())
-                if self.iteration == self.total:
-                    break
-        loss = float(torch.stack(losses).mean())
-        first = self.out.curve[0].get("loss", 1.0) if self.out.curve else float(losses[0])
+        every_loss = torch.cat(losses)
+        loss = float(every_loss.mean())
+        first = self.out.curve[0].get("loss", 1.0) if self.out.curve else float(every_loss[0])
         if not loss < DIVERGED * max(1.0, first):
             raise StepError(
                 f"training diverged: the loss became {loss:g} in epoch {epoch + 1} (by iteration {self.iteration}); "
@@ -197,36 +189,17 @@ class _Training:
         if self.progress is not None:
             self.progress(self.iteration, self.total, self.out.curve[-1])
 
-    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Take one step on one batch; return its loss."""
-        for parameter in self.trained:
-            parameter.grad = None
-        loss = self.loss(self.module(inputs), labels)
-        if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
-            raise SpecError(f"train.loss must return one number that depends on the outputs, got {_described(loss)}")
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.settings.l1:
-            for weight in self.prunable:
-                if weight.grad is not None:
-                    weight.grad.add_(weight.detach().sign(), alpha=self.settings.l1)
-        if self.pruned:
-            self._mask_gradients()
-        self.optimiser.step()
-        return loss.detach()
-
-    def _mask_gradients(self) -> None:
-        gradients = [weight.grad for weight in self.pruned]
-        if all(gradient is not None for gradient in gradients):
-            torch._foreach_mul_(gradients, self.factors)  # type: ignore[arg-type]
-        else:  # a weight that the loss does not depend on has no gradient
-            for gradient, factor in zip(gradients, self.factors, strict=True):
-                if gradient is not None:
-                    gradient.mul_(factor)
+    def _next_stop(self, end: int) -> int:
+        """Return the iteration up to which there is nothing to do but train."""
+        stops = [end, self.iteration + STRETCH, *(point for point in self.points if point > self.iteration)]
+        if self.every:
+            stops.append((self.iteration // self.every + 1) * self.every)
+        return min(stops)
 
     def _measured(self) -> dict[str, float]:
         data = self.data
-        (train,) = evaluate(self.module, data.train.inputs, data.train.labels, loss=self.loss)
-        (test,) = evaluate(self.module, data.test.inputs, data.test.labels, loss=self.loss)
+        train = self.trainee.score(data.train.inputs, data.train.labels)
+        test = self.trainee.score(data.test.inputs, data.test.labels)
         return {
             "train_loss": train.loss,
             "train_accuracy": train.accuracy,
@@ -240,7 +213,7 @@ class _Training:
         self.out.curve.append({**at, **measured})
 
     def _save_point(self) -> None:
-        state = masked_state(state_of(self.module), self.masks)
+        state = self.trainee.state()
         self.out.points |= dict.fromkeys(self.points[self.iteration], state)
 
     def _stop_if_reached(self) -> None:
@@ -248,16 +221,16 @@ class _Training:
         if stop is None:
             return
         data = self.data.train
-        (score,) = evaluate(self.module, data.inputs, data.labels, loss=self.loss)
+        score = self.trainee.score(data.inputs, data.labels)
         low_enough = stop.train_loss is None or score.loss <= stop.train_loss
         high_enough = stop.train_accuracy is None or score.accuracy >= stop.train_accuracy
         self.out.stopped_early = low_enough and high_enough
 
     def _keep(self) -> None:
         """Write weights, optimiser state, points and curve to the journal."""
-        tensors = {f"state/{name}": tensor for name, tensor in state_of(self.module).items()}
-        for index, slots in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items() if value is not None}
+        tensors = {f"state/{name}": tensor for name, tensor in self.trainee.state().items()}
+        for index, slots in self.trainee.slots().items():
+            tensors |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}
         for point, state in self.out.points.items():
             tensors |= {f"point/{point}/{name}": tensor for name, tensor in state.items()}
         assert self.journal is not None
@@ -285,7 +258,6 @@ class _Training:
         names = list(state_of(self.module))  # files sort their tensors; the result is in the module's own order
         for point in (point for at in sorted(self.points) for point in self.points[at] if point in points):
             self.out.points[point] = {name: points[point][name] for name in names}
-        load_state(self.module, state)
-        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self.trainee.restore(state, slots)
         self.iteration = int(facts["iteration"])
         self.out.curve = list(facts["curve"])

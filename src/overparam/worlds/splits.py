@@ -62,6 +62,11 @@ class WorldData:
             )
         return len(self.train) // batch_size if drop_last else -(-len(self.train) // batch_size)
 
+    def shuffled(self, generator: torch.Generator) -> Tensor:
+        """Return the order in which :meth:`batches` takes the training examples: int64, ``(N,)``."""
+        order = torch.randperm(len(self.train), generator=generator, device=generator.device)
+        return order.to(self.train.inputs.device)
+
     def batches(
         self, batch_size: int, generator: torch.Generator, drop_last: bool = False, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -75,8 +80,7 @@ class WorldData:
         count = self.batch_count(batch_size, drop_last)
         if not 0 <= start <= count:
             raise SpecError(f"start must be in [0, {count}], the number of batches of an epoch; got {start}")
-        device = self.train.inputs.device
-        order = torch.randperm(len(self.train), generator=generator, device=generator.device).to(device)
+        order = self.shuffled(generator)
         draws = None
         if self.augmentation is not None and self.augmentation.active:
             draws = self.augmentation.draw(len(self.train), generator)

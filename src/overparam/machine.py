@@ -15,12 +15,12 @@ from pathlib import Path
 @cache
 def machine_facts() -> dict[str, str]:
     """Return versions, processor and cores, as text."""
-    names = ("overparam", "torch", "numpy", "scipy")
+    names = ("overparam", "torch", "numpy", "scipy", "numba")
     return {
         **{name: version(name) for name in names},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(available_cores()),
     }
 
@@ -30,7 +30,8 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,0 +1,350 @@
+"""How long layers take on this machine, dense and sparse: measured once for each shape and kept.
+
+The times of a sparse layer are a line over its density, measured at two points. They are kept in the user's cache
+folder for each processor, number of threads and version of torch and of the kernels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.nn import functional
+
+from overparam.folders import cache_folder
+from overparam.networks.forward import record
+from overparam.sparse import dense_kernels, kernels
+from overparam.sparse.autograd import sparse_product
+from overparam.sparse.compiled import LOCK_SECONDS, kernel_folder
+from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
+from overparam.sparse.perceptron import Layer
+from overparam.sparse.structure import Axis, conv_structure, linear_structure
+
+LOW, HIGH = 0.02, 0.2  # densities that are measured
+LEAST_SECONDS = 0.02  # a measurement is repeated until it has taken so long
+MARGIN = 1.05  # by how much sparse must be faster to be chosen: a wrong choice costs as much either way
+
+
+@dataclass(frozen=True)
+class Times:
+    """Microseconds of forward and both gradients of one layer on one batch.
+
+    Attributes:
+        dense: torch's own dense layer, batch first.
+        matrix: the compiled dense layer of perceptrons; 0 for a convolution.
+        fixed, each: of the sparse layer: ``fixed + density * each``.
+        compiled_fixed, compiled_each: the same within a compiled epoch; 0 for a convolution.
+        border: to transpose the layer's input and output there and back.
+    """
+
+    dense: float
+    matrix: float
+    fixed: float
+    each: float
+    compiled_fixed: float
+    compiled_each: float
+    border: float
+
+    def sparse(self, density: float) -> float:
+        """Return the microseconds of the sparse layer within a converted network."""
+        return self.fixed + density * self.each
+
+    def compiled(self, density: float) -> float:
+        """Return the microseconds of the sparse layer within a compiled epoch."""
+        return self.compiled_fixed + density * self.compiled_each
+
+    @property
+    def crossover(self) -> float:
+        """Density below which the sparse layer is faster within a converted network, in [0, 1]."""
+        return min(max((self.dense - self.fixed) / self.each, 0.0), 1.0) if self.each > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the time of a layer depends on besides its density.
+
+    Attributes:
+        weight: shape of the dense weight.
+        axes: for a convolution (size, kernel, stride, before, after, dilation) of each axis; empty for a linear layer.
+        groups: of a convolution.
+        batch: examples.
+        threads: torch's.
+        dtype: ``float32`` or ``float64``.
+    """
+
+    weight: tuple[int, ...]
+    axes: tuple[tuple[int, ...], ...]
+    groups: int
+    batch: int
+    threads: int
+    dtype: str
+
+    @property
+    def key(self) -> str:
+        """A line of text, the same for the same shape."""
+        axes = ";".join(",".join(map(str, axis)) for axis in self.axes)
+        weight = "x".join(map(str, self.weight))
+        return f"{weight} {axes or 'linear'} g{self.groups} b{self.batch} t{self.threads} {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which weights of a network stay dense, and how much faster it is expected to train than with torch alone."""
+
+    dense: tuple[str, ...]
+    gain: float
+
+
+def choose(
+    module: nn.Module,
+    masks: Mapping[str, Tensor],
+    batch: int,
+    sample: Tensor | None,
+    perceptron: Sequence[Layer] | None,
+) -> Choice:
+    """Compare engines for a network under its masks, layer by layer.
+
+    ``perceptron`` are its layers if it is one that compiled epochs can train; else ``sample`` is an example (1, ...) to
+    find out the sizes of images with.
+    """
+    shapes = _perceptron_shapes(module, perceptron, batch) if perceptron else layer_shapes(module, sample, batch)
+    dense: list[str] = []
+    torch_time = own_time = 0.0
+    for place, (name, shape) in enumerate(shapes.items()):
+        mask = masks.get(name)
+        density = 1.0 if mask is None else np.count_nonzero(mask.numpy()) / max(mask.numel(), 1)
+        times = measured(shape)
+        torch_time += times.dense
+        if perceptron:
+            sparse, whole = times.compiled(density), times.matrix
+        else:
+            sparse = times.sparse(density)
+            linear = not shape.axes
+            whole = times.dense + (0.0 if linear else times.border)
+        if mask is None or whole <= sparse * MARGIN:
+            dense.append(name)
+        own_time += min(sparse, whole) if mask is not None else whole
+        if not perceptron and place in (0, len(shapes) - 1):
+            own_time += times.border / 2
+    if not perceptron and len(dense) == len(shapes):
+        return Choice(tuple(dense), 0.0)
+    return Choice(tuple(dense), torch_time / (own_time * MARGIN) if own_time else 0.0)
+
+
+def _perceptron_shapes(module: nn.Module, layers: Sequence[Layer], batch: int) -> dict[str, Shape]:
+    threads = torch.get_num_threads()
+    found = {}
+    for layer in layers:
+        weight = module.get_parameter(layer.weight)
+        dtype = str(weight.dtype).removeprefix("torch.")
+        found[layer.weight] = Shape(tuple(weight.shape), (), 1, batch, threads, dtype)
+    return found
+
+
+def layer_shapes(module: nn.Module, sample: Tensor | None, batch: int) -> dict[str, Shape]:
+    """Return the shape of each linear layer and convolution that ``sample`` (1, ...) reaches, by its weight's name."""
+    if sample is None:
+        return {}
+    _, calls = record(module, sample, (nn.Linear, nn.Conv1d, nn.Conv2d))
+    names = {id(part): path for path, part in module.named_modules()}
+    found: dict[str, Shape] = {}
+    for call in calls:
+        layer: Any = call.layer
+        axes: tuple[tuple[int, ...], ...] = ()
+        if not isinstance(layer, nn.Linear):
+            sizes = (call.args[0] if call.args else call.kwargs["input"]).shape[2:]
+            axes = tuple(_axes(layer, sizes))
+        dtype = str(layer.weight.dtype).removeprefix("torch.")
+        groups = getattr(layer, "groups", 1)
+        shape = Shape(tuple(layer.weight.shape), axes, groups, batch, torch.get_num_threads(), dtype)
+        found[f"{names[id(layer)]}.weight".lstrip(".")] = shape
+    return found
+
+
+def _axes(layer: Any, sizes: Iterable[int]) -> Iterable[tuple[int, ...]]:
+    for axis, size in enumerate(sizes):
+        kernel, stride, dilation = layer.kernel_size[axis], layer.stride[axis], layer.dilation[axis]
+        if layer.padding == "same":
+            both = dilation * (kernel - 1)
+            before, after = both // 2, both - both // 2
+        else:
+            before = after = 0 if layer.padding == "valid" else layer.padding[axis]
+        yield (int(size), kernel, stride, before, after, dilation)
+
+
+_known: dict[str, Times] = {}
+
+
+def measured(shape: Shape) -> Times:
+    """Return a shape's times: from memory, from the cache of this machine, or measured now."""
+    if shape.key in _known:
+        return _known[shape.key]
+    path = calibration_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):  # others measuring would spoil it
+        kept = _read(path)
+        if shape.key not in kept:
+            kept[shape.key] = vars(_measure(shape))
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(kept, indent=1))
+            partial.replace(path)
+    _known[shape.key] = Times(**kept[shape.key])
+    return _known[shape.key]
+
+
+def known_times() -> dict[str, Times]:
+    """Return all times that are kept for this machine, by the text of the shape."""
+    return {key: Times(**times) for key, times in _read(calibration_file()).items()}
+
+
+@cache
+def calibration_file() -> Path:
+    """Return where the times of this machine are kept."""
+    from overparam.machine import processor
+
+    mark = f"{processor()}-{torch.__version__}-{platform.python_version()}"
+    plain = "".join(letter if letter.isalnum() or letter in ".-+" else "-" for letter in mark)
+    return cache_folder() / "calibration" / f"{plain}-{kernel_folder().name}.json"
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_text())
+        return {key: times for key, times in found.items() if set(times) == set(Times.__dataclass_fields__)}
+    return {}
+
+
+def _best(call: Callable[[], Any]) -> float:
+    """Return the least microseconds of a call, over some repetitions."""
+    call()  # compiles, and warms up
+    best, spent, count = math.inf, 0.0, 0
+    while count < 3 or (spent < LEAST_SECONDS and count < 50):
+        began = time.perf_counter()
+        call()
+        seconds = time.perf_counter() - began
+        best, spent, count = min(best, seconds), spent + seconds, count + 1
+    return best * 1e6
+
+
+def _measure(shape: Shape) -> Times:
+    dtype = getattr(torch, shape.dtype)
+    generator = torch.Generator().manual_seed(0)
+    positions = [axis[0] for axis in shape.axes]
+    channels = shape.weight[1] * shape.groups
+    inputs = torch.randn(shape.batch, channels, *positions, generator=generator, dtype=dtype).requires_grad_()
+    weight = torch.randn(shape.weight, generator=generator, dtype=dtype).requires_grad_()
+    bias = torch.zeros(shape.weight[0], dtype=dtype).requires_grad_()
+    outputs = _dense(shape, inputs, weight, bias)
+    errors = torch.randn(outputs.shape, generator=generator, dtype=dtype)
+
+    def dense() -> None:
+        inputs.grad = weight.grad = bias.grad = None
+        _dense(shape, inputs, weight, bias).backward(errors)  # type: ignore[no-untyped-call]
+
+    width = tile_width(shape.batch, inputs.element_size())
+    last_inputs = to_batch_last(inputs.detach(), width)
+    last_errors = to_batch_last(errors, width)
+    sparse, compiled = [], []
+    for density in (LOW, HIGH):
+        mask = torch.rand(shape.weight, generator=generator) < density
+        indices = np.flatnonzero(mask.numpy())
+        structure = _structure(shape, indices)
+        values = weight.detach().reshape(-1)[torch.from_numpy(indices)].requires_grad_()
+        tiles = last_inputs.detach().requires_grad_()
+
+        def call(tiles: Tensor = tiles, values: Tensor = values, structure: Any = structure) -> None:
+            tiles.grad = values.grad = bias.grad = None
+            sparse_product(tiles, values, bias, structure).backward(last_errors)  # type: ignore[no-untyped-call]
+
+        sparse.append(_best(call))
+        if not shape.axes:
+            compiled.append(_compiled(shape, dtype, structure))
+    slope = (sparse[1] - sparse[0]) / (HIGH - LOW)
+    compiled_slope = (compiled[1] - compiled[0]) / (HIGH - LOW) if compiled else 0.0
+
+    def border() -> None:
+        to_batch_first(to_batch_last(inputs.detach(), width))
+        to_batch_first(to_batch_last(errors, width))
+
+    return Times(
+        dense=_best(dense),
+        matrix=_matrix(shape, dtype) if not shape.axes else 0.0,
+        fixed=max(sparse[0] - LOW * slope, 0.0),
+        each=slope,
+        compiled_fixed=max(compiled[0] - LOW * compiled_slope, 0.0) if compiled else 0.0,
+        compiled_each=compiled_slope,
+        border=_best(border),
+    )
+
+
+def _dense(shape: Shape, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if not shape.axes:
+        return functional.linear(inputs, weight, bias)
+    convolution: Any = functional.conv1d if len(shape.axes) == 1 else functional.conv2d
+    padding = [axis[3] for axis in shape.axes]
+    stride, dilation = [axis[2] for axis in shape.axes], [axis[5] for axis in shape.axes]
+    out: Tensor = convolution(inputs, weight, bias, stride, padding, dilation, shape.groups)
+    return out
+
+
+def _structure(shape: Shape, indices: Any) -> Any:
+    if not shape.axes:
+        rows, columns = shape.weight
+        return linear_structure(indices, rows, columns)
+    axes = [Axis(*axis) for axis in shape.axes]
+    return conv_structure(indices, shape.weight[0], shape.weight[1] * shape.groups, shape.groups, axes)
+
+
+def _share(shape: Shape) -> int:
+    """Return the columns that one thread has in a compiled epoch."""
+    return max(32, -(-shape.batch // shape.threads // 32) * 32)
+
+
+def _compiled(shape: Shape, dtype: torch.dtype, structure: Any) -> float:
+    """Return the microseconds of the kernels alone on one thread's share of a batch."""
+    rows, columns = shape.weight
+    width = _share(shape)
+    inputs, outputs = torch.ones(columns, width, dtype=dtype), torch.ones(rows, width, dtype=dtype)
+    values = torch.ones(max(structure.size, 1), dtype=dtype)
+    gradients, biases = torch.empty_like(values), torch.empty(rows, dtype=dtype)
+    one = np.array([0, 1], dtype=np.int32)
+
+    def call() -> None:
+        forward, backward = structure.forward, structure.backward
+        to, source = outputs.data_ptr(), inputs.data_ptr()
+        all_rows, all_columns = one * np.int32(rows), one * np.int32(columns)
+        weight, found, sums = values.data_ptr(), gradients.data_ptr(), biases.data_ptr()
+        table, back = forward.address, backward.address
+        kernels.product(dtype, rows, table, weight, 0, source, to, width, 0, 0, bounds=all_rows)
+        kernels.product(dtype, columns, back, weight, 0, to, source, width, 0, 0, bounds=all_columns)
+        kernels.gradient(dtype, rows, table, structure.size, found, sums, source, to, width, bounds=all_rows)
+
+    return _best(call)
+
+
+def _matrix(shape: Shape, dtype: torch.dtype) -> float:
+    rows, columns = shape.weight
+    width = _share(shape)
+    inputs, outputs = torch.ones(columns, width, dtype=dtype), torch.ones(rows, width, dtype=dtype)
+    values, gradients = torch.zeros(rows, columns, dtype=dtype), torch.empty(rows, columns, dtype=dtype)
+    one = np.array([0, 1], dtype=np.int32)
+
+    def call() -> None:
+        weight, to, source = values.data_ptr(), outputs.data_ptr(), inputs.data_ptr()
+        dense_kernels.outputs(dtype, 1, rows, columns, weight, 0, source, to, width, 0, bounds=one)
+        dense_kernels.errors(dtype, 1, rows, columns, weight, to, source, width, 0, bounds=one)
+        dense_kernels.gradients(dtype, 1, rows, columns, gradients.data_ptr(), 0, source, to, width, bounds=one)
+
+    return _best(call)

@@ -1,0 +1,145 @@
+"""What the training loop moves: a network with an optimiser, in the form that an engine computes with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from overparam.checkpoint import load_state, masked_state, state_of
+from overparam.errors import SpecError
+from overparam.train.evaluate import Score, evaluate
+from overparam.train.losses import loss_named
+from overparam.train.optimisers import optimiser
+from overparam.train.settings import TrainSettings
+from overparam.worlds import WorldData
+
+Slots = dict[int, dict[str, Tensor]]
+
+
+class Trainee(ABC):
+    """A network in training.
+
+    States and optimiser slots go in and out in the form of the user's own dense module, whatever the engine makes of
+    them inside: a training can be taken up by another engine than began it.
+
+    Attributes:
+        engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it is computed with.
+    """
+
+    engines: Mapping[str, str]
+
+    @abstractmethod
+    def begin(self, order: torch.Generator, skipped: int) -> None:
+        """Begin an epoch whose order is drawn from a stream, leaving out its first batches."""
+
+    @abstractmethod
+    def advance(self, rates: Sequence[float]) -> Tensor:
+        """Train on as many of the epoch's next batches as there are learning rates; return the loss of each."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Return a copy of the dense module's state, exactly zero outside the masks."""
+
+    @abstractmethod
+    def score(self, inputs: Tensor, labels: Tensor) -> Score:
+        """Measure the network as it is."""
+
+    @abstractmethod
+    def slots(self) -> Slots:
+        """Return the optimiser's state: dense tensors by number of the parameter and name, as torch's optimiser has."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
+        """Go back to a state and an optimiser's state."""
+
+
+class ModuleTrainee(Trainee):
+    """A module under torch's autograd and optimisers; what is pruned is held at zero by masking the gradients."""
+
+    def __init__(
+        self, module: nn.Module, data: WorldData, settings: TrainSettings, masks: Mapping[str, Tensor]
+    ) -> None:
+        self.module, self.data, self.settings, self.masks = module, data, settings, dict(masks)
+        self.engines = dict.fromkeys(masks, "dense")
+        self.loss = loss_named(settings.loss)
+        parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.optimiser = optimiser(settings, parameters.values())
+        pruned = [name for name, mask in masks.items() if name in parameters and not mask.all()]
+        self.pruned = [parameters[name] for name in pruned]
+        self.factors = [masks[name].to(parameters[name]) for name in pruned]
+        self.trained = list(parameters.values())
+        self.prunable = [parameters[name] for name in masks if name in parameters]
+        self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
+
+    def begin(self, order: torch.Generator, skipped: int) -> None:
+        """Begin an epoch."""
+        self.module.train()
+        self.batches = self.data.batches(self.settings.batch_size, order, start=skipped)
+
+    def advance(self, rates: Sequence[float]) -> Tensor:
+        """Train on the next batches."""
+        losses: list[Tensor] = []  # read once: reading a number after each batch would cost more
+        group = self.optimiser.param_groups[0]
+        for rate, (inputs, labels) in zip(rates, self.batches, strict=False):
+            if rate != group["lr"]:
+                group["lr"] = rate
+            losses.append(self._step(inputs, labels))
+            if len(losses) == len(rates):
+                break  # before the iterator makes another batch
+        return torch.stack(losses)
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Take one step on one batch; return its loss."""
+        for parameter in self.trained:
+            parameter.grad = None
+        loss = self.loss(self.module(inputs), labels)
+        if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
+            raise SpecError(f"train.loss must return one number that depends on the outputs, got {_described(loss)}")
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.l1:
+            for weight in self.prunable:
+                if weight.grad is not None:
+                    weight.grad.add_(weight.detach().sign(), alpha=self.settings.l1)
+        if self.pruned:
+            self._mask_gradients()
+        self.optimiser.step()
+        return loss.detach()
+
+    def _mask_gradients(self) -> None:
+        gradients = [weight.grad for weight in self.pruned]
+        if all(gradient is not None for gradient in gradients):
+            torch._foreach_mul_(gradients, self.factors)  # type: ignore[arg-type]
+        else:  # a weight that the loss does not depend on has no gradient
+            for gradient, factor in zip(gradients, self.factors, strict=True):
+                if gradient is not None:
+                    gradient.mul_(factor)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return a copy of the module's state."""
+        return masked_state(state_of(self.module), self.masks)
+
+    def score(self, inputs: Tensor, labels: Tensor) -> Score:
+        """Measure the module."""
+        (score,) = evaluate(self.module, inputs, labels, loss=self.loss)
+        return score
+
+    def slots(self) -> Slots:
+        """Return the optimiser's state."""
+        found = self.optimiser.state_dict()["state"]
+        return {number: {k: v for k, v in slots.items() if v is not None} for number, slots in found.items()}
+
+    def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
+        """Go back to a state."""
+        load_state(self.module, state)
+        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+
+
+def _described(loss: Any) -> str:
+    """Return what a loss gave, in words."""
+    if not isinstance(loss, Tensor):
+        return repr(loss)
+    return f"a tensor of shape {tuple(loss.shape)}" + ("" if loss.requires_grad else " without a gradient")
