@@ -35,7 +35,7 @@ class Cost(Probe):
             layers[name] = {
                 "multiply_adds": times * mask.numel(),
                 "multiply_adds_effective": times * int(mask.sum()),
-                "engine": engines.get(name),
+                **({"engine": engines[name]} if name in engines else {}),
             }
         totals = {
             column: sum(int(layer[column] or 0) for layer in layers.values())
