@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from overparam import sparse as sparse
     from overparam.checkpoint import Checkpoint
     from overparam.errors import DataError, OverparamError, SpecError, StepError, StoreError
     from overparam.lab import Chain, Repeat, Results, Store, Study, load_results
@@ -73,10 +74,12 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("overparam")
+    if name == "sparse":
+        return import_module("overparam.sparse")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'overparam' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "sparse"])

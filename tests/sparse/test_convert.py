@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from overparam.errors import SpecError
 from overparam.networks.architecture import NETWORKS
+from overparam.sparse import convert, replace_layers
 from overparam.sparse.batch_last import Tiles, flattened_order, natural, to_first, to_tiles
-from overparam.sparse.convert import convert, replace_layers
 from overparam.sparse.layers import SparseConv2d, SparseLayer, SparseLinear
 from overparam.sparse.network import SparseNetwork
 from small import same_bits

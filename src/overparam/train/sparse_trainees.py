@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from overparam.checkpoint import masked_state, state_of
 from overparam.errors import SpecError
+from overparam.sparse import convert
 from overparam.sparse.calibration import choose
-from overparam.sparse.convert import convert
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.network import SparseNetwork
 from overparam.sparse.perceptron import Layer, Optimiser, Perceptron, perceptron_layers
