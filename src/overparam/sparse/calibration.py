@@ -341,10 +341,15 @@ def _matrix(shape: Shape, dtype: torch.dtype) -> float:
     values, gradients = torch.zeros(rows, columns, dtype=dtype), torch.empty(rows, columns, dtype=dtype)
     one = np.array([0, 1], dtype=np.int32)
 
+    rowwise = torch.ones(width, columns, dtype=dtype)
+
     def call() -> None:
-        weight, to, source = values.data_ptr(), outputs.data_ptr(), inputs.data_ptr()
-        dense_kernels.outputs(dtype, 1, rows, columns, weight, 0, source, to, width, 0, bounds=one)
-        dense_kernels.errors(dtype, 1, rows, columns, weight, to, source, width, 0, bounds=one)
-        dense_kernels.gradients(dtype, 1, rows, columns, gradients.data_ptr(), 0, source, to, width, bounds=one)
+        weight, to, source, turned = (each.data_ptr() for each in (values, outputs, inputs, rowwise))
+        product = dense_kernels.matrix_product
+        product(dtype, 1, rows, width, columns, weight, columns, 1, 0, source, width, to, width, 0, 0, bounds=one)
+        kernels.to_batch_first(dtype, 1, width, columns, columns, source, turned, bounds=one)
+        found = gradients.data_ptr()
+        product(dtype, 1, rows, columns, width, to, width, 1, 0, turned, columns, found, columns, 0, 0, bounds=one)
+        product(dtype, 1, columns, width, rows, weight, 1, columns, 0, to, width, source, width, 0, 0, bounds=one)
 
     return _best(call)

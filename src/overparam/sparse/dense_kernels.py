@@ -1,19 +1,18 @@
-"""Products of whole matrices with batch-last inputs: for layers that are too dense to gain from skipping zeros.
+"""The product of two whole matrices, for layers that are too dense to gain from skipping zeros.
 
-The same loops as :mod:`overparam.sparse.kernels`, blocked so that what is read serves several products; columns are
-always a multiple of two registers.
+One kernel does all three products of a layer: outputs, gradient of the inputs and, with the inputs transposed to
+batch-first before, gradient of the weight. Six rows and four registers of columns are summed at a time, so that
+numbers that are read serve several products, and the sums stay in registers.
 """
 
 from __future__ import annotations
 
 from overparam.sparse.compiled import Kernel, inner
 from overparam.sparse.lanes import (
-    add_four_sums,
     added,
     broadcast,
     load,
     number,
-    partial_dot,
     plus_scaled,
     positive_part,
     put,
@@ -27,196 +26,136 @@ from overparam.sparse.lanes import (
 
 
 @inner
-def _dense_outputs(zero, kind, rows, inner_size, values, bias, relu, inputs, outputs, width, column):
-    """Three rows at a time: a row of the inputs is then read once for three."""
-    threes = rows // 3 * 3
-    for row in range(0, threes, 3):
-        one = zero
-        two = zero
-        three = zero
-        if bias != 0:
-            one = broadcast(number(bias, row, kind), zero)
-            two = broadcast(number(bias, row + 1, kind), zero)
-            three = broadcast(number(bias, row + 2, kind), zero)
-        start = row * inner_size
-        for k in range(inner_size):
-            vector = load(inputs, k * width + column, zero)
-            one = plus_scaled(one, number(values, start + k, kind), vector)
-            two = plus_scaled(two, number(values, start + inner_size + k, kind), vector)
-            three = plus_scaled(three, number(values, start + 2 * inner_size + k, kind), vector)
-        if relu != 0:
-            one = positive_part(one)
-            two = positive_part(two)
-            three = positive_part(three)
-        store(outputs, row * width + column, one)
-        store(outputs, (row + 1) * width + column, two)
-        store(outputs, (row + 2) * width + column, three)
-    for row in range(threes, rows):
-        one = zero
-        if bias != 0:
-            one = broadcast(number(bias, row, kind), zero)
-        for k in range(inner_size):
-            one = plus_scaled(one, number(values, row * inner_size + k, kind), load(inputs, k * width + column, zero))
-        if relu != 0:
-            one = positive_part(one)
-        store(outputs, row * width + column, one)
-
-
-def _outputs(kind, part, lo, hi, arguments):
-    rows = wide_integer(arguments, 0)
-    inner_size = wide_integer(arguments, 1)
-    values = wide_integer(arguments, 2)
-    bias = wide_integer(arguments, 3)
-    inputs = wide_integer(arguments, 4)
-    outputs = wide_integer(arguments, 5)
-    width = wide_integer(arguments, 6)
-    relu = wide_integer(arguments, 7)
-    register = register_width(kind)
-    column = 0
-    while width - column >= 8 * register:
-        _dense_outputs(zeros(kind, 8), kind, rows, inner_size, values, bias, relu, inputs, outputs, width, column)
-        column += 8 * register
-    while width - column >= 4 * register:
-        _dense_outputs(zeros(kind, 4), kind, rows, inner_size, values, bias, relu, inputs, outputs, width, column)
-        column += 4 * register
-    while column < width:
-        _dense_outputs(zeros(kind, 2), kind, rows, inner_size, values, bias, relu, inputs, outputs, width, column)
-        column += 2 * register
-
-
-outputs = Kernel(_outputs)
-"""Write ``outputs = values @ inputs + bias``, its positive part if ``relu`` is 1.
-
-One item. Arguments: ``rows, inner_size, values, bias, inputs, outputs, width, relu``; ``bias`` 0 means none.
-"""
+def _start(zero, kind, bias, row):
+    sums = zero
+    if bias != 0:
+        sums = broadcast(number(bias, row, kind), zero)
+    return sums
 
 
 @inner
-def _dense_errors(zero, kind, rows, inner_size, values, gate, errors, below, width, column):
-    threes = inner_size // 3 * 3
-    for k in range(0, threes, 3):
-        one = zero
-        two = zero
-        three = zero
-        for row in range(rows):
-            vector = load(errors, row * width + column, zero)
-            start = row * inner_size + k
-            one = plus_scaled(one, number(values, start, kind), vector)
-            two = plus_scaled(two, number(values, start + 1, kind), vector)
-            three = plus_scaled(three, number(values, start + 2, kind), vector)
-        at = k * width + column
-        if gate != 0:
-            one = where_positive(load(gate, at, zero), one)
-            two = where_positive(load(gate, at + width, zero), two)
-            three = where_positive(load(gate, at + 2 * width, zero), three)
-        store(below, at, one)
-        store(below, at + width, two)
-        store(below, at + 2 * width, three)
-    for k in range(threes, inner_size):
-        one = zero
-        for row in range(rows):
-            vector = load(errors, row * width + column, zero)
-            one = plus_scaled(one, number(values, row * inner_size + k, kind), vector)
-        at = k * width + column
-        if gate != 0:
-            one = where_positive(load(gate, at, zero), one)
-        store(below, at, one)
-
-
-def _errors(kind, part, lo, hi, arguments):
-    rows = wide_integer(arguments, 0)
-    inner_size = wide_integer(arguments, 1)
-    values = wide_integer(arguments, 2)
-    errors = wide_integer(arguments, 3)
-    below = wide_integer(arguments, 4)
-    width = wide_integer(arguments, 5)
-    gate = wide_integer(arguments, 6)
-    register = register_width(kind)
-    column = 0
-    while width - column >= 8 * register:
-        _dense_errors(zeros(kind, 8), kind, rows, inner_size, values, gate, errors, below, width, column)
-        column += 8 * register
-    while width - column >= 4 * register:
-        _dense_errors(zeros(kind, 4), kind, rows, inner_size, values, gate, errors, below, width, column)
-        column += 4 * register
-    while column < width:
-        _dense_errors(zeros(kind, 2), kind, rows, inner_size, values, gate, errors, below, width, column)
-        column += 2 * register
-
-
-errors = Kernel(_errors)
-"""Write ``below = values.T @ errors``, zero where ``gate`` (unless it is 0) is not positive.
-
-One item. Arguments: ``rows, inner_size, values, errors, below, width, gate``.
-"""
+def _finish(sums, relu, gate, outputs, at):
+    if relu != 0:
+        sums = positive_part(sums)
+    if gate != 0:
+        sums = where_positive(load(gate, at, sums), sums)
+    store(outputs, at, sums)
 
 
 @inner
-def _dense_gradients(zero, kind, rows, inner_size, gradients, inputs, errors, width, column):
-    """Two rows and four columns of the weight at a time, so that what is read serves several products."""
-    fours = inner_size // 4 * 4
-    twos = rows // 2 * 2
-    for row in range(0, twos, 2):
-        one = load(errors, row * width + column, zero)
-        two = load(errors, (row + 1) * width + column, zero)
-        at = row * inner_size
-        for k in range(0, fours, 4):
-            a = load(inputs, k * width + column, zero)
-            one_a = partial_dot(one, a)
-            two_a = partial_dot(two, a)
-            b = load(inputs, (k + 1) * width + column, zero)
-            one_b = partial_dot(one, b)
-            two_b = partial_dot(two, b)
-            c = load(inputs, (k + 2) * width + column, zero)
-            one_c = partial_dot(one, c)
-            two_c = partial_dot(two, c)
-            d = load(inputs, (k + 3) * width + column, zero)
-            add_four_sums(gradients, at + k, one_a, one_b, one_c, partial_dot(one, d))
-            add_four_sums(gradients, at + inner_size + k, two_a, two_b, two_c, partial_dot(two, d))
-        for k in range(fours, inner_size):
-            vector = load(inputs, k * width + column, zero)
-            put(gradients, at + k, number(gradients, at + k, kind) + total(partial_dot(one, vector)))
-            other = at + inner_size + k
-            put(gradients, other, number(gradients, other, kind) + total(partial_dot(two, vector)))
+def _panel(zero, kind, rows, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate, column):
+    """Fill a panel of columns of all rows."""
+    sixes = rows // 6 * 6
+    for row in range(0, sixes, 6):
+        a = _start(zero, kind, bias, row)
+        b = _start(zero, kind, bias, row + 1)
+        c = _start(zero, kind, bias, row + 2)
+        d = _start(zero, kind, bias, row + 3)
+        e = _start(zero, kind, bias, row + 4)
+        f = _start(zero, kind, bias, row + 5)
+        at = row * step
+        for k in range(terms):
+            vector = load(inputs, k * below + column, zero)
+            a = plus_scaled(a, number(values, at, kind), vector)
+            b = plus_scaled(b, number(values, at + step, kind), vector)
+            c = plus_scaled(c, number(values, at + 2 * step, kind), vector)
+            d = plus_scaled(d, number(values, at + 3 * step, kind), vector)
+            e = plus_scaled(e, number(values, at + 4 * step, kind), vector)
+            f = plus_scaled(f, number(values, at + 5 * step, kind), vector)
+            at += term
+        to = row * across + column
+        _finish(a, relu, gate, outputs, to)
+        _finish(b, relu, gate, outputs, to + across)
+        _finish(c, relu, gate, outputs, to + 2 * across)
+        _finish(d, relu, gate, outputs, to + 3 * across)
+        _finish(e, relu, gate, outputs, to + 4 * across)
+        _finish(f, relu, gate, outputs, to + 5 * across)
+    twos = sixes + (rows - sixes) // 2 * 2
+    for row in range(sixes, twos, 2):
+        a = _start(zero, kind, bias, row)
+        b = _start(zero, kind, bias, row + 1)
+        at = row * step
+        for k in range(terms):
+            vector = load(inputs, k * below + column, zero)
+            a = plus_scaled(a, number(values, at, kind), vector)
+            b = plus_scaled(b, number(values, at + step, kind), vector)
+            at += term
+        _finish(a, relu, gate, outputs, row * across + column)
+        _finish(b, relu, gate, outputs, (row + 1) * across + column)
     for row in range(twos, rows):
-        one = load(errors, row * width + column, zero)
-        at = row * inner_size
-        for k in range(inner_size):
-            dot = total(partial_dot(one, load(inputs, k * width + column, zero)))
-            put(gradients, at + k, number(gradients, at + k, kind) + dot)
+        a = _start(zero, kind, bias, row)
+        for k in range(terms):
+            vector = load(inputs, k * below + column, zero)
+            a = plus_scaled(a, number(values, row * step + k * term, kind), vector)
+        _finish(a, relu, gate, outputs, row * across + column)
 
 
-def _gradients(kind, part, lo, hi, arguments):
+def _matrix_product(kind, part, lo, hi, arguments):
     rows = wide_integer(arguments, 0)
-    inner_size = wide_integer(arguments, 1)
-    gradients = wide_integer(arguments, 2)
-    biases = wide_integer(arguments, 3)
-    inputs = wide_integer(arguments, 4)
-    errors = wide_integer(arguments, 5)
-    width = wide_integer(arguments, 6)
+    columns = wide_integer(arguments, 1)
+    terms = wide_integer(arguments, 2)
+    values = wide_integer(arguments, 3)
+    step = wide_integer(arguments, 4)
+    term = wide_integer(arguments, 5)
+    bias = wide_integer(arguments, 6)
+    inputs = wide_integer(arguments, 7)
+    below = wide_integer(arguments, 8)
+    outputs = wide_integer(arguments, 9)
+    across = wide_integer(arguments, 10)
+    relu = wide_integer(arguments, 11)
+    gate = wide_integer(arguments, 12)
     register = register_width(kind)
-    for k in range(rows * inner_size):
-        put(gradients, k, kind)
-    if biases != 0:
-        for row in range(rows):
-            sums = zeros(kind, 1)
-            for column in range(0, width, register):
-                sums = added(sums, load(errors, row * width + column, sums))
-            put(biases, row, total(sums))
     column = 0
-    while width - column >= 8 * register:
-        _dense_gradients(zeros(kind, 8), kind, rows, inner_size, gradients, inputs, errors, width, column)
-        column += 8 * register
-    while width - column >= 4 * register:
-        _dense_gradients(zeros(kind, 4), kind, rows, inner_size, gradients, inputs, errors, width, column)
+    while columns - column >= 4 * register:
+        four = zeros(kind, 4)
+        _panel(four, kind, rows, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate, column)
         column += 4 * register
-    while column < width:
-        _dense_gradients(zeros(kind, 2), kind, rows, inner_size, gradients, inputs, errors, width, column)
-        column += 2 * register
+    if columns >= register:
+        while column < columns:  # the last register overlaps the one before: the same numbers are written twice
+            start = min(column, columns - register)
+            one = zeros(kind, 1)
+            _panel(one, kind, rows, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate, start)
+            column += register
+        return
+    for row in range(rows):
+        for place in range(columns):
+            result = kind
+            if bias != 0:
+                result = number(bias, row, kind)
+            for k in range(terms):
+                result += number(values, row * step + k * term, kind) * number(inputs, k * below + place, kind)
+            at = row * across + place
+            if (relu != 0 and result <= 0) or (gate != 0 and not number(gate, at, kind) > 0):
+                result = kind
+            put(outputs, at, result)
 
 
-gradients = Kernel(_gradients)
-"""Write ``gradients = errors @ inputs.T`` and, unless 0, ``biases``, the sums of the errors over the batch.
+matrix_product = Kernel(_matrix_product)
+"""Write ``outputs[i, j] = bias[i] + sum over k < terms of values[i * step + k * term] * inputs[k, j]``.
 
-One item. Arguments: ``rows, inner_size, gradients, biases, inputs, errors, width``.
+``inputs`` and ``outputs`` have ``columns`` columns in rows that are ``below`` and ``across`` numbers apart; ``bias`` 0
+means none. ``relu`` and ``gate`` as in :data:`overparam.sparse.kernels.product`. One item. Arguments: ``rows, columns,
+terms, values, step, term, bias, inputs, below, outputs, across, relu, gate``.
 """
+
+
+def _row_sums(kind, part, lo, hi, arguments):
+    inputs = wide_integer(arguments, 0)
+    width = wide_integer(arguments, 1)
+    outputs = wide_integer(arguments, 2)
+    register = register_width(kind)
+    for row in range(lo, hi):
+        sums = zeros(kind, 1)
+        column = 0
+        while width - column >= register:
+            sums = added(sums, load(inputs, row * width + column, sums))
+            column += register
+        result = total(sums)
+        while column < width:
+            result += number(inputs, row * width + column, kind)
+            column += 1
+        put(outputs, row, result)
+
+
+row_sums = Kernel(_row_sums)
+"""Write the sum of each row of ``inputs``. Items are rows. Arguments: ``inputs, width, outputs``."""

@@ -298,15 +298,15 @@ class Perceptron:
     def _operation(self, kernel: Kernel, items: int, *arguments: int | str) -> list[int]:
         """Return an operation: kernel, items, arguments; ``"width"`` and names of sources are filled in later."""
         packed = np.zeros(len(arguments), dtype=np.int64)
-        width = -1
+        widths = 0
         for place, argument in enumerate(arguments):
             if argument == "width":
-                width = place
+                widths |= 1 << place
             elif isinstance(argument, str):
                 self._sources.append((packed, place, argument))
             else:
                 packed[place] = argument
-        return [kernel.address(self.dtype), items, self._hold(packed), width]
+        return [kernel.address(self.dtype), items, self._hold(packed), widths]
 
     def _blocks(self) -> npt.NDArray[np.int64]:
         """Return the first feature of each block of inputs that the first layer reads."""
@@ -351,8 +351,8 @@ class Perceptron:
                 arguments = (table, values, bias, inputs, to, "width", int(layer.relu), 0)
                 found.append(self._operation(kernels.product, rows, *arguments))
             else:
-                dense = (rows, inner_size, values, bias, inputs, to, "width", int(layer.relu))
-                found.append(self._operation(dense_kernels.outputs, 1, *dense))
+                dense = (rows, "width", inner_size, values, inner_size, 1, bias, inputs, "width", to, "width")
+                found.append(self._operation(dense_kernels.matrix_product, 1, *dense, int(layer.relu), 0))
             inputs = to
         return found
 
@@ -393,11 +393,19 @@ class Perceptron:
                     back = (structure.backward.address, values, 0, errors[number], errors[number - 1], "width", 0, gate)
                     found.append(self._operation(kernels.product, inner_size, *back))
             else:
-                whole = (rows, inner_size, to_values, to_bias, inputs, errors[number], "width")
-                found.append(self._operation(dense_kernels.gradients, 1, *whole))
+                error = errors[number]
+                rowwise = self._hold(self._numbers(inner_size * self.capacity))
+                found.append(
+                    self._operation(kernels.to_batch_first, 1, "width", inner_size, inner_size, inputs, rowwise)
+                )
+                whole = (rows, inner_size, "width", error, "width", 1, 0, rowwise, inner_size, to_values, inner_size)
+                found.append(self._operation(dense_kernels.matrix_product, 1, *whole, 0, 0))
+                if to_bias:
+                    found.append(self._operation(dense_kernels.row_sums, rows, error, "width", to_bias))
                 if number:
-                    below = (rows, inner_size, values, errors[number], errors[number - 1], "width", gate)
-                    found.append(self._operation(dense_kernels.errors, 1, *below))
+                    to = errors[number - 1]
+                    below = (inner_size, "width", rows, values, 1, inner_size, 0, error, "width", to, "width", 0, gate)
+                    found.append(self._operation(dense_kernels.matrix_product, 1, *below))
         return found
 
     def _scoring(

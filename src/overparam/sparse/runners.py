@@ -11,7 +11,7 @@ from overparam.sparse.training_kernels import BATCH, COUNT, FIRST, WIDTH
 # A plan (int64): what is done with a batch.
 (
     PARTS,  # threads that a batch is divided among
-    OPERATIONS,  # (parts, count, 4) int64: address of a kernel, its items, its arguments, which of these is the width
+    OPERATIONS,  # (parts, count, 4) int64: address of a kernel, its items, its arguments, bits: which are the width
     OPERATION_COUNT,
     CURSORS,  # (parts, 4) int64, see training_kernels
     LOSSES,  # (parts,) float64: sums of the losses of each part
@@ -53,9 +53,13 @@ def _operate(kind, plan, part, first, count, batch):
     for operation in range(operations):
         entry = start + operation * 4
         arguments = wide_integer(table, entry + 2)
-        place = wide_integer(table, entry + 3)
-        if place >= 0:
-            put_wide(arguments, place, width)
+        places = wide_integer(table, entry + 3)
+        place = 0
+        while places != 0:
+            if places & 1:
+                put_wide(arguments, place, width)
+            places >>= 1
+            place += 1
         call_kernel(wide_integer(table, entry), kind, 0, 0, wide_integer(table, entry + 1), arguments)
 
 
