@@ -303,7 +303,7 @@ PINNED_STEPS = [
 ]
 PINNED_PROBES = [
     "5febd80ec5a9798e365edb8f54f5f2ba",
-    "c1ae2b214cee23791c9ccb99d00fcde2",
+    "c65041b11ad5b55d3a749767b1abd384",  # cost, version 2: since it has the column engine
     "f70ecd34ad4747b5b4e43b86c7253724",
     "1123abc9c289f5c79c759d5d4a21ac11",
 ]

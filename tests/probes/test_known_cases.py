@@ -131,6 +131,25 @@ def test_cost_copies_what_was_recorded() -> None:
     }
 
 
+ENGINES: dict[str, tuple[dict[str, str], str | None]] = {
+    "none": ({}, None),
+    "dense": ({"fc1.weight": "dense", "fc2.weight": "dense", "fc3.weight": "dense"}, "dense"),
+    "sparse": ({"fc1.weight": "sparse", "fc2.weight": "sparse", "fc3.weight": "sparse"}, "sparse"),
+    "mixed": ({"fc1.weight": "sparse", "fc2.weight": "sparse", "fc3.weight": "dense"}, "mixed"),
+}
+
+
+@pytest.mark.parametrize("case", ENGINES)
+def test_cost_tells_the_engine_of_each_layer(case: str) -> None:
+    given, engine = ENGINES[case]
+    checkpoint, module = whole(Network("lenet-300-100"), (1, 4, 4))
+    names = dict(zip(("fc1.weight", "fc2.weight", "fc3.weight"), checkpoint.masks, strict=True))
+    facts = {"engines": {names[name]: used for name, used in given.items()}}
+    found = Cost().measure(checkpoint, View(blank((1, 4, 4)), lambda: module, checkpoint, facts))
+    assert found.values["engine"] == engine
+    assert [row.get("engine") for row in found.layers.values()] == (list(given.values()) or [None] * 3)
+
+
 class Sign(nn.Module):
     """Scores (0, gain * x): class 1 where x is positive."""
 

@@ -123,9 +123,12 @@ class PerceptronTrainee(Trainee):
                 return {}
             return {number: {"momentum_buffer": first[name]} for number, name in enumerate(self.names)}
         second = inner.get(inner.second)
-        step = torch.tensor(float(inner.steps))
-        return {
-            number: {"step": step, "exp_avg": first[name], "exp_avg_sq": second[name]}
+        return {  # a step for each, as torch has: an optimiser adds to each, and files hold no tensor twice
+            number: {
+                "step": torch.tensor(float(inner.steps)),
+                "exp_avg": first[name],
+                "exp_avg_sq": second[name],
+            }
             for number, name in enumerate(self.names)
         }
 
