@@ -74,6 +74,7 @@ def context_of(
     seed: int = 0,
     references: Mapping[str, Checkpoint] | None = None,
     journal: Journal | None = None,
+    engine: str = "dense",
 ) -> Context:
     """What the lab hands to a step."""
     shape, classes = data.input_shape, data.classes
@@ -84,6 +85,7 @@ def context_of(
         seed=seed,
         references=references or {},
         journal=journal,
+        engine=engine,
     )
 
 

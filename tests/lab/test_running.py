@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,17 +203,19 @@ def test_a_point_that_training_did_not_reach_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("network", [MLP, CONV], ids=["mlp", "batch norm and dropout"])
-def test_chains_agree_with_steps_run_by_hand(network: Network, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["dense", "sparse"])
+def test_chains_agree_with_steps_run_by_hand(network: Network, engine: str, tmp_path: Path) -> None:
     data = built(images(), label_noise=LabelNoise("symmetric", 0.2))
     training = Train(epochs=2, batch_size=16, momentum=0.9)
     steps = [training, Prune("gradient", fraction=0.5), Rewind("5it"), training]
     world = World(images(), label_noise=LabelNoise("symmetric", 0.2))
-    results = run(study(Chain(*steps), world=world, network=network, seed=4), tmp_path)
+    results = run(study(Chain(*steps), world=world, network=network, seed=4), tmp_path, engine=engine)
     init = begin(network, data, 4)
-    trained = training.saving((Length.of("5it"),)).run(init, context_of(network, data, 4))
-    pruned = steps[1].run(trained.checkpoint, context_of(network, data, 4)).checkpoint
-    rewound = steps[2].run(pruned, context_of(network, data, 4, references=dict(trained.points))).checkpoint
-    final = training.run(rewound, context_of(network, data, 4)).checkpoint
+    context = context_of(network, data, 4, engine=engine)
+    trained = training.saving((Length.of("5it"),)).run(init, context)
+    pruned = steps[1].run(trained.checkpoint, context).checkpoint
+    rewound = steps[2].run(pruned, replace(context, references=dict(trained.points))).checkpoint
+    final = training.run(rewound, context).checkpoint
     module = load_module(Store(tmp_path), results.frame["fingerprint"][1], network.build(data.input_shape, 3, 0))
     assert same_bits(module.state_dict(), final.state)
 

@@ -213,8 +213,8 @@ class _Training:
         self.out.curve.append({**at, **measured})
 
     def _save_point(self) -> None:
-        state = self.trainee.state()
-        self.out.points |= dict.fromkeys(self.points[self.iteration], state)
+        # a copy for each name that the point has, such as 1ep and 4it: the journal's files hold no tensor twice
+        self.out.points |= {point: self.trainee.state() for point in self.points[self.iteration]}
 
     def _stop_if_reached(self) -> None:
         stop = self.settings.stop_at
