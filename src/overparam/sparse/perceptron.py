@@ -46,8 +46,28 @@ def perceptron_layers(module: nn.Module) -> list[Layer] | None:
         return None
     if any(True for _ in module.buffers()) or not all(parameter.requires_grad for parameter in parameters.values()):
         return None
-    if any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in module.modules()):
+    if any(_hooks(part) for part in (*module.modules(), *parameters.values())):
         return None
+    modes = [(part, part.training) for part in module.modules()]
+    found = []
+    try:
+        for training in (True, False):  # a forward may ask which it is
+            for part, _ in modes:
+                part.training = training
+            found.append(_layers_in_mode(module, parameters))
+    finally:
+        for part, mode in modes:
+            part.training = mode
+    return found[0] if found[0] == found[1] else None
+
+
+def _hooks(owner: Any) -> bool:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(owner, kind, None) for kind in (*kinds, "_post_accumulate_grad_hooks"))
+
+
+def _layers_in_mode(module: nn.Module, parameters: Mapping[str, Tensor]) -> list[Layer] | None:
+    """Return the layers of ``module`` in the mode that it is in, or None."""
     try:
         graph = fx.Tracer().trace(module)
     except Exception:  # noqa: BLE001 (whatever a user's forward raises: it is no plain perceptron)
@@ -101,12 +121,11 @@ def _operation(node: fx.Node, module: nn.Module) -> str:
             return "nothing"
     if node.op == "call_function" and node.target in (torch.relu, nn.functional.relu):
         return "relu" if len(node.args) == 1 and set(node.kwargs) <= {"inplace"} else "other"
-    if node.op == "call_function" and node.target is torch.flatten:
-        return "flatten" if node.args[1:] in ((1,), (1, -1)) or dict(node.kwargs) == {"start_dim": 1} else "other"
+    if (node.op, node.target) in (("call_function", torch.flatten), ("call_method", "flatten")):
+        dims = {**dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)), **node.kwargs}
+        return "flatten" if (dims.get("start_dim", 0), dims.get("end_dim", -1)) == (1, -1) else "other"
     if node.op == "call_method" and node.target == "relu" and len(node.args) == 1:
         return "relu"
-    if node.op == "call_method" and node.target == "flatten" and node.args[1:] in ((1,), (1, -1)):
-        return "flatten"
     return "other"
 
 
