@@ -51,15 +51,16 @@ def gradient(structure: Structure, inputs: Tensor, errors: Tensor, bias: bool) -
     table, tiles, width = structure.forward, errors.shape[0], errors.shape[-1]
     if not errors.numel():
         return errors.new_zeros(structure.size), errors.new_zeros(table.rows) if bias else None
-    single = table.slots is None
-    bounds = _row_bounds(table, tiles) if single else _place_bounds(table, tiles)
-    threads = 1 if bounds is None else len(bounds) - 1
-    sums = errors.new_empty((threads, structure.size) if single else (threads, structure.size, _register(errors)))
-    biases = errors.new_empty(threads, table.rows) if bias else None
-    kernel = kernels.gradient if single else kernels.places_gradient
-    kernel(
+    if table.slots is not None:
+        return _places_gradient(structure, inputs, errors, bias)
+    bounds = _row_bounds(table, tiles)
+    apart = bounds is not None and tiles > 1
+    threads = len(bounds) - 1 if bounds is not None and apart else 1
+    sums = errors.new_empty((threads, structure.size) if apart else structure.size)
+    biases = errors.new_empty((threads, table.rows) if apart else table.rows) if bias else None
+    kernels.gradient(
         errors.dtype,
-        tiles * (table.rows if single else table.places),
+        tiles * table.rows,
         table.address,
         structure.size,
         sums.data_ptr(),
@@ -67,11 +68,34 @@ def gradient(structure: Structure, inputs: Tensor, errors: Tensor, bias: bool) -
         inputs.data_ptr(),
         errors.data_ptr(),
         width,
+        int(apart),
         bounds=bounds,
     )
-    if threads == 1:
-        return (sums[0] if single else sums.sum((0, 2))), (None if biases is None else biases[0])
-    return sums.sum(0 if single else (0, 2)), None if biases is None else biases.sum(0)
+    if not apart:
+        return sums, biases
+    return sums.sum(0), None if biases is None else biases.sum(0)
+
+
+def _places_gradient(structure: Structure, inputs: Tensor, errors: Tensor, bias: bool) -> tuple[Tensor, Tensor | None]:
+    """Do the same for a structure of many places."""
+    table, tiles = structure.forward, errors.shape[0]
+    bounds = _place_bounds(table, tiles)
+    threads = 1 if bounds is None else len(bounds) - 1
+    sums = errors.new_empty(threads, structure.size, _register(errors))
+    biases = errors.new_empty(threads, table.rows) if bias else None
+    kernels.places_gradient(
+        errors.dtype,
+        tiles * table.places,
+        table.address,
+        structure.size,
+        sums.data_ptr(),
+        0 if biases is None else biases.data_ptr(),
+        inputs.data_ptr(),
+        errors.data_ptr(),
+        errors.shape[-1],
+        bounds=bounds,
+    )
+    return sums.sum((0, 2)), None if biases is None else biases.sum(0)
 
 
 def _register(errors: Tensor) -> int:
@@ -82,8 +106,8 @@ def _register(errors: Tensor) -> int:
 def _row_bounds(table: Table, tiles: int) -> Int32s | None:
     """Return each thread's share of the rows of all tiles and places; None for one thread.
 
-    With at least as many tiles as threads each has tiles of its own, which then stay in its cache from layer to layer;
-    with fewer, rows are shared out so that each has about as many nonzeros.
+    If tiles can be shared out evenly, each thread has tiles of its own, which then stay in its cache from layer to
+    layer; else rows are shared out so that each thread has about as many nonzeros.
     """
     threads = torch.get_num_threads()
     if threads == 1:
@@ -91,7 +115,7 @@ def _row_bounds(table: Table, tiles: int) -> Int32s | None:
     found = table.shares.get((tiles, threads))
     if found is None:
         rows = table.places * table.rows
-        if tiles >= threads:
+        if tiles % threads == 0:
             found = even_bounds(tiles, threads) * np.int32(rows)
         elif table.places == 1:
             found = balanced_bounds(np.tile(table.nonzeros_by_row, tiles), threads)

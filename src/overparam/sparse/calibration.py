@@ -329,7 +329,7 @@ def _compiled(shape: Shape, dtype: torch.dtype, structure: Any) -> float:
         table, back = forward.address, backward.address
         kernels.product(dtype, rows, table, weight, 0, source, to, width, 0, 0, bounds=all_rows)
         kernels.product(dtype, columns, back, weight, 0, to, source, width, 0, 0, bounds=all_columns)
-        kernels.gradient(dtype, rows, table, structure.size, found, sums, source, to, width, bounds=all_rows)
+        kernels.gradient(dtype, rows, table, structure.size, found, sums, source, to, width, 0, bounds=all_rows)
 
     return _best(call)
 

@@ -202,17 +202,24 @@ def _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, wi
 def _gradient(kind, part, lo, hi, arguments):
     structure = wide_integer(arguments, 0)
     size = wide_integer(arguments, 1)
-    gradients = part_of(wide_integer(arguments, 2), part * size, kind)
+    gradients = wide_integer(arguments, 2)
     biases = wide_integer(arguments, 3)
     inputs = wide_integer(arguments, 4)
     errors = wide_integer(arguments, 5)
     width = wide_integer(arguments, 6)
+    apart = wide_integer(arguments, 7)
     rows = wide_integer(structure, ROWS)
-    for k in range(size):
+    pointers = wide_integer(structure, POINTERS)
+    first, last = lo, min(hi, rows)  # rows whose gradients this thread alone writes
+    if apart != 0:
+        gradients = part_of(gradients, part * size, kind)
+        first, last = 0, rows
+        if biases != 0:
+            biases = part_of(biases, part * rows, kind)
+    for k in range(integer(pointers, first), integer(pointers, last)):
         put(gradients, k, kind)
     if biases != 0:
-        biases = part_of(biases, part * rows, kind)
-        for row in range(rows):
+        for row in range(first, last):
             put(biases, row, kind)
     register = register_width(kind)
     column = 0
@@ -245,8 +252,10 @@ def _gradient(kind, part, lo, hi, arguments):
 gradient = Kernel(_gradient)
 """Write ``gradients[k] = sum over the batch of errors[row] * inputs[offsets[k]]`` for structures of a single place.
 
-Each thread has ``size`` gradients, and a row of biases' gradients unless 0 is given, of its own, to be added up. Items
-are rows, tile by tile. Arguments: ``structure, size, all_gradients, all_biases, inputs, errors, width``.
+``biases``, unless it is 0, gets the sums of the errors. Items are rows, tile by tile. With ``apart`` 1 each thread has
+gradients and biases of its own, one after the other, to be added up; with 0 a row must belong to one thread, as it does
+where there is a single tile or a single thread. Arguments: ``structure, size, gradients, biases, inputs, errors, width,
+apart``.
 """
 
 

@@ -406,7 +406,7 @@ class Perceptron:
             structure = self.structures.get(layer.weight)
             if structure is not None:
                 table, nonzeros = structure.forward.address, structure.size
-                gradient = (table, nonzeros, to_values, to_bias, inputs, errors[number], "width")
+                gradient = (table, nonzeros, to_values, to_bias, inputs, errors[number], "width", 0)
                 found.append(self._operation(kernels.gradient, rows, *gradient))
                 if number:
                     back = (structure.backward.address, values, 0, errors[number], errors[number - 1], "width", 0, gate)
