@@ -3,7 +3,8 @@
 The dense weight alone would take 1,600 MB, and 6,400 with its gradient and Adam's state. Prints the largest resident
 size of the process (VmHWM, Linux only) so far: after imports, when torch's Adam and the kernels have worked once on a
 tiny layer (what any sparse training takes), and in the end. The task is a classification into 20,000 classes, so
-that the layer's own inputs and outputs, 10 MB each, are the only large tensors.
+that the layer's own inputs and outputs, 10 MB each, are the only large tensors. The optimiser is torch's Adam as
+overparam's trainings use it; the first call of ``torch.optim.Adam`` itself imports torch's compiler, 66 MB more.
 
 Run: ``python benchmarks/sparse_memory.py``, a second time so that kernels are compiled. With glibc's default settings
 about 100 MB of the result are freed blocks that it keeps; ``MALLOC_MMAP_THRESHOLD_=1000000 python
@@ -18,6 +19,8 @@ import torch
 
 from overparam.sparse.layers import SparseLinear
 from overparam.sparse.topology import rewire
+from overparam.train import TrainSettings
+from overparam.train.optimisers import optimiser
 
 FEATURES, DENSITY, BATCH, STEPS = 20_000, 0.0005, 128, 5
 
@@ -28,9 +31,9 @@ def peak() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024 // 1_000_000
 
 
-def train(features: int, density: float) -> tuple[SparseLinear, torch.optim.Adam]:
+def train(features: int, density: float) -> tuple[SparseLinear, torch.optim.Optimizer]:
     layer = SparseLinear(features, features, density=density)
-    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-3)
+    optimizer = optimiser(TrainSettings(optimizer="adam", lr=1e-3, epochs=1), layer.parameters())
     inputs, labels = torch.randn(BATCH, features), torch.randint(features, (BATCH,))
     for _ in range(STEPS):
         optimizer.zero_grad()
