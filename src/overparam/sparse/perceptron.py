@@ -46,6 +46,8 @@ def perceptron_layers(module: nn.Module) -> list[Layer] | None:
         return None
     if any(True for _ in module.buffers()) or not all(parameter.requires_grad for parameter in parameters.values()):
         return None
+    if len({id(parameter) for parameter in parameters.values()}) < len(parameters):
+        return None  # one under two names
     if any(_hooks(part) for part in (*module.modules(), *parameters.values())):
         return None
     modes = [(part, part.training) for part in module.modules()]
