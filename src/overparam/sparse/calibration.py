@@ -220,10 +220,13 @@ def calibration_file() -> Path:
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
+    """Return what is kept; what is damaged or of another form is left out, to be measured anew."""
+    found: Any = None
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(path.read_text())
-        return {key: times for key, times in found.items() if set(times) == set(Times.__dataclass_fields__)}
-    return {}
+    fields = set(Times.__dataclass_fields__)
+    kept = found.items() if isinstance(found, dict) else ()
+    return {key: times for key, times in kept if isinstance(times, dict) and set(times) == fields}
 
 
 def _best(call: Callable[[], Any]) -> float:
@@ -294,6 +297,9 @@ def _dense(shape: Shape, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor
         return functional.linear(inputs, weight, bias)
     convolution: Any = functional.conv1d if len(shape.axes) == 1 else functional.conv2d
     padding = [axis[3] for axis in shape.axes]
+    if any(axis[3] != axis[4] for axis in shape.axes):  # padding "same" of an even kernel
+        inputs = functional.pad(inputs, [side for axis in reversed(shape.axes) for side in axis[3:5]])
+        padding = [0] * len(padding)
     stride, dilation = [axis[2] for axis in shape.axes], [axis[5] for axis in shape.axes]
     out: Tensor = convolution(inputs, weight, bias, stride, padding, dilation, shape.groups)
     return out
@@ -342,12 +348,13 @@ def _matrix(shape: Shape, dtype: torch.dtype) -> float:
     one = np.array([0, 1], dtype=np.int32)
 
     rowwise = torch.ones(width, columns, dtype=dtype)
+    groups = width * dtype.itemsize // 64  # registers of examples
 
     def call() -> None:
         weight, to, source, turned = (each.data_ptr() for each in (values, outputs, inputs, rowwise))
         product = dense_kernels.matrix_product
         product(dtype, 1, rows, width, columns, weight, columns, 1, 0, source, width, to, width, 0, 0, bounds=one)
-        kernels.to_batch_first(dtype, 1, width, columns, columns, source, turned, bounds=one)
+        kernels.to_batch_first(dtype, groups, width, columns, columns, source, turned, bounds=one * np.int32(groups))
         found = gradients.data_ptr()
         product(dtype, 1, rows, columns, width, to, width, 1, 0, turned, columns, found, columns, 0, 0, bounds=one)
         product(dtype, 1, columns, width, rows, weight, 1, columns, 0, to, width, source, width, 0, 0, bounds=one)
