@@ -23,7 +23,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn import functional
 
-from overparam.folders import cache_folder
+from overparam.folders import writable_cache_folder
 from overparam.networks.forward import record
 from overparam.sparse import dense_kernels, kernels
 from overparam.sparse.autograd import sparse_product
@@ -216,7 +216,7 @@ def calibration_file() -> Path:
 
     mark = f"{processor()}-{torch.__version__}-{platform.python_version()}"
     plain = "".join(letter if letter.isalnum() or letter in ".-+" else "-" for letter in mark)
-    return cache_folder() / "calibration" / f"{plain}-{kernel_folder().name}.json"
+    return writable_cache_folder() / "calibration" / f"{plain}-{kernel_folder().name}.json"
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:

@@ -24,7 +24,7 @@ from filelock import FileLock
 from numba import types
 from numba.core import config
 
-from overparam.folders import cache_folder
+from overparam.folders import writable_cache_folder
 
 settings: Any = config  # it sets its attributes from the environment
 Int32s = npt.NDArray[np.int32]
@@ -51,7 +51,7 @@ def kernel_folder() -> Path:
         digest.update(f"{package} {version(package)}".encode())
     digest.update(sys.version.encode())
     digest.update(f"{settings.CPU_NAME} {settings.CPU_FEATURES}".encode())
-    return cache_folder() / "kernels" / digest.hexdigest()[:16]
+    return writable_cache_folder() / "kernels" / digest.hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -40,6 +40,8 @@ from overparam.sparse.lanes import (
 # Entries of a structure's table.
 ROWS, PLACES, INPUTS, CLASSES, BASE, POINTERS, OFFSETS, SLOTS = range(8)
 
+ALL = -1  # as a number of items: as many as the arguments tell
+
 
 @inner
 def _product_panel(zero, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, column):
@@ -355,13 +357,16 @@ Arguments: ``structure, size, all_sums, all_biases, inputs, errors, width``.
 
 
 @inner
-def _move(zero, kind, tile, back, width, columns, run, source, target):
-    """Copy one tile of examples into a batch-last tile, or ``back``."""
+def _move(zero, kind, item, back, width, columns, run, source, target):
+    """Copy a register of examples of a tile into the batch-last tile, or ``back``."""
     register = register_width(kind)
+    groups = (width + register - 1) // register
+    tile = item // groups
+    group = item - tile * groups
     runs = columns // run
     examples = tile * width * columns  # where the tile begins, in either form
     if width < register or run < register:
-        for example in range(width):
+        for example in range(group * register, min(width, (group + 1) * register)):
             for column in range(columns):
                 row = column % run * runs + column // run
                 first = examples + example * columns + column
@@ -371,17 +376,16 @@ def _move(zero, kind, tile, back, width, columns, run, source, target):
                 else:
                     put(target, last, number(source, first, kind))
         return
-    for group in range((width + register - 1) // register):
-        example = min(group * register, width - register)
-        for channel in range(runs):
-            for step in range((run + register - 1) // register):
-                place = min(step * register, run - register)
-                first = examples + example * columns + channel * run + place
-                last = examples + (place * runs + channel) * width + example
-                if back:
-                    transpose_block(zero, source, last, runs * width, target, first, columns)
-                else:
-                    transpose_block(zero, source, first, columns, target, last, runs * width)
+    example = min(group * register, width - register)
+    for channel in range(runs):
+        for step in range((run + register - 1) // register):
+            place = min(step * register, run - register)
+            first = examples + example * columns + channel * run + place
+            last = examples + (place * runs + channel) * width + example
+            if back:
+                transpose_block(zero, source, last, runs * width, target, first, columns)
+            else:
+                transpose_block(zero, source, first, columns, target, last, runs * width)
 
 
 def _to_batch_last(kind, part, lo, hi, arguments):
@@ -390,15 +394,16 @@ def _to_batch_last(kind, part, lo, hi, arguments):
     run = wide_integer(arguments, 2)
     source = wide_integer(arguments, 3)
     target = wide_integer(arguments, 4)
-    for tile in range(lo, hi):
-        _move(zeros(kind, 1), kind, tile, False, width, columns, run, source, target)
+    for item in range(lo, hi):
+        _move(zeros(kind, 1), kind, item, False, width, columns, run, source, target)
 
 
 to_batch_last = Kernel(_to_batch_last)
 """Copy ``source`` (batch, columns) to ``target`` (tiles, columns, width), channels last among the columns.
 
 Columns are runs of ``run`` positions, one for each channel; in ``target`` the channels of a position are neighbours.
-With ``run = columns`` it is a plain transposition. Items are tiles. Arguments: ``width, columns, run, source, target``.
+With ``run = columns`` it is a plain transposition. Items are registers of examples, tile by tile; what does not fill
+one counts as one. Arguments: ``width, columns, run, source, target``.
 """
 
 
@@ -408,9 +413,11 @@ def _to_batch_first(kind, part, lo, hi, arguments):
     run = wide_integer(arguments, 2)
     source = wide_integer(arguments, 3)
     target = wide_integer(arguments, 4)
-    for tile in range(lo, hi):
-        _move(zeros(kind, 1), kind, tile, True, width, columns, run, source, target)
+    if hi == ALL:
+        hi = (width + register_width(kind) - 1) // register_width(kind)
+    for item in range(lo, hi):
+        _move(zeros(kind, 1), kind, item, True, width, columns, run, source, target)
 
 
 to_batch_first = Kernel(_to_batch_first)
-"""Copy back what :data:`to_batch_last` made; the same arguments."""
+"""Copy back what :data:`to_batch_last` made; the same arguments. With ``ALL`` as number of items: one whole tile."""

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from overparam.errors import SpecError
 from overparam.prune.counts import exact_count
-from overparam.sparse.autograd import DTYPES, sparse_product
+from overparam.sparse.autograd import DTYPES, sparse_layer, sparse_product
 from overparam.sparse.drawing import checked_density, random_indices
-from overparam.sparse.layout import to_batch_first, to_batch_last
 from overparam.sparse.structure import LARGEST, Axis, Indices, Structure, conv_structure, linear_structure
 
 Dense = nn.Linear | nn.Conv1d | nn.Conv2d
@@ -327,8 +326,9 @@ class SparseLinear(SparseLayer):
         if not inputs.dim() or inputs.shape[-1] != self.in_features:
             raise SpecError(f"inputs must be of shape (*, {self.in_features}), got {tuple(inputs.shape)}")
         leading = inputs.shape[:-1]
-        tiles = to_batch_last(inputs.reshape(math.prod(leading), self.in_features))
-        return to_batch_first(self._product(tiles, None)).reshape(*leading, self.out_features)
+        batch = inputs.reshape(math.prod(leading), self.in_features)
+        outputs = sparse_layer(batch, self.values, self.bias, self._structure(None, None))
+        return outputs.reshape(*leading, self.out_features)
 
     def forward_last(self, tiles: Tensor, order: Indices | None = None) -> Tensor:
         """Return (tiles, out_features, width) of tiles (tiles, in_features, width); see :class:`SparseLayer`."""
@@ -430,8 +430,8 @@ class _SparseConv(SparseLayer):
         if inputs.dim() not in (self.AXES + 1, self.AXES + 2) or inputs.shape[-1 - self.AXES] != self.in_channels:
             shape = f"batch, {self.in_channels}, {self.POSITIONS}"
             raise SpecError(f"inputs must be of shape ({shape}), got {tuple(inputs.shape)}")
-        tiles = to_batch_last(inputs[None] if single else inputs)
-        outputs = to_batch_first(self._product(tiles, tuple(tiles.shape[1:-2])))
+        batch = inputs[None] if single else inputs
+        outputs = sparse_layer(batch, self.values, self.bias, self._structure(tuple(batch.shape[2:]), None))
         return outputs[0] if single else outputs
 
     def forward_last(self, tiles: Tensor, order: Indices | None = None) -> Tensor:

@@ -43,7 +43,13 @@ def to_batch_first(inputs: Tensor) -> Tensor:
     return out
 
 
-def _last(inputs: Tensor, width: int) -> Tensor:
+def _groups(width: int, inputs: Tensor) -> int:
+    """Return how many registers the examples of a tile fill."""
+    return -(-width * inputs.element_size() // 64)
+
+
+def moved_last(inputs: Tensor, width: int) -> Tensor:
+    """Do as :func:`to_batch_last`, outside of autograd."""
     inputs = inputs.contiguous()  # to be kept while the kernel reads it
     batch, channels, *positions = inputs.shape
     outputs = inputs.new_empty((batch // width, *positions, channels, width))
@@ -51,7 +57,7 @@ def _last(inputs: Tensor, width: int) -> Tensor:
     if outputs.numel():
         kernels.to_batch_last(
             inputs.dtype,
-            batch // width,
+            batch // width * _groups(width, inputs),
             width,
             columns,
             math.prod(positions) if positions else columns,
@@ -61,7 +67,8 @@ def _last(inputs: Tensor, width: int) -> Tensor:
     return outputs
 
 
-def _first(inputs: Tensor) -> Tensor:
+def moved_first(inputs: Tensor) -> Tensor:
+    """Do as :func:`to_batch_first`, outside of autograd."""
     inputs = inputs.contiguous()
     tiles, *positions, channels, width = inputs.shape
     outputs = inputs.new_empty((tiles * width, channels, *positions))
@@ -69,7 +76,7 @@ def _first(inputs: Tensor) -> Tensor:
     if outputs.numel():
         kernels.to_batch_first(
             inputs.dtype,
-            tiles,
+            tiles * _groups(width, inputs),
             width,
             columns,
             math.prod(positions) if positions else columns,
@@ -82,21 +89,21 @@ def _first(inputs: Tensor) -> Tensor:
 class _ToBatchLast(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, width: int) -> Tensor:
-        return _last(inputs, width)
+        return moved_last(inputs, width)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, errors: Tensor) -> tuple[Tensor, None]:
-        return _first(errors), None
+        return moved_first(errors), None
 
 
 class _ToBatchFirst(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor) -> Tensor:
         ctx.width = inputs.shape[-1]
-        return _first(inputs)
+        return moved_first(inputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, errors: Tensor) -> Tensor:
-        return _last(errors, ctx.width)
+        return moved_last(errors, ctx.width)

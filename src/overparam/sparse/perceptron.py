@@ -417,7 +417,9 @@ class Perceptron:
                 error = errors[number]
                 rowwise = self._hold(self._numbers(inner_size * self.capacity))
                 found.append(
-                    self._operation(kernels.to_batch_first, 1, "width", inner_size, inner_size, inputs, rowwise)
+                    self._operation(
+                        kernels.to_batch_first, kernels.ALL, "width", inner_size, inner_size, inputs, rowwise
+                    )
                 )
                 whole = (rows, inner_size, "width", error, "width", 1, 0, rowwise, inner_size, to_values, inner_size)
                 found.append(self._operation(dense_kernels.matrix_product, 1, *whole, 0, 0))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from overparam.checkpoint import masked_state, state_of
 from overparam.errors import SpecError
 from overparam.sparse import convert
+from overparam.sparse.autograd import DTYPES
 from overparam.sparse.calibration import choose
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.network import SparseNetwork
@@ -29,6 +30,8 @@ def sparse_trainee(
 
     None if it is faster dense, or cannot be made sparse (:class:`SpecError` if ``forced``).
     """
+    if not forced and any(p.dtype not in DTYPES or p.device.type != "cpu" for p in module.parameters()):
+        return None
     layers = perceptron_layers(module)
     if layers is not None and _fits_compiled(module, layers, data, settings):
         plan = choose(module, masks, settings.batch_size, None, layers)

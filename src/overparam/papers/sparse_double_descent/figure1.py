@@ -69,7 +69,7 @@ def compare(frame: pl.DataFrame) -> Comparison | None:
     test, train = means["test_accuracy"].to_list(), means["train_accuracy"].to_list()
     trough = test.index(min(test[: LEVELS - 1]))
     peak = test.index(max(test[trough:]), trough)
-    return Comparison(_error(test, TEST), _error(train, TRAIN), trough, peak, int(means["seeds"].min()))
+    return Comparison(_error(test, TEST), _error(train, TRAIN), trough, peak, min(means["seeds"].to_list()))
 
 
 def _error(ours: list[float], theirs: tuple[float, ...]) -> float:
