@@ -206,6 +206,28 @@ def check(
             raise typer.Exit(1)
 
 
+@app.command()
+def doctor(
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure some usual layers that are not known yet; takes a minute.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Torch's threads; default: torch's own.")] = None,
+) -> None:
+    """Say what this machine is, and below which densities its layers are faster sparse."""
+    with _clear_errors():
+        import torch
+
+        from overparam.doctor import doctor as examine
+
+        before = torch.get_num_threads()
+        try:
+            if threads is not None:
+                torch.set_num_threads(threads)
+            examine(typer.echo, lambda line: typer.secho(line, bold=True), measure)
+        finally:
+            torch.set_num_threads(before)
+
+
 def _entries(kind: str) -> list[tuple[str, str]]:
     from overparam.lab import built_in_studies, parse_yaml
     from overparam.networks import NETWORKS

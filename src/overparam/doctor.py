@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from overparam.errors import StoreError
-from overparam.folders import CACHE, cache_folder
+from overparam.folders import CACHE, cache_folder, writable_cache_folder
 from overparam.machine import available_cores, machine_facts
 
 if TYPE_CHECKING:
@@ -90,8 +90,12 @@ def kernel_lines() -> list[tuple[str, str]]:
         if names
         else "none compiled yet; they are when first used, once, in some seconds"
     )
-    where = f"set by {CACHE}" if os.environ.get(CACHE) else f"{CACHE} would set another"
-    return [("cache", f"{cache_folder()} ({where})"), ("kernels", kernels), ("", f"in {folder}")]
+    used = writable_cache_folder()
+    if used != cache_folder():
+        where = f"{CACHE} sets another; {cache_folder()} cannot be written"
+    else:
+        where = f"set by {CACHE}" if os.environ.get(CACHE) else f"{CACHE} sets another"
+    return [("cache", f"{used} ({where})"), ("kernels", kernels), ("", f"in {folder}")]
 
 
 def default_shapes() -> list[Shape]:
@@ -160,13 +164,6 @@ def layer_name(key: str) -> str:
     return name + (", f64" if found["dtype"] == "float64" else "")
 
 
-def crossover(dense: float, fixed: float, each: float) -> float:
-    """Return the density in [0, 1] below which ``fixed + density * each`` is less than ``dense``."""
-    if each <= 0:  # no slope but the noise of measuring
-        return 1.0 if fixed < dense else 0.0
-    return min(max((dense - fixed) / each, 0.0), 1.0)
-
-
 def _density(found: float) -> str:
     if found == 1:
         return "always"
@@ -185,13 +182,13 @@ def times_table(known: Mapping[str, Times]) -> list[str]:
     for key, times in known.items():
         parts = KEY.fullmatch(key)
         batch, threads = (int(parts["batch"]), int(parts["threads"])) if parts else (0, 0)
-        compiled = crossover(times.matrix, times.compiled_fixed, times.compiled_each) if times.matrix else None
+        compiled = times.compiled_crossover
         row = [
             str(batch),
             str(threads),
             _milliseconds(times.dense),
             *(_milliseconds(max(times.sparse(density), 0.0)) for density in DENSITIES),
-            _density(crossover(times.dense, times.fixed, times.each)),
+            _density(times.crossover),
             "-" if compiled is None else _density(compiled),
         ]
         order.append(((key.count("x"), threads, batch), layer_name(key), row))
@@ -237,9 +234,10 @@ def doctor(tell: Tell, heading: Tell, measuring: bool) -> None:
     try:
         _sparse_part(tell, heading, measuring)
     except OSError as error:
+        folder = str(writable_cache_folder())
         raise StoreError(
-            f"the cache folder {str(cache_folder())!r} cannot be used ({error.strerror}), and without it there are no "
-            f"sparse kernels; set {CACHE} to a folder that can be written"
+            f"the cache folder {folder!r} cannot be used ({error.strerror}), and without it there are no sparse kernels; "
+            f"set {CACHE} to a folder that can be written"
         ) from None
 
 

@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy_and_is_quick() -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
-@pytest.mark.parametrize("command", ["run", "table", "report", "list", "check"])
+@pytest.mark.parametrize("command", ["run", "table", "report", "list", "check", "doctor"])
 def test_every_command_has_help(command: str) -> None:
     assert fine(command, "--help").startswith("Usage: ")
 

@@ -68,7 +68,19 @@ class Times:
     @property
     def crossover(self) -> float:
         """Density below which the sparse layer is faster within a converted network, in [0, 1]."""
-        return min(max((self.dense - self.fixed) / self.each, 0.0), 1.0) if self.each > 0 else 1.0
+        return crossover(self.dense, self.fixed, self.each)
+
+    @property
+    def compiled_crossover(self) -> float | None:
+        """Density below which the sparse layer is faster within a compiled epoch, in [0, 1]; None: a convolution."""
+        return crossover(self.matrix, self.compiled_fixed, self.compiled_each) if self.matrix else None
+
+
+def crossover(dense: float, fixed: float, each: float) -> float:
+    """Return the density in [0, 1] below which ``fixed + density * each`` is less than ``dense``."""
+    if each <= 0:
+        return 1.0 if fixed < dense else 0.0
+    return min(max((dense - fixed) / each, 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -274,7 +286,9 @@ def _measure(shape: Shape) -> Times:
         sparse.append(_best(call))
         if not shape.axes:
             compiled.append(_compiled(shape, dtype, structure))
+    sparse[0] = min(sparse)  # fewer nonzeros never take longer, but somebody else may have used the processor
     slope = (sparse[1] - sparse[0]) / (HIGH - LOW)
+    compiled = [min(compiled), compiled[1]] if compiled else []
     compiled_slope = (compiled[1] - compiled[0]) / (HIGH - LOW) if compiled else 0.0
 
     def border() -> None:
