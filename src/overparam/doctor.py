@@ -236,7 +236,7 @@ def doctor(tell: Tell, heading: Tell, measuring: bool) -> None:
     except OSError as error:
         folder = str(writable_cache_folder())
         raise StoreError(
-            f"the cache folder {folder!r} cannot be used ({error.strerror}), and without it there are no sparse kernels; "
+            f"the cache folder {folder!r} cannot be used ({error.strerror}), but sparse kernels are kept there; "
             f"set {CACHE} to a folder that can be written"
         ) from None
 
