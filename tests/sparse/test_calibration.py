@@ -173,6 +173,7 @@ def test_the_shapes_of_a_network_are_those_it_computes_with() -> None:
     }
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 def test_an_even_kernel_with_the_same_padding_can_be_measured(folder: Path) -> None:
     module: Any = nn.Sequential(nn.Conv2d(2, 4, 2, padding="same"))
     (shape,) = layer_shapes(module, torch.zeros(1, 2, 6, 6), 4).values()

@@ -99,11 +99,12 @@ def _cross_entropy(kind, part, lo, hi, arguments):
             put(errors, other * width + column, chance)
             chances += chance
         loss += math.log(chances) - (number(outputs, label * width + column, kind) - largest)
-        scale = narrow(1 / (chances * batch), kind)
         for other in range(classes):
-            put(errors, other * width + column, number(errors, other * width + column, kind) * scale)
-        at = label * width + column
-        put(errors, at, narrow(number(errors, at, kind) - 1 / batch, kind))
+            at = other * width + column
+            error = number(errors, at, kind) / chances
+            if other == label:
+                error -= 1  # before the division, so that a chance of one gives exactly zero
+            put(errors, at, narrow(error / batch, kind))
     for other in range(classes):
         for column in range(count, width):
             put(errors, other * width + column, kind)
