@@ -4,7 +4,7 @@ The dense weight alone would take 1,600 MB, and 6,400 with its gradient and Adam
 size of the process (VmHWM, Linux only) so far: after imports, when torch's Adam and the kernels have worked once on a
 tiny layer (what any sparse training takes), and in the end. The task is a classification into 20,000 classes, so
 that the layer's own inputs and outputs, 10 MB each, are the only large tensors. The optimiser is torch's Adam as
-overparam's trainings use it; the first call of ``torch.optim.Adam`` itself imports torch's compiler, 66 MB more.
+overparam's trainings use it; ``torch.optim.Adam`` itself and ``zero_grad`` import torch's compiler, 70 MB more.
 
 Run: ``python benchmarks/sparse_memory.py``, a second time so that kernels are compiled. With glibc's default settings
 about 100 MB of the result are freed blocks that it keeps; ``MALLOC_MMAP_THRESHOLD_=1000000 python
@@ -36,7 +36,7 @@ def train(features: int, density: float) -> tuple[SparseLinear, torch.optim.Opti
     optimizer = optimiser(TrainSettings(optimizer="adam", lr=1e-3, epochs=1), layer.parameters())
     inputs, labels = torch.randn(BATCH, features), torch.randint(features, (BATCH,))
     for _ in range(STEPS):
-        optimizer.zero_grad()
+        layer.zero_grad()  # the optimiser's own imports torch's compiler
         torch.nn.functional.cross_entropy(layer(inputs), labels).backward()
         optimizer.step()
     return layer, optimizer
