@@ -52,7 +52,7 @@ def test_the_readme_runs_at_a_smaller_scale(tmp_path: Path, monkeypatch: pytest.
     for long, short in (
         ("epochs=60", "epochs=1"),
         ("Repeat(15,", "Repeat(3,"),
-        ("range(3)", "range(2)"),
+        ("range(8)", "range(2)"),
         ("jobs=2", "jobs=1"),
     ):
         assert long in code
