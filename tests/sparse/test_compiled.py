@@ -21,7 +21,6 @@ from overparam.sparse.layout import to_batch_last
 
 SCRIPT = """
 import torch
-from overparam.sparse.compiled import compile_seconds
 from overparam.sparse.layout import to_batch_last
 torch.set_num_threads(1)
 tiles = to_batch_last(torch.arange(12.0).reshape(4, 3), 4)

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from overparam.sparse import kernels
 from overparam.sparse.compiled import Int32s, balanced_bounds, even_bounds
+from overparam.sparse.lanes import REGISTER_BYTES
 from overparam.sparse.layout import moved_first, moved_last, tile_width
 from overparam.sparse.structure import Structure, Table
 
@@ -30,7 +31,7 @@ def sparse_product(inputs: Tensor, values: Tensor, bias: Tensor | None, structur
 def sparse_layer(inputs: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
     """Return the output ``(batch, channels, *positions)`` for ``(batch, channels, *positions)``: batch-first.
 
-    What :func:`sparse_product` does between two transpositions, as one operation: each costs autograd 50 microseconds.
+    What :func:`sparse_product` does between two transpositions, as one operation: autograd takes time for each.
     """
     out: Tensor = _SparseLayer.apply(inputs, values, bias, structure)  # type: ignore[no-untyped-call]
     return out
@@ -91,7 +92,7 @@ def _places_gradient(structure: Structure, inputs: Tensor, errors: Tensor, bias:
     table, tiles = structure.forward, errors.shape[0]
     bounds = _place_bounds(table, tiles)
     threads = 1 if bounds is None else len(bounds) - 1
-    sums = errors.new_empty(threads, structure.size, _register(errors))
+    sums = errors.new_empty(threads, structure.size, REGISTER_BYTES // errors.element_size())
     biases = errors.new_empty(threads, table.rows) if bias else None
     kernels.places_gradient(
         errors.dtype,
@@ -106,11 +107,6 @@ def _places_gradient(structure: Structure, inputs: Tensor, errors: Tensor, bias:
         bounds=bounds,
     )
     return sums.sum((0, 2)), None if biases is None else biases.sum(0)
-
-
-def _register(errors: Tensor) -> int:
-    """Return how many numbers a register holds."""
-    return 64 // errors.element_size()
 
 
 def _row_bounds(table: Table, tiles: int) -> Int32s | None:

@@ -28,6 +28,7 @@ from overparam.networks.forward import record
 from overparam.sparse import dense_kernels, kernels
 from overparam.sparse.autograd import sparse_product
 from overparam.sparse.compiled import LOCK_SECONDS, kernel_folder
+from overparam.sparse.lanes import REGISTER_BYTES
 from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
 from overparam.sparse.perceptron import Layer
 from overparam.sparse.structure import Axis, conv_structure, linear_structure
@@ -362,7 +363,7 @@ def _matrix(shape: Shape, dtype: torch.dtype) -> float:
     one = np.array([0, 1], dtype=np.int32)
 
     rowwise = torch.ones(width, columns, dtype=dtype)
-    groups = width * dtype.itemsize // 64  # registers of examples
+    groups = width * dtype.itemsize // REGISTER_BYTES  # registers of examples
 
     def call() -> None:
         weight, to, source, turned = (each.data_ptr() for each in (values, outputs, inputs, rowwise))

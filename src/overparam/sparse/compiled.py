@@ -8,7 +8,6 @@ import inspect
 import os
 import sys
 import threading
-import time
 from array import array
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -161,21 +160,11 @@ def compile_once(name: str, compile: Callable[[], Any]) -> Any:
         return compile()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "compiling.lock", timeout=LOCK_SECONDS):
-        began = time.perf_counter()
         if not mark.exists():
             _announce()
         compiled = compile()
         mark.touch()
-        _seconds.append(time.perf_counter() - began)
     return compiled
-
-
-_seconds: list[float] = []
-
-
-def compile_seconds() -> float:
-    """Return how long this process has compiled (or waited for its cache) so far."""
-    return sum(_seconds)
 
 
 @cache
@@ -187,7 +176,10 @@ def _announce() -> None:
 def _processor_mark() -> str:
     from llvmlite import binding
 
-    features = binding.get_host_cpu_features().flatten()
+    try:
+        features = binding.get_host_cpu_features().flatten()
+    except RuntimeError:  # LLVM does not know every system; numba then compiles for the processor's name alone
+        features = ""
     return f"{binding.get_host_cpu_name()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
 
 

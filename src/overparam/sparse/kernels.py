@@ -1,6 +1,6 @@
 """The kernels: plain loops over nonzeros, compiled by numba at first use.
 
-Numbers are batch-last and in tiles: a batch is cut into tiles of equal ``width`` (64 examples, say), and a tile holds
+Numbers are batch-last and in tiles: a batch is cut into tiles of equal ``width`` (128 examples, say), and a tile holds
 one row of ``width`` numbers for each feature, or for each channel at each position of an image (``tiles x H x W x C x
 width``). So one nonzero weight is one multiply-add over contiguous rows, and what a layer reads and writes for a tile
 stays in the cache of one core. A *place* is a position of the output; a linear layer has one. What a nonzero reads at

@@ -5,8 +5,8 @@ that is wider than the machine's registers, so kernels name the width that suits
 numbers) and run everywhere. Numba's own vectoriser cannot keep a sum in registers over a loop whose trip count it does
 not know; with these, a row of the output is loaded and stored once however many nonzeros go into it.
 
-Memory is given as an address (an integer) and an index that counts elements: passing an address to a compiled
-function costs 50 ns, passing an array 300. Whoever calls a kernel vouches for addresses and sizes.
+Memory is given as an address (an integer) and an index that counts elements: passing an integer to a compiled function
+costs far less than passing an array. Whoever calls a kernel vouches for addresses and sizes.
 """
 
 # The signature of an intrinsic is (typing context, argument types...) -> (signature, code generator).

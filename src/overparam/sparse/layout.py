@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from overparam.sparse import kernels
+from overparam.sparse.lanes import REGISTER_BYTES
 
 TILE = 128  # examples; wider tiles spread a layer's rows over more cache than a core has
 
@@ -22,7 +23,7 @@ def tile_width(batch: int, itemsize: int = 4) -> int:
     A multiple of what a register holds where there is one, else the whole batch if it is small, else the largest
     divisor that leaves registers at least half full; in the last resort the whole batch.
     """
-    register = 64 // itemsize
+    register = REGISTER_BYTES // itemsize
     if batch <= TILE:
         return max(batch, 1)
     divisors = [width for width in range(TILE, register - 1, -1) if batch % width == 0]
@@ -45,7 +46,7 @@ def to_batch_first(inputs: Tensor) -> Tensor:
 
 def _groups(width: int, inputs: Tensor) -> int:
     """Return how many registers the examples of a tile fill."""
-    return -(-width * inputs.element_size() // 64)
+    return -(-width * inputs.element_size() // REGISTER_BYTES)
 
 
 def moved_last(inputs: Tensor, width: int) -> Tensor:

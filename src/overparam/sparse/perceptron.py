@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 
 from overparam.sparse import dense_kernels, kernels, runners, training_kernels
 from overparam.sparse.compiled import KINDS, Kernel, pool, runner
+from overparam.sparse.lanes import REGISTER_BYTES
 from overparam.sparse.structure import linear_structure
 
 EVALUATED = 128  # examples a thread takes at once in an evaluation
@@ -179,7 +180,7 @@ class Perceptron:
     ) -> None:
         self.layers, self.optimiser, self.batch_size = list(layers), optimiser, batch_size
         self.dtype = state[layers[0].weight].dtype
-        self.register = 64 // self.dtype.itemsize
+        self.register = REGISTER_BYTES // self.dtype.itemsize
         self.parts = max(1, min(threads, batch_size // (2 * self.register)))
         self.capacity = max(self._padded(-(-batch_size // self.parts)), EVALUATED)
         self.steps = 0

@@ -6,7 +6,7 @@ from numba import prange
 
 from overparam.sparse.compiled import inner, parallel, serial
 from overparam.sparse.lanes import call_kernel, integer, number, put, put_wide, register_width, wide_integer
-from overparam.sparse.training_kernels import BATCH, COUNT, FIRST, WIDTH
+from overparam.sparse.training_kernels import BATCH, CORRECTION1, CORRECTION2, COUNT, FIRST, RATE, WIDTH
 
 # A plan (int64): what is done with a batch.
 (
@@ -69,9 +69,9 @@ def _prepare(plan, rates, at, step):
     scalars = wide_integer(plan, SCALARS)
     betas = wide_integer(plan, BETAS)
     double = 0.0
-    put(scalars, 0, number(rates, at, double))
-    put(scalars, 1, 1 / (1 - number(betas, 0, double) ** step))
-    put(scalars, 2, 1 / (1 - number(betas, 1, double) ** step) ** 0.5)
+    put(scalars, RATE, number(rates, at, double))
+    put(scalars, CORRECTION1, 1 / (1 - number(betas, 0, double) ** step))
+    put(scalars, CORRECTION2, 1 / (1 - number(betas, 1, double) ** step) ** 0.5)
 
 
 @serial
