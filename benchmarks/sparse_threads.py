@@ -19,7 +19,7 @@ import numba
 import numpy as np
 import torch
 
-from overparam.sparse.autograd import product
+from overparam.sparse.autograd import Link, sparse_chain
 from overparam.sparse.structure import linear_structure
 
 ROUNDS = 300
@@ -32,14 +32,14 @@ def main() -> None:
     mask = torch.rand(FEATURES, FEATURES) < 0.1
     structure = linear_structure(np.flatnonzero(mask.numpy()), FEATURES, FEATURES)
     values = torch.randn(structure.size)
-    inputs, outputs = torch.randn(1, FEATURES, 128), torch.empty(1, FEATURES, 128)
+    inputs = torch.randn(1, FEATURES, 128)
     matrix = torch.randn(FEATURES, FEATURES)
 
     def dense() -> None:
         torch.mm(matrix, inputs[0])
 
     def sparse() -> None:
-        product(structure.forward, inputs, values, None, outputs)
+        sparse_chain(inputs, [Link(structure, values, None)])
 
     def both() -> None:
         dense()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sparse_cases import normal, same_bits, threads
 
-from overparam.sparse.compiled import balanced_bounds, even_bounds, pool, processor_threads
+from overparam.sparse.compiled import POOL, balanced_bounds, even_bounds, processor_threads, use_threads
 from overparam.sparse.layout import to_batch_last
 
 SCRIPT = """
@@ -84,8 +84,9 @@ def test_the_number_of_threads_is_torch_s_and_changes_no_bit(count: int) -> None
 
 
 def test_no_more_threads_than_there_are() -> None:
-    with pool(10_000):
+    with POOL:
+        use_threads(10_000)
         assert numba.get_num_threads() == processor_threads()
-    with pool(1):
+        use_threads(1)
         assert numba.get_num_threads() == 1
     assert torch.get_num_threads() == 1

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sparse_cases import close, divisors, first, last, normal, poisoned_memory, random_mask, threads
 
 from overparam.sparse import reference
-from overparam.sparse.autograd import gradient, product
+from overparam.sparse.chain import add_gradient, add_product
 from overparam.sparse.layout import TILE, tile_width, to_batch_first, to_batch_last
+from overparam.sparse.program import At, Program
 from overparam.sparse.structure import Axis, conv_structure, linear_structure
 
 SIDES = st.sampled_from([0, 1, 2, 7, 16, 33, 63, 64])
@@ -26,6 +27,22 @@ BATCHES = st.sampled_from([0, 1, 2, 3, 8, 15, 16, 17, 31, 64, 65, 97, 100, 127, 
 def number_of_threads(request: pytest.FixtureRequest) -> Iterator[None]:
     with threads(request.param), poisoned_memory():
         yield
+
+
+def product(table, inputs, values, bias, outputs):
+    program = Program(outputs.dtype, len(outputs), torch.get_num_threads())
+    add_product(program, table, At(0), 0 if bias is None else At(1), At(2), At(3), outputs.shape[-1])
+    program.run([values.data_ptr(), 0 if bias is None else bias.data_ptr(), inputs.data_ptr(), outputs.data_ptr()])
+
+
+def gradient(structure, inputs, errors, with_bias):
+    program = Program(errors.dtype, len(errors), torch.get_num_threads())
+    values, biases = errors.new_empty(structure.size), errors.new_empty(structure.forward.rows)
+    to_bias = At(3) if with_bias else 0
+    scratch = add_gradient(program, structure, At(0), At(1), At(2), to_bias, errors.shape[-1], At(4))
+    memory = torch.empty(scratch, dtype=torch.uint8)
+    program.run([each.data_ptr() for each in (inputs, errors, values, biases, memory)])
+    return values, biases if with_bias else None
 
 
 @st.composite

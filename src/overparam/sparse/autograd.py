@@ -1,189 +1,102 @@
-"""The sparse product as an operation of torch's autograd, on batch-last tensors."""
+"""Sparse layers as an operation of torch's autograd: one layer, or a chain of them as one.
+
+Autograd takes 50 to 100 us for each operation, which is as long as a sparse layer may take; so layers that follow each
+other, with nothing but ReLUs between them, are one operation, and each pass through it is one call of compiled code.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from overparam.sparse import kernels
-from overparam.sparse.compiled import Int32s, balanced_bounds, even_bounds
-from overparam.sparse.lanes import REGISTER_BYTES
-from overparam.sparse.layout import moved_first, moved_last, tile_width
-from overparam.sparse.structure import Structure, Table
+from overparam.sparse.chain import Borders, Chain
+from overparam.sparse.layout import tile_width
+from overparam.sparse.structure import Structure
 
 DTYPES = (torch.float32, torch.float64)
+LAST, FIRST = Borders(), Borders(True, True)
+KEPT_CHAINS = 16  # of a structure; a network has few shapes of batches
 
 
-def sparse_product(inputs: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
-    """Return the layer's output ``(tiles, *structure.output, width)`` for ``(tiles, *structure.inputs, width)``.
+class Link(NamedTuple):
+    """A layer of a chain.
 
-    ``values`` (nonzeros,) are in the order of the dense weight; ``bias`` has one number for each output row. Gradients
-    of all three are computed at a cost of order nonzeros times places times batch.
+    Attributes:
+        structure: where its nonzeros are.
+        values: (nonzeros,) in the order of the dense weight.
+        bias: one number for each output row, or None.
+        relu: whether its outputs go through a ReLU.
     """
-    out: Tensor = _SparseProduct.apply(inputs, values, bias, structure)  # type: ignore[no-untyped-call]
+
+    structure: Structure
+    values: Tensor
+    bias: Tensor | None
+    relu: bool = False
+
+
+def sparse_chain(inputs: Tensor, links: Sequence[Link], borders: Borders = LAST) -> Tensor:
+    """Return the output of layers one after another.
+
+    Gradients of the inputs, values and biases are computed at a cost of order nonzeros times places times batch.
+    """
+    numbers = [each for link in links for each in (link.values, link.bias)]
+    given = [inputs, *(each for each in numbers if each is not None)]
+    kept = torch.is_grad_enabled() and any(each.requires_grad for each in given)
+    out: Tensor = _SparseChain.apply(inputs, _chain(inputs, links, borders, kept), *numbers)  # type: ignore[no-untyped-call]
     return out
 
 
-def sparse_layer(inputs: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
-    """Return the output ``(batch, channels, *positions)`` for ``(batch, channels, *positions)``: batch-first.
-
-    What :func:`sparse_product` does between two transpositions, as one operation: autograd takes time for each.
-    """
-    out: Tensor = _SparseLayer.apply(inputs, values, bias, structure)  # type: ignore[no-untyped-call]
-    return out
-
-
-def product(table: Table, inputs: Tensor, values: Tensor, bias: Tensor | None, outputs: Tensor) -> None:
-    """Run the product kernel; all tensors contiguous and of one dtype."""
-    tiles, width = outputs.shape[0], outputs.shape[-1]
-    if not outputs.numel():
-        return
-    kernels.product(
-        outputs.dtype,
-        tiles * table.places * table.rows,
-        table.address,
-        values.data_ptr(),
-        0 if bias is None else bias.data_ptr(),
-        inputs.data_ptr(),
-        outputs.data_ptr(),
-        width,
-        0,
-        0,
-        bounds=_row_bounds(table, tiles),
-    )
-
-
-def gradient(structure: Structure, inputs: Tensor, errors: Tensor, bias: bool) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients of values and bias (None unless asked for) from the inputs and the outputs' gradient."""
-    table, tiles, width = structure.forward, errors.shape[0], errors.shape[-1]
-    if not errors.numel():
-        return errors.new_zeros(structure.size), errors.new_zeros(table.rows) if bias else None
-    if table.slots is not None:
-        return _places_gradient(structure, inputs, errors, bias)
-    bounds = _row_bounds(table, tiles)
-    apart = bounds is not None and tiles > 1
-    threads = len(bounds) - 1 if bounds is not None and apart else 1
-    sums = errors.new_empty((threads, structure.size) if apart else structure.size)
-    biases = errors.new_empty((threads, table.rows) if apart else table.rows) if bias else None
-    kernels.gradient(
-        errors.dtype,
-        tiles * table.rows,
-        table.address,
-        structure.size,
-        sums.data_ptr(),
-        0 if biases is None else biases.data_ptr(),
-        inputs.data_ptr(),
-        errors.data_ptr(),
-        width,
-        int(apart),
-        bounds=bounds,
-    )
-    if not apart:
-        return sums, biases
-    return sums.sum(0), None if biases is None else biases.sum(0)
-
-
-def _places_gradient(structure: Structure, inputs: Tensor, errors: Tensor, bias: bool) -> tuple[Tensor, Tensor | None]:
-    """Do the same for a structure of many places."""
-    table, tiles = structure.forward, errors.shape[0]
-    bounds = _place_bounds(table, tiles)
-    threads = 1 if bounds is None else len(bounds) - 1
-    sums = errors.new_empty(threads, structure.size, REGISTER_BYTES // errors.element_size())
-    biases = errors.new_empty(threads, table.rows) if bias else None
-    kernels.places_gradient(
-        errors.dtype,
-        tiles * table.places,
-        table.address,
-        structure.size,
-        sums.data_ptr(),
-        0 if biases is None else biases.data_ptr(),
-        inputs.data_ptr(),
-        errors.data_ptr(),
-        errors.shape[-1],
-        bounds=bounds,
-    )
-    return sums.sum((0, 2)), None if biases is None else biases.sum(0)
-
-
-def _row_bounds(table: Table, tiles: int) -> Int32s | None:
-    """Return each thread's share of the rows of all tiles and places; None for one thread.
-
-    If tiles can be shared out evenly, each thread has tiles of its own, which then stay in its cache from layer to
-    layer; else rows are shared out so that each thread has about as many nonzeros.
-    """
+def _chain(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: bool) -> Chain:
+    """Return the programs for such inputs, made before if these came before."""
+    structures = tuple([link.structure for link in links])
+    relus = tuple([link.relu for link in links])
+    biases = tuple([link.bias is not None for link in links])
     threads = torch.get_num_threads()
-    if threads == 1:
-        return None
-    found = table.shares.get((tiles, threads))
+    key = structures, relus, biases, borders, inputs.dtype, len(inputs), inputs.shape[-1], threads, kept
+    known = structures[0].chains
+    found: Chain | None = known.get(key)
     if found is None:
-        rows = table.places * table.rows
-        if tiles % threads == 0:
-            found = even_bounds(tiles, threads) * np.int32(rows)
-        elif table.places == 1:
-            found = balanced_bounds(np.tile(table.nonzeros_by_row, tiles), threads)
-        else:
-            found = even_bounds(tiles * table.places, threads) * np.int32(table.rows)
-        table.shares[tiles, threads] = found
+        tiles, width = len(inputs), inputs.shape[-1]
+        if borders.inputs:
+            width = tile_width(tiles, inputs.element_size(), threads)
+            tiles //= width
+        if len(known) == KEPT_CHAINS:
+            del known[next(iter(known))]  # the oldest
+        found = known[key] = Chain(structures, relus, biases, borders, inputs.dtype, tiles, width, threads, kept)
     return found
 
 
-def _place_bounds(table: Table, tiles: int) -> Int32s | None:
-    """Return each thread's share of the places of all tiles; None for one thread."""
-    threads = torch.get_num_threads()
-    return None if threads == 1 else even_bounds(tiles * table.places, threads)
-
-
-def _outputs(inputs: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
-    outputs = inputs.new_empty((len(inputs), *structure.output, inputs.shape[-1]))
-    product(structure.forward, inputs, values, bias, outputs)
-    return outputs
-
-
-def _gradients(
-    ctx: Any, inputs: Tensor, values: Tensor, errors: Tensor
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients that are asked for, of inputs, values and bias."""
-    structure: Structure = ctx.structure
-    to_inputs = to_values = to_bias = None
-    if ctx.needs_input_grad[0]:
-        to_inputs = torch.empty_like(inputs)
-        product(structure.backward, errors, values, None, to_inputs)
-    if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-        to_values, to_bias = gradient(structure, inputs, errors, ctx.needs_input_grad[2])
-    return to_inputs, to_values, to_bias
-
-
-class _SparseProduct(torch.autograd.Function):
+class _SparseChain(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, chain: Chain, *numbers: Tensor | None) -> Tensor:
         inputs = inputs.contiguous()
-        ctx.save_for_backward(inputs, values)
-        ctx.structure = structure
-        return _outputs(inputs, values, bias, structure)
+        kept = inputs.new_empty(chain.kept_bytes // inputs.element_size())
+        result = inputs.new_empty(chain.result)
+        addresses = [inputs.data_ptr(), result.data_ptr(), kept.data_ptr(), 0, 0, 0]
+        chain.forward.run(addresses + [0 if each is None else each.data_ptr() for each in numbers])
+        if chain.kept:
+            ctx.chain = chain
+            # a ReLU's gradient needs the outputs; inputs in tiles are needed, others are kept as tiles
+            gate = result if chain.relus[-1] and not chain.borders.outputs else None
+            ctx.save_for_backward(None if chain.borders.inputs else inputs, gate, kept, *numbers)
+        return result
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        inputs, values = ctx.saved_tensors
-        return *_gradients(ctx, inputs, values, errors.contiguous()), None
-
-
-class _SparseLayer(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, values: Tensor, bias: Tensor | None, structure: Structure) -> Tensor:
-        tiles = moved_last(inputs, tile_width(len(inputs), inputs.element_size()))
-        ctx.save_for_backward(tiles, values)
-        ctx.structure = structure
-        return moved_first(_outputs(tiles, values, bias, structure))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        tiles, values = ctx.saved_tensors
-        to_tiles, *others = _gradients(ctx, tiles, values, moved_last(errors, tiles.shape[-1]))
-        to_values, to_bias = others
-        return None if to_tiles is None else moved_first(to_tiles), to_values, to_bias, None
+    def backward(ctx: Any, errors: Tensor) -> tuple[Any, ...]:
+        chain: Chain = ctx.chain
+        inputs, gate, kept, *numbers = ctx.saved_tensors
+        needs = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
+        errors = errors.contiguous()
+        program, scratch_bytes = chain.backward(needs)
+        scratch = errors.new_empty(scratch_bytes // errors.element_size())
+        to_inputs = errors.new_empty(chain.inputs) if needs[0] else None
+        # one piece of memory for all gradients: each new tensor takes its time
+        found = errors.new_empty(sum(chain.sizes)).split_with_sizes(chain.sizes)
+        arrays = inputs, gate, kept, errors, scratch, to_inputs, *numbers, *found
+        program.run([0 if each is None else each.data_ptr() for each in arrays])
+        return to_inputs, None, *[each if need else None for each, need in zip(found, needs[1:], strict=True)]

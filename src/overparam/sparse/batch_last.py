@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from overparam.errors import SpecError
+from overparam.sparse import autograd
 from overparam.sparse.autograd import DTYPES
+from overparam.sparse.chain import Borders
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
 from overparam.sparse.structure import Indices
@@ -55,7 +57,7 @@ def to_tiles(inputs: Tensor, width: int | None = None) -> Tiles:
     """Return the batch-first tensor (batch, features, *positions) as tiles, of this ``width`` or the usual one."""
     if inputs.dtype in DTYPES:
         return Tiles(to_batch_last(inputs, width))
-    width = width or tile_width(len(inputs), inputs.element_size())
+    width = width or tile_width(len(inputs), inputs.element_size(), torch.get_num_threads())
     return Tiles(_split(inputs, 0, (len(inputs) // width, width)).movedim((1, 2), (-1, -2)))
 
 
@@ -87,27 +89,34 @@ def flattened_order(channels: int, features: int) -> Indices:
     return np.arange(features).reshape(-1, channels).T.ravel()
 
 
-def sparse_linear(layer: SparseLayer, inputs: Tiles | Tensor) -> Tiles:
-    """Apply a sparse linear layer to (batch, features)."""
-    tiles = _entering(inputs, 2, "a linear layer")
-    order = None if tiles.channels is None else flattened_order(tiles.channels, tiles.data.shape[1])
-    return Tiles(layer.forward_last(tiles.data, order))
+def sparse_chain(
+    layers: Sequence[SparseLayer], relus: Sequence[bool], first: bool, inputs: Tiles | Tensor
+) -> Tiles | Tensor:
+    """Apply sparse layers one after another, with a ReLU after some of them; return a batch-first tensor if ``first``.
 
-
-def sparse_conv(layer: SparseLayer, inputs: Tiles | Tensor) -> Tiles:
-    """Apply a sparse convolution to (batch, channels, *positions)."""
-    return Tiles(layer.forward_last(_entering(inputs, len(layer.shape), "this convolution").data))
-
-
-def _entering(inputs: Tiles | Tensor, rank: int, layer: str) -> Tiles:
+    ``inputs`` are (batch, features) for linear layers and (batch, channels, *positions) for convolutions.
+    """
+    order = None
     if isinstance(inputs, Tiles):
-        return inputs
-    if inputs.dim() != rank:
-        raise SpecError(
-            f"the network was converted for inputs of {layer} with {rank} dimensions (batch, features, ...), got shape "
-            f"{tuple(inputs.shape)}; if these are meant, call convert with such inputs as example=..."
-        )
-    return to_tiles(inputs)
+        data, shape = inputs.data, tuple(inputs.data.shape[1:-1])
+        if inputs.channels is not None:
+            order = flattened_order(inputs.channels, shape[0])
+    else:
+        rank = len(layers[0].shape)
+        if inputs.dim() != rank:
+            kind = "a linear layer" if rank == 2 else "this convolution"
+            raise SpecError(
+                f"the network was converted for inputs of {kind} with {rank} dimensions (batch, features, ...), got "
+                f"shape {tuple(inputs.shape)}; if these are meant, call convert with such inputs as example=..."
+            )
+        data, shape = inputs, (*inputs.shape[2:], inputs.shape[1])
+    links = []
+    for layer, relu in zip(layers, relus, strict=True):
+        layer.check_inputs(data, "inputs")
+        links.append(layer.link(shape, order, relu))
+        shape, order = links[-1].structure.output, None
+    out = autograd.sparse_chain(data, links, Borders(not isinstance(inputs, Tiles), first))
+    return out if first else Tiles(out)
 
 
 def dense_linear(inputs: Tiles, weight: Tensor, bias: Tensor | None) -> Tiles:

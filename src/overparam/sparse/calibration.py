@@ -26,7 +26,7 @@ from torch.nn import functional
 from overparam.folders import writable_cache_folder
 from overparam.networks.forward import record
 from overparam.sparse import dense_kernels, kernels
-from overparam.sparse.autograd import sparse_product
+from overparam.sparse.autograd import Link, sparse_chain
 from overparam.sparse.compiled import LOCK_SECONDS, kernel_folder
 from overparam.sparse.lanes import REGISTER_BYTES
 from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
@@ -269,7 +269,7 @@ def _measure(shape: Shape) -> Times:
         inputs.grad = weight.grad = bias.grad = None
         _dense(shape, inputs, weight, bias).backward(errors)  # type: ignore[no-untyped-call]
 
-    width = tile_width(shape.batch, inputs.element_size())
+    width = tile_width(shape.batch, inputs.element_size(), shape.threads)
     last_inputs = to_batch_last(inputs.detach(), width)
     last_errors = to_batch_last(errors, width)
     sparse, compiled = [], []
@@ -282,7 +282,7 @@ def _measure(shape: Shape) -> Times:
 
         def call(tiles: Tensor = tiles, values: Tensor = values, structure: Any = structure) -> None:
             tiles.grad = values.grad = bias.grad = None
-            sparse_product(tiles, values, bias, structure).backward(last_errors)  # type: ignore[no-untyped-call]
+            sparse_chain(tiles, [Link(structure, values, bias)]).backward(last_errors)  # type: ignore[no-untyped-call]
 
         sparse.append(_best(call))
         if not shape.axes:
@@ -350,7 +350,7 @@ def _compiled(shape: Shape, dtype: torch.dtype, structure: Any) -> float:
         table, back = forward.address, backward.address
         kernels.product(dtype, rows, table, weight, 0, source, to, width, 0, 0, bounds=all_rows)
         kernels.product(dtype, columns, back, weight, 0, to, source, width, 0, 0, bounds=all_columns)
-        kernels.gradient(dtype, rows, table, structure.size, found, sums, source, to, width, 0, bounds=all_rows)
+        kernels.gradient(dtype, rows, table, found, sums, source, to, width, 1, bounds=all_rows)
 
     return _best(call)
 

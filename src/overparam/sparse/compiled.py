@@ -34,7 +34,8 @@ SCALARS = {torch.float32: types.float32, torch.float64: types.float64}
 SOURCES = ("lanes.py", "kernels.py", "dense_kernels.py", "training_kernels.py", "runners.py", "compiled.py")
 LOCK_SECONDS = 300  # far more than all kernels take; a lock held longer belongs to a process that hangs
 
-_pool = threading.Lock()  # numba's threads serve one caller at a time
+POOL = threading.Lock()
+"""Held by whoever uses numba's threads, which serve one caller at a time."""
 
 
 @cache
@@ -109,8 +110,9 @@ class Kernel:
         if bounds is None:
             bounds = even_bounds(items, threads)
         run = runner("run_shared", dtype)
-        with pool(threads):
-            run(KINDS[dtype], self.address(dtype), threads, bounds.ctypes.data, place)
+        with POOL:
+            use_threads(threads)
+            run(KINDS[dtype], threads, self.address(dtype), bounds.ctypes.data, place)
 
     def address(self, dtype: torch.dtype) -> int:
         """Return where the compiled function is: ``void (kind, int64 part, int64 lo, int64 hi, int64 arguments)``."""
@@ -127,14 +129,17 @@ class Kernel:
             return numba.cfunc(signature, cache=True, **options)(self.python)
 
 
-@contextlib.contextmanager
-def pool(threads: int) -> Iterator[None]:
-    """Hold numba's pool of threads, which serves one caller at a time, with so many of them at work."""
-    with _pool:
+def use_threads(threads: int) -> None:
+    """Let numba's pool work with so many threads, or all that it has, for calls from this thread.
+
+    To be called with :data:`POOL` held. Numba takes 20 us for it, so it is told only what is new.
+    """
+    if getattr(_told, "threads", None) != threads:
         numba.set_num_threads(min(threads, settings.NUMBA_NUM_THREADS))
-        yield
+        _told.threads = threads
 
 
+_told = threading.local()
 _runners: dict[tuple[str, torch.dtype], Any] = {}
 
 

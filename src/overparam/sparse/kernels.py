@@ -54,29 +54,35 @@ def _product_panel(zero, kind, lo, hi, structure, values, bias, inputs, outputs,
     pointers = wide_integer(structure, POINTERS)
     offsets = wide_integer(structure, OFFSETS)
     slots = wide_integer(structure, SLOTS)
-    for item in range(lo, hi):
-        at = item // rows
-        row = item - at * rows
+    at = lo // rows
+    start = lo - at * rows
+    item = lo
+    while item < hi:  # place by place: a division takes as long as several nonzeros
         tile = at // places
         place = at - tile * places
         first = (tile * input_rows + integer(base, place)) * width + column
-        begin = integer(classes, place) * (rows + 1) + row
-        sums = zero
-        if bias != 0:
-            sums = broadcast(number(bias, row, kind), zero)
-        if slots == 0:
-            for k in range(integer(pointers, begin), integer(pointers, begin + 1)):
-                vector = load(inputs, first + integer(offsets, k) * width, zero)
-                sums = plus_scaled(sums, number(values, k, kind), vector)
-        else:
-            for k in range(integer(pointers, begin), integer(pointers, begin + 1)):
-                vector = load(inputs, first + integer(offsets, k) * width, zero)
-                sums = plus_scaled(sums, number(values, integer(slots, k), kind), vector)
-        if relu != 0:
-            sums = positive_part(sums)
-        if gate != 0:
-            sums = where_positive(load(gate, item * width + column, zero), sums)
-        store(outputs, item * width + column, sums)
+        begin = integer(classes, place) * (rows + 1)
+        stop = min(rows, start + hi - item)
+        for row in range(start, stop):
+            sums = zero
+            if bias != 0:
+                sums = broadcast(number(bias, row, kind), zero)
+            if slots == 0:
+                for k in range(integer(pointers, begin + row), integer(pointers, begin + row + 1)):
+                    vector = load(inputs, first + integer(offsets, k) * width, zero)
+                    sums = plus_scaled(sums, number(values, k, kind), vector)
+            else:
+                for k in range(integer(pointers, begin + row), integer(pointers, begin + row + 1)):
+                    vector = load(inputs, first + integer(offsets, k) * width, zero)
+                    sums = plus_scaled(sums, number(values, integer(slots, k), kind), vector)
+            if relu != 0:
+                sums = positive_part(sums)
+            if gate != 0:
+                sums = where_positive(load(gate, item * width + column, zero), sums)
+            store(outputs, item * width + column, sums)
+            item += 1
+        start = 0
+        at += 1
 
 
 @inner
@@ -153,111 +159,99 @@ product is this one with the transposed structure.
 
 
 @inner
-def _gradient_panel(zero, kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, counted):
+def _gradient_panel(zero, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, column, counted):
     """Add what a panel of columns contributes; only the last ``counted`` of them are new."""
     rows = wide_integer(structure, ROWS)
     input_rows = wide_integer(structure, INPUTS)
     pointers = wide_integer(structure, POINTERS)
     offsets = wide_integer(structure, OFFSETS)
-    for item in range(lo, hi):
-        tile = item // rows
-        row = item - tile * rows
+    for tile in range(tiles):
         first = tile * input_rows * width + column
-        error = only_last(load(errors, item * width + column, zero), counted)
-        if biases != 0:
-            put(biases, row, number(biases, row, kind) + total(error))
-        start = integer(pointers, row)
-        end = integer(pointers, row + 1)
-        fours = start + (end - start) // 4 * 4
-        for k in range(start, fours, 4):
-            add_four_sums(
-                gradients,
-                k,
-                partial_dot(error, load(inputs, first + integer(offsets, k) * width, zero)),
-                partial_dot(error, load(inputs, first + integer(offsets, k + 1) * width, zero)),
-                partial_dot(error, load(inputs, first + integer(offsets, k + 2) * width, zero)),
-                partial_dot(error, load(inputs, first + integer(offsets, k + 3) * width, zero)),
-            )
-        for k in range(fours, end):
-            dot = total(partial_dot(error, load(inputs, first + integer(offsets, k) * width, zero)))
-            put(gradients, k, number(gradients, k, kind) + dot)
+        for row in range(lo, hi):
+            error = only_last(load(errors, (tile * rows + row) * width + column, zero), counted)
+            if biases != 0:
+                put(biases, row, number(biases, row, kind) + total(error))
+            start = integer(pointers, row)
+            end = integer(pointers, row + 1)
+            fours = start + (end - start) // 4 * 4
+            for k in range(start, fours, 4):
+                add_four_sums(
+                    gradients,
+                    k,
+                    partial_dot(error, load(inputs, first + integer(offsets, k) * width, zero)),
+                    partial_dot(error, load(inputs, first + integer(offsets, k + 1) * width, zero)),
+                    partial_dot(error, load(inputs, first + integer(offsets, k + 2) * width, zero)),
+                    partial_dot(error, load(inputs, first + integer(offsets, k + 3) * width, zero)),
+                )
+            for k in range(fours, end):
+                dot = total(partial_dot(error, load(inputs, first + integer(offsets, k) * width, zero)))
+                put(gradients, k, number(gradients, k, kind) + dot)
 
 
 @inner
-def _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, width):
+def _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles):
     rows = wide_integer(structure, ROWS)
     pointers = wide_integer(structure, POINTERS)
     offsets = wide_integer(structure, OFFSETS)
-    for item in range(lo, hi):
-        tile = item // rows
-        row = item - tile * rows
+    for tile in range(tiles):
         first = tile * wide_integer(structure, INPUTS) * width
-        for column in range(width):
-            error = number(errors, item * width + column, kind)
-            if biases != 0:
-                put(biases, row, number(biases, row, kind) + error)
-            for k in range(integer(pointers, row), integer(pointers, row + 1)):
-                value = number(inputs, first + integer(offsets, k) * width + column, kind)
-                put(gradients, k, number(gradients, k, kind) + error * value)
+        for row in range(lo, hi):
+            for column in range(width):
+                error = number(errors, (tile * rows + row) * width + column, kind)
+                if biases != 0:
+                    put(biases, row, number(biases, row, kind) + error)
+                for k in range(integer(pointers, row), integer(pointers, row + 1)):
+                    value = number(inputs, first + integer(offsets, k) * width + column, kind)
+                    put(gradients, k, number(gradients, k, kind) + error * value)
 
 
 def _gradient(kind, part, lo, hi, arguments):
     structure = wide_integer(arguments, 0)
-    size = wide_integer(arguments, 1)
-    gradients = wide_integer(arguments, 2)
-    biases = wide_integer(arguments, 3)
-    inputs = wide_integer(arguments, 4)
-    errors = wide_integer(arguments, 5)
-    width = wide_integer(arguments, 6)
-    apart = wide_integer(arguments, 7)
-    rows = wide_integer(structure, ROWS)
+    gradients = wide_integer(arguments, 1)
+    biases = wide_integer(arguments, 2)
+    inputs = wide_integer(arguments, 3)
+    errors = wide_integer(arguments, 4)
+    width = wide_integer(arguments, 5)
+    tiles = wide_integer(arguments, 6)
     pointers = wide_integer(structure, POINTERS)
-    first, last = lo, min(hi, rows)  # rows whose gradients this thread alone writes
-    if apart != 0:
-        gradients = part_of(gradients, part * size, kind)
-        first, last = 0, rows
-        if biases != 0:
-            biases = part_of(biases, part * rows, kind)
-    for k in range(integer(pointers, first), integer(pointers, last)):
+    for k in range(integer(pointers, lo), integer(pointers, hi)):
         put(gradients, k, kind)
     if biases != 0:
-        for row in range(first, last):
+        for row in range(lo, hi):
             put(biases, row, kind)
     register = register_width(kind)
     column = 0
     while width - column >= 8 * register:
         new = 8 * register
         eight = zeros(kind, 8)
-        _gradient_panel(eight, kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
+        _gradient_panel(eight, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, column, new)
         column += new
     while width - column >= 4 * register:
         new = 4 * register
         four = zeros(kind, 4)
-        _gradient_panel(four, kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
+        _gradient_panel(four, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, column, new)
         column += new
     while width - column >= 2 * register:
         new = 2 * register
         two = zeros(kind, 2)
-        _gradient_panel(two, kind, lo, hi, structure, gradients, biases, inputs, errors, width, column, new)
+        _gradient_panel(two, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, column, new)
         column += new
     if width < register:
-        _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, width)
+        _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles)
     else:
         while column < width:
             start = min(column, width - register)
             new = start + register - column
             one = zeros(kind, 1)
-            _gradient_panel(one, kind, lo, hi, structure, gradients, biases, inputs, errors, width, start, new)
+            _gradient_panel(one, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, start, new)
             column += register
 
 
 gradient = Kernel(_gradient)
 """Write ``gradients[k] = sum over the batch of errors[row] * inputs[offsets[k]]`` for structures of a single place.
 
-``biases``, unless it is 0, gets the sums of the errors. Items are rows, tile by tile. With ``apart`` 1 each thread has
-gradients and biases of its own, one after the other, to be added up; with 0 a row must belong to one thread, as it does
-where there is a single tile or a single thread. Arguments: ``structure, size, gradients, biases, inputs, errors, width,
-apart``.
+``biases``, unless it is 0, gets the sums of the errors. Items are rows, each over all tiles. Arguments: ``structure,
+gradients, biases, inputs, errors, width, tiles``.
 """
 
 
@@ -353,6 +347,56 @@ places_gradient = Kernel(_places_gradient)
 Each thread has ``size`` registers, and a row of biases' gradients unless 0 is given, of its own, to be added up. Items
 are places, tile by tile: all rows are done at one before the next, so that what they read stays in the cache.
 Arguments: ``structure, size, all_sums, all_biases, inputs, errors, width``.
+"""
+
+
+def _add_up(kind, part, lo, hi, arguments):
+    sums = wide_integer(arguments, 0)
+    totals = wide_integer(arguments, 1)
+    size = wide_integer(arguments, 2)
+    parts = wide_integer(arguments, 3)
+    wide = wide_integer(arguments, 4)
+    register = register_width(kind)
+    zero = zeros(kind, 1)
+    for k in range(lo, hi):
+        if wide != 0:
+            sum = load(sums, k * register, zero)
+            for other in range(1, parts):
+                sum = added(sum, load(sums, (other * size + k) * register, zero))
+            put(totals, k, total(sum))
+        else:
+            single = number(sums, k, kind)
+            for other in range(1, parts):
+                single += number(sums, other * size + k, kind)
+            put(totals, k, single)
+
+
+add_up = Kernel(_add_up)
+"""Write ``totals[k]``, the sum of what ``parts`` threads have at ``k``: a register of partial sums each, or a number.
+
+Arguments: ``sums, totals, size, parts, wide``, the last 1 for registers.
+"""
+
+
+def _pass_positive(kind, part, lo, hi, arguments):
+    gate = wide_integer(arguments, 0)
+    errors = wide_integer(arguments, 1)
+    outputs = wide_integer(arguments, 2)
+    width = wide_integer(arguments, 3)
+    register = register_width(kind)
+    zero = zeros(kind, 1)
+    stop = hi * width
+    whole = lo * width + (hi - lo) * width // register * register
+    for at in range(lo * width, whole, register):
+        store(outputs, at, where_positive(load(gate, at, zero), load(errors, at, zero)))
+    for at in range(whole, stop):
+        put(outputs, at, number(errors, at, kind) if number(gate, at, kind) > 0 else kind)
+
+
+pass_positive = Kernel(_pass_positive)
+"""Write ``errors`` where ``gate`` is positive, else zero: the gradient of a ReLU.
+
+Items are rows of ``width`` numbers. Arguments: ``gate, errors, outputs, width``.
 """
 
 

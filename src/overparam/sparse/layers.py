@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from overparam.errors import SpecError
 from overparam.prune.counts import exact_count
-from overparam.sparse.autograd import DTYPES, sparse_layer, sparse_product
+from overparam.sparse.autograd import DTYPES, FIRST, Link, sparse_chain
 from overparam.sparse.drawing import checked_density, random_indices
 from overparam.sparse.structure import LARGEST, Axis, Indices, Structure, conv_structure, linear_structure
 
@@ -216,19 +216,25 @@ class SparseLayer(nn.Module):
         """
         raise NotImplementedError
 
-    def _checked(self, inputs: Tensor, name: str) -> None:
-        if self.values.dtype not in DTYPES or self.values.device.type != "cpu":
+    def check_inputs(self, inputs: Tensor, name: str) -> None:
+        """Raise :class:`SpecError` unless ``inputs`` are numbers that the layer can compute with."""
+        values = self.values
+        if values.dtype not in DTYPES or values.device.type != "cpu":
             raise SpecError(
-                f"a sparse layer computes in float32 or float64 on the CPU, but this one is in {self.values.dtype} "
-                f"on {self.values.device}; convert it, or its to_dense()"
+                f"a sparse layer computes in float32 or float64 on the CPU, but this one is in {values.dtype} "
+                f"on {values.device}; convert it, or its to_dense()"
             )
-        if inputs.dtype != self.values.dtype or inputs.device.type != "cpu":
+        if inputs.dtype != values.dtype or inputs.device.type != "cpu":
             raise SpecError(
-                f"{name} must be {self.values.dtype} on the CPU, as the layer is, got {inputs.dtype} on {inputs.device}"
+                f"{name} must be {values.dtype} on the CPU, as the layer is, got {inputs.dtype} on {inputs.device}"
             )
 
-    def _product(self, tiles: Tensor, key: object, held: object = None) -> Tensor:
-        return sparse_product(tiles, self.values, self.bias, self._structure(key, held))
+    def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
+        """Return what a chain needs of this layer for an input (batch, *positions, features); ``inputs`` has no batch.
+
+        Raises :class:`SpecError` if the layer does not take such inputs.
+        """
+        raise NotImplementedError
 
     def _structure(self, key: object, held: object) -> Structure:
         """Return the lists for ``key``, built if they are new or the indices are; ``held`` is kept alive with them."""
@@ -322,22 +328,28 @@ class SparseLinear(SparseLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (*, out_features) of inputs (*, in_features) with any leading dimensions."""
-        self._checked(inputs, "inputs")
+        self.check_inputs(inputs, "inputs")
         if not inputs.dim() or inputs.shape[-1] != self.in_features:
             raise SpecError(f"inputs must be of shape (*, {self.in_features}), got {tuple(inputs.shape)}")
         leading = inputs.shape[:-1]
         batch = inputs.reshape(math.prod(leading), self.in_features)
-        outputs = sparse_layer(batch, self.values, self.bias, self._structure(None, None))
+        outputs = sparse_chain(batch, [self.link((self.in_features,))], FIRST)
         return outputs.reshape(*leading, self.out_features)
 
     def forward_last(self, tiles: Tensor, order: Indices | None = None) -> Tensor:
         """Return (tiles, out_features, width) of tiles (tiles, in_features, width); see :class:`SparseLayer`."""
-        self._checked(tiles, "tiles")
+        self.check_inputs(tiles, "tiles")
         if tiles.dim() != 3 or tiles.shape[1] != self.in_features:
             raise SpecError(f"tiles must be of shape (tiles, {self.in_features}, width), got {tuple(tiles.shape)}")
+        return sparse_chain(tiles, [self.link(tiles.shape[1:-1], order)])
+
+    def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
+        """Return what a chain needs of this layer; see :class:`SparseLayer`."""
+        if tuple(inputs) != (self.in_features,):
+            raise SpecError(f"inputs must have {self.in_features} features, got {tuple(inputs)}")
         if order is not None and order.shape != (self.in_features,):
             raise SpecError(f"order must be of shape ({self.in_features},), got {order.shape}")
-        return self._product(tiles, None if order is None else id(order), order)
+        return Link(self._structure(None if order is None else id(order), order), self.values, self.bias, relu)
 
     def _build(self, key: object, held: Any) -> Structure:
         return linear_structure(self.indices.numpy(), self.out_features, self.in_features, held)
@@ -425,24 +437,31 @@ class _SparseConv(SparseLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (batch, out_channels, *positions) of inputs (batch, in_channels, *positions); no batch is fine."""
-        self._checked(inputs, "inputs")
+        self.check_inputs(inputs, "inputs")
         single = inputs.dim() == self.AXES + 1
         if inputs.dim() not in (self.AXES + 1, self.AXES + 2) or inputs.shape[-1 - self.AXES] != self.in_channels:
             shape = f"batch, {self.in_channels}, {self.POSITIONS}"
             raise SpecError(f"inputs must be of shape ({shape}), got {tuple(inputs.shape)}")
         batch = inputs[None] if single else inputs
-        outputs = sparse_layer(batch, self.values, self.bias, self._structure(tuple(batch.shape[2:]), None))
+        outputs = sparse_chain(batch, [self.link((*batch.shape[2:], self.in_channels))], FIRST)
         return outputs[0] if single else outputs
 
     def forward_last(self, tiles: Tensor, order: Indices | None = None) -> Tensor:
         """Return (tiles, *positions, out_channels, width) of (tiles, *positions, in_channels, width)."""
-        self._checked(tiles, "tiles")
-        if order is not None:
-            raise SpecError("order is for linear layers; a convolution's input has its channels in order")
+        self.check_inputs(tiles, "tiles")
         if tiles.dim() != self.AXES + 3 or tiles.shape[-2] != self.in_channels:
             shape = f"tiles, {self.POSITIONS}, {self.in_channels}, width"
             raise SpecError(f"tiles must be of shape ({shape}), got {tuple(tiles.shape)}")
-        return self._product(tiles, tuple(tiles.shape[1:-2]))
+        return sparse_chain(tiles, [self.link(tiles.shape[1:-1], order)])
+
+    def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
+        """Return what a chain needs of this layer; see :class:`SparseLayer`."""
+        if order is not None:
+            raise SpecError("order is for linear layers; a convolution's input has its channels in order")
+        *positions, channels = inputs
+        if len(positions) != self.AXES or channels != self.in_channels:
+            raise SpecError(f"inputs must be {self.POSITIONS} with {self.in_channels} channels, got {tuple(inputs)}")
+        return Link(self._structure(tuple(positions), None), self.values, self.bias, relu)
 
     def _build(self, key: Any, held: object) -> Structure:
         return conv_structure(self.indices.numpy(), self.out_channels, self.in_channels, self.groups, self.axes(key))

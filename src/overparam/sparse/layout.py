@@ -17,13 +17,17 @@ TILE = 128  # examples; wider tiles spread a layer's rows over more cache than a
 
 
 @cache
-def tile_width(batch: int, itemsize: int = 4) -> int:
+def tile_width(batch: int, itemsize: int = 4, threads: int = 1) -> int:
     """Return the width of the tiles that a batch is cut into: a divisor of ``batch``, at most :data:`TILE`.
 
     A multiple of what a register holds where there is one, else the whole batch if it is small, else the largest
-    divisor that leaves registers at least half full; in the last resort the whole batch.
+    divisor that leaves registers at least half full; in the last resort the whole batch. Where pairs of registers
+    allow, there are as many tiles that each of ``threads`` has the same number.
     """
     register = REGISTER_BYTES // itemsize
+    for width in range(TILE, register, -register):
+        if width % (2 * register) == 0 and batch and batch % (width * threads) == 0:
+            return width
     if batch <= TILE:
         return max(batch, 1)
     divisors = [width for width in range(TILE, register - 1, -1) if batch % width == 0]
@@ -33,7 +37,7 @@ def tile_width(batch: int, itemsize: int = 4) -> int:
 
 def to_batch_last(inputs: Tensor, width: int | None = None) -> Tensor:
     """Return ``(tiles, *positions, channels, width)`` of ``(batch, channels, *positions)``, differentiable."""
-    width = width or tile_width(len(inputs), inputs.element_size())
+    width = width or tile_width(len(inputs), inputs.element_size(), torch.get_num_threads())
     out: Tensor = _ToBatchLast.apply(inputs, width)  # type: ignore[no-untyped-call]
     return out
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from overparam.sparse import dense_kernels, kernels, runners, training_kernels
-from overparam.sparse.compiled import KINDS, Kernel, pool, runner
+from overparam.sparse.compiled import KINDS, POOL, Kernel, runner, use_threads
 from overparam.sparse.lanes import REGISTER_BYTES
 from overparam.sparse.structure import linear_structure
 
@@ -408,8 +408,7 @@ class Perceptron:
             gate = outputs[number - 1] if number and self.layers[number - 1].relu else 0
             structure = self.structures.get(layer.weight)
             if structure is not None:
-                table, nonzeros = structure.forward.address, structure.size
-                gradient = (table, nonzeros, to_values, to_bias, inputs, errors[number], "width", 0)
+                gradient = (structure.forward.address, to_values, to_bias, inputs, errors[number], "width", 1)
                 found.append(self._operation(kernels.gradient, rows, *gradient))
                 if number:
                     back = (structure.backward.address, values, 0, errors[number], errors[number - 1], "width", 0, gate)
@@ -451,7 +450,8 @@ class Perceptron:
             runner(name, self.dtype)(KINDS[self.dtype], *arguments)
             return
         run = runner(f"{name}_shared", self.dtype)
-        with pool(self.parts):
+        with POOL:
+            use_threads(self.parts)
             run(KINDS[self.dtype], *arguments)
 
     def train(self, inputs: Tensor, labels: Tensor, order: Tensor, rates: Sequence[float], start: int) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -375,7 +375,51 @@ class _Planner:
                     tuple(self.slots[used] for used in dead),
                 )
             )
+        steps = self._chained(steps, output)
         return Plan(tuple(inputs), tuple(steps), output, len(self.slots), tuple(dict.fromkeys(self.fallbacks)))
+
+    def _chained(self, steps: Sequence[Step], output: Any) -> list[Step]:
+        """Return the steps with sparse layers that follow each other, and ReLUs after them, as one step each.
+
+        If a chain is the network's output it ends batch-first.
+        """
+        found: list[Step] = []
+        for step in steps:
+            joined = self._joined(found[-1], step) if found else None
+            if joined is None:
+                found.append(step)
+            else:
+                found[-1] = joined
+        last = found[-1] if found else None
+        if last is not None and last.function is batch_last.sparse_chain and output == Value(last.out):
+            layers, relus, _, given = last.args
+            found[-1] = replace(last, args=(layers, relus, True, given))
+        return found
+
+    def _joined(self, chain: Step, step: Step) -> Step | None:
+        """Return a chain with the next step as a part of it; None if it cannot be."""
+        if chain.function is not batch_last.sparse_chain or chain.out not in step.drops:
+            return None
+        layers, relus, first, given = chain.args
+        if step.function is batch_last.sparse_chain and step.args[3] == Value(chain.out):
+            axes = {AXES[type(self.model.get_submodule(part.path))] for part in layers + step.args[0]}
+            if len(axes) > 1:
+                return None
+            layers, relus = layers + step.args[0], relus + step.args[1]
+        elif self._is_relu(step) and step.args[1] == Value(chain.out) and not relus[-1]:
+            relus = (*relus[:-1], True)
+        else:
+            return None
+        drops = (*chain.drops, *(slot for slot in step.drops if slot != chain.out))
+        return replace(chain, args=(layers, relus, first, given), out=step.out, drops=drops)
+
+    def _is_relu(self, step: Step) -> bool:
+        if step.function is not batch_last.elementwise or len(step.args) != 2 or any(step.kwargs.values()):
+            return False
+        function = step.args[0]
+        if isinstance(function, Part):
+            return type(self.model.get_submodule(function.path)) is nn.ReLU
+        return isinstance(function, Function | Method) and function.name == "relu"
 
     def _template(self, arg: Any) -> Any:
         """Return an argument with references in the place of nodes."""
@@ -416,8 +460,7 @@ class _Planner:
             rank = AXES[type(module)] + 2
             if state.kind != "other" and state.rank in (None, rank):
                 self.states[node] = State("last", rank)
-                enter = batch_last.sparse_linear if rank == 2 else batch_last.sparse_conv
-                return enter, (Part(path), given), {}
+                return batch_last.sparse_chain, ((Part(path),), (False,), False, given), {}
             if state.kind == "last":
                 self.fallbacks.append(f"{path}: {type(module).__name__} of {state.rank} dimensions")
             self.states[node] = self._first(node, state.rank)

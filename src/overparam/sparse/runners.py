@@ -31,10 +31,50 @@ def run(kind, address, items, arguments):
 
 
 @parallel
-def run_shared(kind, address, parts, bounds, arguments):
+def run_shared(kind, parts, address, bounds, arguments):
     """Do the items between two neighbouring ``bounds`` (int32) on each of ``parts`` threads."""
     for part in prange(parts):
         call_kernel(address, kind, part, integer(bounds, part), integer(bounds, part + 1), arguments)
+
+
+@inner
+def _fill(arguments, holes, hole_count, arrays):
+    """Write the addresses that a program did not know: (place, array, offset in bytes) of each."""
+    for hole in range(hole_count):
+        address = wide_integer(arrays, wide_integer(holes, hole * 3 + 1)) + wide_integer(holes, hole * 3 + 2)
+        put_wide(arguments, wide_integer(holes, hole * 3), address)
+
+
+@inner
+def _perform(kind, part, entry, operations, arguments):
+    """Do one thread's share of the operation whose entry is at ``entry``: kernel, bytes to its arguments, bounds."""
+    bounds = wide_integer(operations, entry + 2)
+    lo = integer(bounds, part)
+    hi = integer(bounds, part + 1)
+    call_kernel(wide_integer(operations, entry), kind, part, lo, hi, arguments + wide_integer(operations, entry + 1))
+
+
+@serial
+def perform(kind, operations, count, arguments, holes, hole_count, arrays):
+    """Do the operations of a :class:`overparam.sparse.program.Program` one after another."""
+    _fill(arguments, holes, hole_count, arrays)
+    for operation in range(count):
+        _perform(kind, 0, operation * 4, operations, arguments)
+
+
+@parallel
+def perform_shared(kind, parts, operations, count, arguments, holes, hole_count, arrays):
+    """Do the same, each operation divided among threads; one that waits begins when all have done what comes before."""
+    _fill(arguments, holes, hole_count, arrays)
+    begin = 0
+    while begin < count:
+        end = begin + 1
+        while end < count and wide_integer(operations, end * 4 + 3) == 0:
+            end += 1
+        for part in prange(parts):
+            for operation in range(begin, end):
+                _perform(kind, part, operation * 4, operations, arguments)
+        begin = end
 
 
 @inner

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product as pairs
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,6 @@ class Table:
     pointers: Ints
     offsets: Ints
     slots: Ints | None
-    shares: dict[tuple[int, int], Ints] = field(default_factory=dict, init=False)  # bounds by tiles and threads
 
     @cached_property
     def _addresses(self) -> Indices:
@@ -89,6 +89,7 @@ class Structure:
     size: int
     forward: Table
     backward: Table
+    chains: dict[Any, Any] = field(default_factory=dict, init=False)  # what begins with it: programs of autograd.py
 
     @property
     def places(self) -> int:
