@@ -118,7 +118,9 @@ class Chain:
         for place, structure in enumerate(self.structures):
             values, bias = At(NUMBERS + 2 * place), At(NUMBERS + 2 * place + 1) if self.biases[place] else 0
             given, to = held[place], held[place + 1]
-            add_product(program, structure.forward, values, bias, given, to, self.width, relu=self.relus[place])
+            # what is not kept is overwritten, and where a tile is depends on the layer
+            waits, relu = not self.kept, self.relus[place]
+            add_product(program, structure.forward, values, bias, given, to, self.width, relu=relu, waits=waits)
         if self.borders.outputs:
             self._move(program, self.structures[-1].output, held[-1], At(RESULT), back=True)
         return program
@@ -154,7 +156,8 @@ class Chain:
         gradients = NUMBERS + 2 * len(self.structures)
         for place in range(len(self.structures) - 1, first - 1, -1):
             structure, number = self.structures[place], 2 * place
-            if any(needs[1 + number : 3 + number]):
+            asked = any(needs[1 + number : 3 + number])
+            if asked:
                 to_values, to_bias = At(gradients + number), At(gradients + number + 1) if needs[2 + number] else 0
                 more = add_gradient(program, structure, held[place], errors, to_values, to_bias, self.width, sums)
                 scratch = max(scratch, more)
@@ -163,7 +166,9 @@ class Chain:
             to = At(TO_INPUTS) if place == 0 and not self.borders.inputs else pieces[used]
             gate = held[place] if place and self.relus[place - 1] else 0
             values = At(NUMBERS + number)
-            add_product(program, structure.backward, values, 0, errors, to, self.width, gate=gate)
+            # others may still read errors of another shape where this writes, unless all have come to the gradient
+            waits = not asked
+            add_product(program, structure.backward, values, 0, errors, to, self.width, gate=gate, waits=waits)
             errors, used = to, 1 - used
         if needs[0] and self.borders.inputs:
             self._move(program, self.structures[0].inputs, errors, At(TO_INPUTS), back=True)
@@ -191,13 +196,15 @@ def add_product(
     width: int,
     relu: bool = False,
     gate: At | int = 0,
+    waits: bool = False,
 ) -> None:
     """Let a program compute a layer's outputs, or with the transposed table its inputs' gradient.
 
     ``bias``, ``relu`` and ``gate`` as of the kernel.
     """
     rows = program.by_row(table)
-    program.add(kernels.product, rows, table.address, values, bias, inputs, outputs, width, int(relu), gate)
+    arguments = table.address, values, bias, inputs, outputs, width, int(relu), gate
+    program.add(kernels.product, rows, *arguments, waits=waits)
 
 
 def add_gradient(

@@ -1,0 +1,221 @@
+"""Chains of sparse layers as one operation, against the same layers one by one."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sparse_cases import close, normal, poisoned_memory, same_bits, threads
+from torch import Tensor, nn
+
+from overparam.sparse import SparseConv2d, SparseLinear, convert
+from overparam.sparse.autograd import KEPT_CHAINS, sparse_chain
+from overparam.sparse.batch_last import sparse_chain as layers_chain
+from overparam.sparse.chain import Borders
+from overparam.sparse.layers import SparseLayer
+from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
+
+BATCHES = st.sampled_from([0, 1, 3, 16, 30, 32, 63, 64, 96, 128, 130, 192])
+LAST, FIRST = Borders(), Borders(True, True)
+
+
+@pytest.fixture(params=[1, 2, 3], ids=["one thread", "two threads", "three threads"], autouse=True)
+def number_of_threads(request):
+    with threads(request.param), poisoned_memory():
+        yield
+
+
+def perceptron(sizes: list[int], density: float, dtype: torch.dtype) -> list[SparseLayer]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        SparseLinear(one, two, bias=number != 1, density=density, generator=generator, dtype=dtype)
+        for number, (one, two) in enumerate(pairwise(sizes))
+    ]
+
+
+def convolutions(density: float, dtype: torch.dtype) -> list[SparseLayer]:
+    generator = torch.Generator().manual_seed(0)
+    options = {"density": density, "generator": generator, "dtype": dtype}
+    return [
+        SparseConv2d(2, 4, 3, padding=1, **options),
+        SparseConv2d(4, 6, 3, stride=2, groups=2, bias=False, **options),
+        SparseConv2d(6, 3, 2, **options),
+    ]
+
+
+def one_by_one(layers: list[SparseLayer], relus: list[bool], inputs: Tensor) -> Tensor:
+    for layer, relu in zip(layers, relus, strict=True):
+        inputs = layer(inputs)
+        inputs = inputs.relu() if relu else inputs
+    return inputs
+
+
+def gradients(outputs: Tensor, inputs: Tensor, layers: list[SparseLayer], errors: Tensor) -> list[Tensor]:
+    wanted = [inputs, *(parameter for layer in layers for parameter in layer.parameters())]
+    return list(torch.autograd.grad(outputs, [each for each in wanted if each.requires_grad], errors))
+
+
+def check(layers: list[SparseLayer], relus: list[bool], inputs: Tensor, borders: Borders) -> None:
+    """Compare outputs and all gradients; with ReLUs that see exact zeros, as an output of a row without nonzeros is."""
+    expected = one_by_one(layers, relus, inputs)
+    errors = normal(*expected.shape, dtype=inputs.dtype, seed=5)
+    width = tile_width(len(inputs), inputs.element_size(), torch.get_num_threads())
+    given_inputs = inputs if borders.inputs else to_batch_last(inputs, width)
+    shape = (*inputs.shape[2:], inputs.shape[1])
+    links = []
+    for layer, relu in zip(layers, relus, strict=True):
+        links.append(layer.link(shape, relu=relu))
+        shape = links[-1].structure.output
+    outputs = sparse_chain(given_inputs, links, borders)
+    found = outputs if borders.outputs else to_batch_first(outputs)
+    assert close(found, expected)
+    wanted = gradients(expected, inputs, layers, errors)
+    for one, two in zip(gradients(found, inputs, layers, errors), wanted, strict=True):
+        assert close(one, two)
+
+
+CHAIN = {
+    "borders": st.builds(Borders, st.booleans(), st.booleans()),
+    "relus": st.lists(st.booleans(), min_size=3, max_size=3),
+    "dtype": st.sampled_from([torch.float32, torch.float64]),
+    "density": st.sampled_from([0.0, 0.2, 1.0]),
+    "batch": BATCHES,
+}
+
+
+@settings(max_examples=25)
+@given(sizes=st.lists(st.sampled_from([0, 1, 5, 33]), min_size=4, max_size=4), **CHAIN)
+def test_linear_layers(sizes, borders, relus, dtype, density, batch):
+    inputs = normal(batch, sizes[0], dtype=dtype).requires_grad_()
+    check(perceptron(sizes, density, dtype), relus, inputs, borders)
+
+
+@settings(max_examples=25)
+@given(**CHAIN)
+def test_convolutions(borders, relus, dtype, density, batch):
+    inputs = normal(batch, 2, 7, 6, dtype=dtype).requires_grad_()
+    check(convolutions(density, dtype), relus, inputs, borders)
+
+
+@settings(max_examples=25)
+@given(frozen=st.lists(st.booleans(), min_size=6, max_size=6), relus=CHAIN["relus"], borders=CHAIN["borders"])
+def test_what_is_frozen_gets_no_gradient(frozen, relus, borders):
+    layers = perceptron([5, 7, 6, 4], 0.5, torch.float32)
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    for parameter, freeze in zip(parameters, frozen, strict=False):
+        parameter.requires_grad_(not freeze)
+    inputs = normal(32, 5).requires_grad_(frozen[-1] or all(not each.requires_grad for each in parameters))
+    check(layers, relus, inputs, borders)
+
+
+def test_without_gradients_nothing_is_kept_and_no_bit_changes():
+    layers, inputs = perceptron([9, 133, 20, 233, 4], 0.3, torch.float32), normal(192, 9)
+    relus = [True, False, True, False]
+    with_gradients = layers_chain(layers, relus, True, inputs.clone().requires_grad_())
+    assert with_gradients.requires_grad
+    for _ in range(20):  # threads may overtake each other
+        with torch.no_grad():
+            without = layers_chain(layers, relus, True, inputs)
+        assert not without.requires_grad
+        assert same_bits(with_gradients, without)
+
+
+def test_frozen_layers_pass_errors_on():
+    layers, inputs = perceptron([9, 133, 20, 233, 4], 0.3, torch.float32), normal(192, 9).requires_grad_()
+    for layer in layers:
+        layer.requires_grad_(False)
+    for _ in range(20):  # threads may overtake each other
+        check(layers, [True, True, False, True], inputs, FIRST)
+
+
+def test_gradcheck():
+    layers = perceptron([4, 6, 5, 3], 0.6, torch.float64)
+    inputs = normal(10, 4, dtype=torch.float64).requires_grad_()
+    numbers = [each for layer in layers for each in (layer.values, layer.bias) if each is not None]
+
+    def function(inputs: Tensor, *numbers: Tensor) -> Tensor:
+        return layers_chain(layers, [True, True, False], True, inputs)
+
+    assert torch.autograd.gradcheck(function, (inputs, *numbers))
+
+
+def test_a_layer_twice_in_a_chain():
+    layer = SparseLinear(8, 8, density=0.5)
+    inputs = normal(32, 8).requires_grad_()
+    check([layer, layer], [True, True], inputs, FIRST)
+
+
+def test_gradients_can_be_changed_one_by_one():
+    layers = perceptron([6, 5, 4], 0.5, torch.float32)
+    layers_chain(layers, [True, False], True, normal(16, 6)).sum().backward()
+    before = [parameter.grad.clone() for layer in layers for parameter in layer.parameters()]
+    layers[0].values.grad.zero_()
+    after = [parameter.grad for layer in layers for parameter in layer.parameters()]
+    assert not after[0].any()
+    assert all(same_bits(one, two) for one, two in zip(before[1:], after[1:], strict=True))
+
+
+def test_programs_are_made_once_for_each_shape_of_batch():
+    layer = SparseLinear(6, 5, density=0.5)
+    for batch in (32, 64, 32, 64):
+        layer(normal(batch, 6))
+    link = layer.link((6,))
+    assert len(link.structure.chains) == 2
+    for batch in range(1, 40):
+        layer(normal(batch, 6))
+    assert len(link.structure.chains) == KEPT_CHAINS
+
+
+def dense_network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(36, 20), nn.ReLU(inplace=True), nn.Linear(20, 10), nn.Tanh(), nn.Linear(10, 5)),
+    )
+
+
+def test_conversion_joins_layers():
+    model = dense_network()
+    masks = {name: torch.rand(each.shape) < 0.5 for name, each in model.named_parameters() if each.dim() > 1}
+    network = convert(model, masks)
+    chains = [step.args for step in network._plans[1].steps if step.function is layers_chain]
+    assert [[part.path for part in layers] for layers, *_ in chains] == [["0", "2"], ["6", "8"], ["10"]]
+    assert [relus for _, relus, *_ in chains] == [(True, True), (True, False), (False,)]
+    assert [first for *_, first, _ in chains] == [False, False, True]
+    inputs = normal(32, 1, 8, 8)
+    with torch.no_grad():
+        for name, mask in masks.items():
+            model.get_parameter(name).mul_(mask)
+        assert close(network(inputs), model(inputs))
+
+
+class Branches(nn.Module):
+    """What must not be joined: an output that is used twice, and one that is returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = (nn.Linear(6, 6) for _ in range(3))
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        middle = self.one(inputs)
+        after = self.two(middle)
+        return self.three(after).relu() + middle, after
+
+
+def test_what_is_used_elsewhere_is_not_joined():
+    model = Branches()
+    network = convert(
+        model, {name: torch.ones_like(each).bool() for name, each in model.named_parameters() if each.dim() > 1}
+    )
+    chains = [step.args for step in network._plans[1].steps if step.function is layers_chain]
+    assert [([part.path for part in layers], relus) for layers, relus, *_ in chains] == [
+        (["one"], (False,)),
+        (["two"], (False,)),
+        (["three"], (True,)),
+    ]
+    inputs = normal(10, 6)
+    for found, expected in zip(network(inputs), model(inputs), strict=True):
+        assert close(found, expected)
