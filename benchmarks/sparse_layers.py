@@ -1,18 +1,22 @@
-"""Forward and both gradients of one layer, sparse against dense, through autograd: batch 128, float32, all cores.
+"""Forward and all gradients of a layer, sparse against dense, through autograd: batch 128, float32, all cores.
 
-What is compared, in one run and in turns (so that a slow moment of the machine hits all of them):
+What is compared, in one run and in turns (so that a slow moment of the machine hits all of them). A layer alone, with
+batch-first inputs and outputs:
 
 - dense: torch's own layer; masked: the same with its weight multiplied by a mask, as pruning libraries do;
 - CSR: ``torch.sparse``, the layer's transposition included, linear only;
 - sparseprop, sparselab: the packages, where they are installed (both are compiled C++ with AVX2);
-- network: overparam within a converted network (batch-last in and out);
-- layer: overparam's layer as a user has it, batch-first in and out, transpositions included.
+- overparam, transpositions included.
+
+And a layer within a network: a fourth of the time that a network of four such layers takes (a linear layer and its
+reverse in turns, so that they fit), for dense, sparseprop and overparam's converted network.
 
 Floor of a linear layer of 1,024 x 1,024 at density 0.01: 10,486 nonzeros x 3 products x 128 examples are 252 thousand
 operations on 16 numbers, 50 us on a core of 2.5 GHz that does two a cycle; each reads 64 bytes from the second-level
-cache, which delivers 25 to 40 bytes a cycle here: 150 to 250 us. About 100 us are autograd's own, dense or sparse.
+cache, which delivers 25 to 40 bytes a cycle here: 150 to 250 us. Autograd's own work is about 100 us for the first
+operation and 30 us for every further parameter, dense or sparse, more with what it needs no longer in the cache.
 
-Run: ``python benchmarks/sparse_layers.py`` prints the table; ``--write`` puts it into docs/sparse-benchmarks.md.
+Run: ``python benchmarks/sparse_layers.py`` prints the tables; ``--write`` puts them into docs/sparse-benchmarks.md.
 """
 
 from __future__ import annotations
@@ -22,21 +26,26 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from overparam.sparse import SparseConv2d, SparseLinear
+from overparam.sparse.batch_last import Tiles, sparse_chain
 from overparam.sparse.layout import to_batch_last
 from sparse_tables import markdown, replace_section
 
 BATCH = 128
 ROUNDS = 7
+DEPTH = 4  # layers of a network
 LINEAR = ((300, 784), (1024, 1024))
 CONVOLUTIONS = ((64, 16), (128, 8))  # channels in and out, pixels a side
 LINEAR_DENSITIES = (0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 CONV_DENSITIES = (0.15, 0.1, 0.05, 0.02)
+Calls = dict[str, Callable[[], None]]
 
 
 def gradients(layer: Callable[[Tensor], Tensor], parameters: list[Tensor], inputs: Tensor) -> Callable[[], None]:
@@ -49,26 +58,23 @@ def gradients(layer: Callable[[Tensor], Tensor], parameters: list[Tensor], input
     return call
 
 
-def linear(rows: int, columns: int, density: float) -> dict[str, Callable[[], None]]:
+def linear(rows: int, columns: int, density: float) -> Calls:
     dense = nn.Linear(columns, rows)
     mask = torch.rand(rows, columns) < density
     inputs = torch.randn(BATCH, columns, requires_grad=True)
     pruned = nn.Linear(columns, rows)
     pruned.weight.data = dense.weight.detach() * mask
     own = SparseLinear.from_dense(dense, mask)
-    tiles = to_batch_last(inputs.detach()).requires_grad_()
     factor = mask.float()
     csr = pruned.weight.detach().to_sparse_csr().requires_grad_()
     both = [dense.weight, dense.bias]
-    calls = {
+    return {
         "dense": gradients(dense, both, inputs),
         "masked": gradients(lambda x: nn.functional.linear(x, dense.weight * factor, dense.bias), both, inputs),
         "CSR": gradients(lambda x: (csr @ x.t()).t() + dense.bias, [csr, dense.bias], inputs),
         **packages_linear(pruned, density, inputs),
-        "network": gradients(own.forward_last, [own.values, own.bias], tiles),
-        "layer": gradients(own, [own.values, own.bias], inputs),
+        "overparam": gradients(own, [own.values, own.bias], inputs),
     }
-    return calls
 
 
 def packages_linear(pruned: nn.Linear, density: float, inputs: Tensor) -> dict[str, Callable[[], None]]:
@@ -91,7 +97,6 @@ def convolution(channels: int, side: int, density: float) -> dict[str, Callable[
     mask = torch.rand(dense.weight.shape) < density
     inputs = torch.randn(BATCH, channels, side, side, requires_grad=True)
     own = SparseConv2d.from_dense(dense, mask)
-    tiles = to_batch_last(inputs.detach()).requires_grad_()
     factor = mask.float()
     both = [dense.weight, dense.bias]
 
@@ -107,9 +112,50 @@ def convolution(channels: int, side: int, density: float) -> dict[str, Callable[
         for over in (False, True):  # its two ways of using vector instructions; the faster one is compared with
             theirs = Theirs.from_dense(pruned, vectorizing_over_on=over)
             calls[f"sparseprop {int(over)}"] = gradients(theirs, [theirs.W_val, theirs.bias], inputs)
-    calls["network"] = gradients(own.forward_last, [own.values, own.bias], tiles)
-    calls["layer"] = gradients(own, [own.values, own.bias], inputs)
+    calls["overparam"] = gradients(own, [own.values, own.bias], inputs)
     return calls
+
+
+def networks(layers: list[nn.Module], inputs: Tensor, density: float, package: str | None) -> Calls:
+    """Return calls of networks of such layers: dense, sparse batch-last, and those of a package's layers."""
+    masks = [torch.rand(layer.weight.shape) < density for layer in layers]
+    for layer, mask in zip(layers, masks, strict=True):
+        layer.weight.data *= mask
+    own = [
+        (SparseLinear if isinstance(layer, nn.Linear) else SparseConv2d).from_dense(layer, mask)
+        for layer, mask in zip(layers, masks, strict=True)
+    ]
+    plain = [False] * len(own)
+
+    def chain(tiles: Tensor) -> Tensor:
+        return sparse_chain(own, plain, False, Tiles(tiles)).data  # what a converted network calls
+
+    dense = nn.Sequential(*layers)
+    tiles = to_batch_last(inputs.detach()).requires_grad_()
+    calls = {
+        "dense": gradients(dense, list(dense.parameters()), inputs),
+        "overparam": gradients(chain, [each for layer in own for each in layer.parameters()], tiles),
+    }
+    if package and find_spec("sparseprop"):
+        module = import_module(f"sparseprop.modules.{package}")
+        theirs = nn.Sequential(*(getattr(module, PROP[package]).from_dense(layer) for layer in layers))
+        numbers = [each for layer in theirs for each in (layer.W_val, layer.bias)]
+        calls["sparseprop"] = gradients(theirs, numbers, inputs)
+    return calls
+
+
+PROP = {"linear": "SparseLinear", "conv2d": "SparseConv2d"}
+
+
+def network_of(shape: tuple[int, int], kind: str, density: float) -> Calls:
+    if kind == "linear":
+        rows, columns = shape
+        sizes = [columns if place % 2 == 0 else rows for place in range(DEPTH + 1)]
+        layers: list[nn.Module] = [nn.Linear(*pair) for pair in pairwise(sizes)]
+        return networks(layers, torch.randn(BATCH, columns, requires_grad=True), density, "linear")
+    channels, side = shape
+    layers = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(DEPTH)]
+    return networks(layers, torch.randn(BATCH, channels, side, side, requires_grad=True), density, "conv2d")
 
 
 def measured(calls: dict[str, Callable[[], None]], rounds: int = ROUNDS) -> dict[str, float]:
@@ -131,41 +177,42 @@ def measured(calls: dict[str, Callable[[], None]], rounds: int = ROUNDS) -> dict
     return found | ({"sparseprop": min(prop)} if prop else {})
 
 
-COLUMNS = ("dense", "masked", "CSR", "sparseprop", "sparselab", "network", "layer")
+ALONE = ("dense", "masked", "CSR", "sparseprop", "sparselab", "overparam")
+WITHIN = ("dense", "sparseprop", "overparam")
+HEAD = ["layer", "density", *(f"{name} ms" for name in ALONE), "dense/overparam", "sparseprop/overparam"]
+WITHIN_HEAD = ["layer", "density", *(f"{name} ms" for name in WITHIN), "dense/overparam", "sparseprop/overparam"]
 
 
-def rows_of(title: str, density: float, times: dict[str, float]) -> list[str]:
-    """Return a row of the table: milliseconds, then how many times faster than dense torch and sparseprop."""
-    numbers = [f"{times[name]:.3f}" if name in times else "-" for name in COLUMNS]
-    ratios = [f"{times['dense'] / times[name]:.1f}" for name in ("network", "layer")]
-    prop = [f"{times['sparseprop'] / times[n]:.1f}" if "sparseprop" in times else "-" for n in ("network", "layer")]
-    return [title, f"{density:g}", *numbers, *ratios, *prop]
-
-
-HEAD = ["layer", "density", *(f"{name} ms" for name in COLUMNS), "dense/network", "dense/layer"]
-HEAD += ["sparseprop/network", "sparseprop/layer"]
+def row(title: str, density: float, times: dict[str, float], columns: tuple[str, ...], layers: int = 1) -> list[str]:
+    """Return a row of a table: milliseconds a layer, then how many times faster overparam is."""
+    numbers = [f"{times[name] / layers:.3f}" if name in times else "-" for name in columns]
+    ratios = [f"{times[name] / times['overparam']:.1f}" if name in times else "-" for name in ("dense", "sparseprop")]
+    return [title, f"{density:g}", *numbers, *ratios]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/sparse-benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/sparse-benchmarks.md")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
     torch.manual_seed(0)
-    table = [HEAD]
-    for rows, columns in LINEAR:
-        for density in LINEAR_DENSITIES:
-            table.append(rows_of(f"linear {rows} x {columns}", density, measured(linear(rows, columns, density))))
-            print(*table[-1], flush=True)
-    for channels, side in CONVOLUTIONS:
-        for density in CONV_DENSITIES:
-            times = measured(convolution(channels, side, density), 3)
-            table.append(rows_of(f"conv 3x3 {channels}, {side} x {side}", density, times))
-            print(*table[-1], flush=True)
-    text = markdown(table)
-    print(text)
+    alone, within = [HEAD], [WITHIN_HEAD]
+    for kind, shapes, densities in (("linear", LINEAR, LINEAR_DENSITIES), ("conv", CONVOLUTIONS, CONV_DENSITIES)):
+        for shape in shapes:
+            one, two = shape
+            title = f"linear {one} x {two}" if kind == "linear" else f"conv 3x3 {one}, {two} x {two}"
+            rounds = ROUNDS if kind == "linear" else 3
+            for density in densities:
+                single = linear(one, two, density) if kind == "linear" else convolution(one, two, density)
+                alone.append(row(title, density, measured(single, rounds), ALONE))
+                print(*alone[-1], flush=True)
+                within.append(row(title, density, measured(network_of(shape, kind, density), rounds), WITHIN, DEPTH))
+                print("  within:", *within[-1][2:], flush=True)
+    for table in (within, alone):
+        print(markdown(table))
     if arguments.write:
-        replace_section("layers", text)
+        replace_section("within", markdown(within))
+        replace_section("layers", markdown(alone))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from overparam.sparse.structure import Structure
 DTYPES = (torch.float32, torch.float64)
 LAST, FIRST = Borders(), Borders(True, True)
 KEPT_CHAINS = 16  # of a structure; a network has few shapes of batches
+WORK = 400_000  # multiply-adds of a pass that are worth a further thread: starting it takes about 20 us
 
 
 class Link(NamedTuple):
@@ -61,9 +62,12 @@ def _chain(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: bool) 
     found: Chain | None = known.get(key)
     if found is None:
         tiles, width = len(inputs), inputs.shape[-1]
+        batch = tiles if borders.inputs else tiles * width
+        work = batch * sum(structure.size * structure.places for structure in structures)
+        threads = min(threads, 1 + work // WORK)
         if borders.inputs:
-            width = tile_width(tiles, inputs.element_size(), threads)
-            tiles //= width
+            width = tile_width(batch, inputs.element_size(), threads)
+            tiles = batch // width
         if len(known) == KEPT_CHAINS:
             del known[next(iter(known))]  # the oldest
         found = known[key] = Chain(structures, relus, biases, borders, inputs.dtype, tiles, width, threads, kept)
