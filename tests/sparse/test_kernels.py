@@ -39,7 +39,7 @@ def gradient(structure, inputs, errors, with_bias):
     program = Program(errors.dtype, len(errors), torch.get_num_threads())
     values, biases = errors.new_empty(structure.size), errors.new_empty(structure.forward.rows)
     to_bias = At(3) if with_bias else 0
-    scratch = add_gradient(program, structure, At(0), At(1), At(2), to_bias, errors.shape[-1], At(4))
+    scratch = add_gradient(program, structure, At(0), At(1), At(2), to_bias, errors.shape[-1], 4)
     memory = torch.empty(scratch, dtype=torch.uint8)
     program.run([each.data_ptr() for each in (inputs, errors, values, biases, memory)])
     return values, biases if with_bias else None

@@ -6,6 +6,7 @@ other, with nothing but ReLUs between them, are one operation, and each pass thr
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from overparam.sparse.chain import Borders, Chain
+from overparam.sparse.chain import Borders, Chain, Scratch
 from overparam.sparse.layout import tile_width
 from overparam.sparse.structure import Structure
 
 DTYPES = (torch.float32, torch.float64)
+KEPT_SCRATCH = 2**26  # bytes
 LAST, FIRST = Borders(), Borders(True, True)
 KEPT_CHAINS = 16  # of a structure; a network has few shapes of batches
 WORK = 400_000  # multiply-adds of a pass that are worth a further thread: starting it takes about 20 us
@@ -80,13 +82,14 @@ class _SparseChain(torch.autograd.Function):
         inputs = inputs.contiguous()
         kept = inputs.new_empty(chain.kept_bytes // inputs.element_size())
         result = inputs.new_empty(chain.result)
-        addresses = [inputs.data_ptr(), result.data_ptr(), kept.data_ptr(), 0, 0, 0]
-        chain.forward.run(addresses + [0 if each is None else each.data_ptr() for each in numbers])
+        program, sizes = chain.forward
+        scratch, places = _scratch(sizes)
+        program.run([*_addresses(inputs, result, kept, None, None), *places, *_addresses(*numbers)])
+        del scratch
         if chain.kept:
             ctx.chain = chain
-            # a ReLU's gradient needs the outputs; inputs in tiles are needed, others are kept as tiles
-            gate = result if chain.relus[-1] and not chain.borders.outputs else None
-            ctx.save_for_backward(None if chain.borders.inputs else inputs, gate, kept, *numbers)
+            gate = result if chain.relus[-1] and not chain.borders.outputs else None  # a ReLU's gradient needs it
+            ctx.save_for_backward(inputs, gate, kept, *numbers)
         return result
 
     @staticmethod
@@ -96,11 +99,35 @@ class _SparseChain(torch.autograd.Function):
         inputs, gate, kept, *numbers = ctx.saved_tensors
         needs = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
         errors = errors.contiguous()
-        program, scratch_bytes = chain.backward(needs)
-        scratch = errors.new_empty(scratch_bytes // errors.element_size())
+        program, sizes = chain.backward(needs)
+        scratch, places = _scratch(sizes)
         to_inputs = errors.new_empty(chain.inputs) if needs[0] else None
         # one piece of memory for all gradients: each new tensor takes its time
         found = errors.new_empty(sum(chain.sizes)).split_with_sizes(chain.sizes)
-        arrays = inputs, gate, kept, errors, scratch, to_inputs, *numbers, *found
-        program.run([0 if each is None else each.data_ptr() for each in arrays])
+        given = _addresses(inputs, gate, kept, errors, to_inputs)
+        program.run([*given, *places, *_addresses(*numbers, *found)])
+        del scratch
         return to_inputs, None, *[each if need else None for each, need in zip(found, needs[1:], strict=True)]
+
+
+def _addresses(*arrays: Tensor | None) -> list[int]:
+    return [0 if each is None else each.data_ptr() for each in arrays]
+
+
+def _scratch(sizes: Scratch) -> tuple[Tensor, list[int]]:
+    """Return memory of so many bytes each, and where it begins.
+
+    What one call needs stays for the next one in this thread, unless it is large: it is in the cache then, and an
+    allocator that gets it back each time is left with holes.
+    """
+    size = sum(sizes)
+    memory: Tensor | None = getattr(_thread, "memory", None)
+    if memory is None or len(memory) < size:
+        memory = torch.empty(size, dtype=torch.uint8)
+        if size <= KEPT_SCRATCH:
+            _thread.memory = memory
+    start = memory.data_ptr()
+    return memory, [start, start + sizes[0], start + sum(sizes[:2]), start + sum(sizes[:3])]
+
+
+_thread = threading.local()

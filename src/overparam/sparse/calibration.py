@@ -267,7 +267,7 @@ def _measure(shape: Shape) -> Times:
 
     def dense() -> None:
         inputs.grad = weight.grad = bias.grad = None
-        _dense(shape, inputs, weight, bias).backward(errors)  # type: ignore[no-untyped-call]
+        _backward(_dense(shape, inputs, weight, bias), errors)
 
     width = tile_width(shape.batch, inputs.element_size(), shape.threads)
     last_inputs = to_batch_last(inputs.detach(), width)
@@ -282,7 +282,7 @@ def _measure(shape: Shape) -> Times:
 
         def call(tiles: Tensor = tiles, values: Tensor = values, structure: Any = structure) -> None:
             tiles.grad = values.grad = bias.grad = None
-            sparse_chain(tiles, [Link(structure, values, bias)]).backward(last_errors)  # type: ignore[no-untyped-call]
+            _backward(sparse_chain(tiles, [Link(structure, values, bias)]), last_errors)
 
         sparse.append(_best(call))
         if not shape.axes:
@@ -305,6 +305,23 @@ def _measure(shape: Shape) -> Times:
         compiled_each=compiled_slope,
         border=_best(border),
     )
+
+
+def _backward(outputs: Tensor, errors: Tensor) -> None:
+    """Go back from a loss with this gradient; ``outputs.backward(errors)`` would import sympy, for most of a second."""
+    _Loss.apply(outputs, errors).backward()  # type: ignore[no-untyped-call]
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, errors: Tensor) -> Tensor:
+        ctx.save_for_backward(errors)
+        return outputs.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, loss: Tensor) -> tuple[Tensor, None]:
+        (errors,) = ctx.saved_tensors
+        return errors, None
 
 
 def _dense(shape: Shape, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

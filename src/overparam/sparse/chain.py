@@ -19,9 +19,13 @@ from overparam.sparse.lanes import REGISTER_BYTES
 from overparam.sparse.program import At, Program
 from overparam.sparse.structure import Structure, Table
 
-INPUTS, RESULT, KEPT, ERRORS, SCRATCH, TO_INPUTS, NUMBERS = range(7)
-"""Arrays of the programs: what goes in and comes out, what is kept between, the gradients of both, scratch memory; then
-values and bias of each layer, then the gradients of these."""
+INPUTS, RESULT, KEPT, ERRORS, TO_INPUTS, TILES, ONE, TWO, SUMS, NUMBERS = range(10)
+"""Arrays of the programs: what goes in and comes out, what is kept for the gradients, the gradients of what comes out
+and goes in; memory that is free again afterwards: batch-first inputs as tiles, two layers' outputs or errors in turns,
+sums of each thread; then values and bias of each layer, then their gradients."""
+
+Scratch = tuple[int, int, int, int]
+"""Bytes of the arrays TILES, ONE, TWO and SUMS."""
 
 
 class Borders(NamedTuple):
@@ -58,7 +62,7 @@ class Chain:
     width: int
     threads: int
     kept: bool
-    _backwards: dict[tuple[bool, ...], tuple[Program, int]] = field(default_factory=dict, init=False)
+    _backwards: dict[tuple[bool, ...], tuple[Program, Scratch]] = field(default_factory=dict, init=False)
 
     @cached_property
     def inputs(self) -> tuple[int, ...]:
@@ -88,31 +92,41 @@ class Chain:
         return -(-size // REGISTER_BYTES) * REGISTER_BYTES
 
     @cached_property
-    def _held(self) -> tuple[list[At], int]:
-        """Return where the input of each layer and the last output are, and the bytes of what is kept of these."""
-        places, at = [], 0
+    def _held(self) -> tuple[list[At], int, Scratch]:
+        """Return where the input of each layer and the last output are, the bytes of KEPT and the scratch memory.
+
+        What lies between layers is kept if gradients need it, else written over by the next layer but one. Tiles of
+        batch-first inputs are not kept, as the inputs are: they are made once more.
+        """
+        places: list[At] = []
+        kept = 0
         shapes = [self.structures[0].inputs, *(structure.output for structure in self.structures)]
-        begins = [0, max(self._bytes(shape) for shape in shapes)]  # of two pieces, if nothing is kept
+        scratch = dict.fromkeys((TILES, ONE, TWO, SUMS), 0)
         for place, shape in enumerate(shapes):
+            last = place == len(shapes) - 1
             if place == 0 and not self.borders.inputs:
                 places.append(At(INPUTS))
-            elif place == len(shapes) - 1 and not self.borders.outputs:
+            elif last and not self.borders.outputs:
                 places.append(At(RESULT))
+            elif self.kept and place and (not last or self.relus[-1]):
+                places.append(At(KEPT, kept))
+                kept += self._bytes(shape)
             else:
-                places.append(At(KEPT, at if self.kept else begins[place % 2]))
-                at += self._bytes(shape)
-        return places, at if self.kept or not at else 2 * begins[1]
+                array = (ONE, TWO)[place % 2] if place else TILES
+                places.append(At(array))
+                scratch[array] = max(scratch[array], self._bytes(shape))
+        return places, kept, (scratch[TILES], scratch[ONE], scratch[TWO], 0)
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of what is between inputs and outputs."""
+        """Bytes of what is kept for the gradients."""
         return self._held[1]
 
     @cached_property
-    def forward(self) -> Program:
-        """From INPUTS to RESULT."""
+    def forward(self) -> tuple[Program, Scratch]:
+        """A program from INPUTS to RESULT, and its scratch memory."""
         program = Program(self.dtype, self.tiles, self.threads)
-        held, _ = self._held
+        held, _, scratch = self._held
         if self.borders.inputs:
             self._move(program, self.structures[0].inputs, At(INPUTS), held[0], back=False)
         for place, structure in enumerate(self.structures):
@@ -123,10 +137,10 @@ class Chain:
             add_product(program, structure.forward, values, bias, given, to, self.width, relu=relu, waits=waits)
         if self.borders.outputs:
             self._move(program, self.structures[-1].output, held[-1], At(RESULT), back=True)
-        return program
+        return program, scratch
 
-    def backward(self, needs: tuple[bool, ...]) -> tuple[Program, int]:
-        """Return a program from ERRORS to the gradients that are asked for, and its bytes of scratch memory.
+    def backward(self, needs: tuple[bool, ...]) -> tuple[Program, Scratch]:
+        """Return a program from ERRORS to the gradients that are asked for, and its scratch memory.
 
         ``needs`` tells for inputs, values, bias, values, ... whether their gradient is asked for.
         """
@@ -135,44 +149,53 @@ class Chain:
             found = self._backwards[needs] = self._backward(needs)
         return found
 
-    def _backward(self, needs: tuple[bool, ...]) -> tuple[Program, int]:
+    def _backward(self, needs: tuple[bool, ...]) -> tuple[Program, Scratch]:
         program = Program(self.dtype, self.tiles, self.threads)
-        held, _ = self._held
+        held, *_ = self._held
+        scratch = dict.fromkeys((TILES, ONE, TWO, SUMS), 0)
+        last = self.structures[-1].output
         first = next((place for place in range(len(self.structures)) if needs[0] or any(needs[1 : 3 + 2 * place])), 0)
-        shapes = [self.structures[first].inputs, *(structure.output for structure in self.structures[first:])]
-        piece = max(self._bytes(shape) for shape in shapes)
-        pieces, sums = (At(SCRATCH), At(SCRATCH, piece)), At(SCRATCH, 2 * piece)
-        used = 0  # of these two
+        turn = 0
+
+        def next_errors(shape: Sequence[int]) -> At:
+            nonlocal turn
+            array = (ONE, TWO)[turn % 2]
+            scratch[array] = max(scratch[array], self._bytes(shape))
+            turn += 1
+            return At(array)
+
+        if self.borders.inputs and any(needs[1:3]):
+            scratch[TILES] = self._bytes(self.structures[0].inputs)
+            self._move(program, self.structures[0].inputs, At(INPUTS), At(TILES), back=False)
         errors = At(ERRORS)
-        scratch = 0
         if self.borders.outputs:
-            errors = pieces[0]
-            self._move(program, self.structures[-1].output, At(ERRORS), errors, back=False)
-            used = 1
+            errors = next_errors(last)
+            self._move(program, last, At(ERRORS), errors, back=False)
         if self.relus[-1]:
-            rows = program.by_tile(math.prod(self.structures[-1].output))
-            program.add(kernels.pass_positive, rows, held[-1], errors, pieces[used], self.width)
-            errors, used = pieces[used], 1 - used
+            passed = next_errors(last)
+            rows = program.by_tile(math.prod(last))
+            program.add(kernels.pass_positive, rows, held[-1], errors, passed, self.width)
+            errors = passed
         gradients = NUMBERS + 2 * len(self.structures)
         for place in range(len(self.structures) - 1, first - 1, -1):
             structure, number = self.structures[place], 2 * place
             asked = any(needs[1 + number : 3 + number])
             if asked:
                 to_values, to_bias = At(gradients + number), At(gradients + number + 1) if needs[2 + number] else 0
-                more = add_gradient(program, structure, held[place], errors, to_values, to_bias, self.width, sums)
-                scratch = max(scratch, more)
+                sums = add_gradient(program, structure, held[place], errors, to_values, to_bias, self.width, SUMS)
+                scratch[SUMS] = max(scratch[SUMS], sums)
             if place == first and not needs[0]:
                 break
-            to = At(TO_INPUTS) if place == 0 and not self.borders.inputs else pieces[used]
+            to = At(TO_INPUTS) if place == 0 and not self.borders.inputs else next_errors(structure.inputs)
             gate = held[place] if place and self.relus[place - 1] else 0
             values = At(NUMBERS + number)
             # others may still read errors of another shape where this writes, unless all have come to the gradient
             waits = not asked
             add_product(program, structure.backward, values, 0, errors, to, self.width, gate=gate, waits=waits)
-            errors, used = to, 1 - used
+            errors = to
         if needs[0] and self.borders.inputs:
             self._move(program, self.structures[0].inputs, errors, At(TO_INPUTS), back=True)
-        return program, 2 * piece + scratch
+        return program, (scratch[TILES], scratch[ONE], scratch[TWO], scratch[SUMS])
 
     def _move(self, program: Program, shape: Sequence[int], source: At, target: At, back: bool) -> None:
         """Let a program copy a batch-first tensor to tiles, or tiles ``back``."""
@@ -215,12 +238,11 @@ def add_gradient(
     to_values: At,
     to_bias: At | int,
     width: int,
-    scratch: At,
+    sums: int,
 ) -> int:
-    """Let a program compute the gradients of values and bias; return the bytes of scratch memory that this takes.
+    """Let a program compute the gradients of values and bias; return how many bytes the array ``sums`` must have.
 
-    ``errors`` is the gradient of the outputs; ``to_bias`` is 0 if it is not asked for. What follows may not use the
-    same scratch memory without waiting.
+    ``errors`` is the gradient of the outputs; ``to_bias`` is 0 if it is not asked for.
     """
     table, size = structure.forward, structure.size
     if table.slots is None:
@@ -229,13 +251,13 @@ def add_gradient(
         program.add(kernels.gradient, rows, table.address, to_values, to_bias, *given, waits=True)
         return 0
     parts, register = program.threads, REGISTER_BYTES // program.dtype.itemsize
-    biases = At(scratch.array, scratch.offset + parts * size * REGISTER_BYTES) if to_bias else 0
+    biases = At(sums, parts * size * REGISTER_BYTES) if to_bias else 0
     places = program.by_tile(table.places)
-    # it waits for what used the scratch memory before
+    # it waits for what used the sums before
     program.add(
-        kernels.places_gradient, places, table.address, size, scratch, biases, inputs, errors, width, waits=True
+        kernels.places_gradient, places, table.address, size, At(sums), biases, inputs, errors, width, waits=True
     )
-    program.add(kernels.add_up, program.even(size), scratch, to_values, size, parts, 1, waits=True)
+    program.add(kernels.add_up, program.even(size), At(sums), to_values, size, parts, 1, waits=True)
     if biases:
         program.add(kernels.add_up, program.even(table.rows), biases, to_bias, table.rows, parts, 0)
     return parts * (size * register + table.rows) * program.dtype.itemsize
