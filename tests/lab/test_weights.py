@@ -14,7 +14,7 @@ from torch import Tensor
 
 from overparam import Checkpoint, Length, Store, StoreError
 from overparam.lab.store import DamagedError
-from overparam.lab.weights import load_checkpoint, pack, read_tensors, save_checkpoint, save_tensors, unpack
+from overparam.lab.weights import load_checkpoint, pack, read_tensors, save_checkpoint, save_tensors, tensors_of, unpack
 from small import CONV, begin, bits, built, frozen, half_pruned, images, same_bits
 
 NAME = "checkpoint.safetensors"
@@ -105,9 +105,15 @@ def test_the_same_checkpoint_makes_the_same_file(tmp_path: Path) -> None:
 def test_tensors_and_facts_come_back(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(3), "b": torch.randn(2, 3).t()}
     save_tensors(tensors, {"iteration": 5, "curve": [{"loss": 0.1}]}, tmp_path / NAME)
-    found, facts = read_tensors(tmp_path / NAME)
-    assert facts == {"iteration": 5, "curve": [{"loss": 0.1}]}
-    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    for found, facts in (read_tensors(tmp_path / NAME), tensors_of((tmp_path / NAME).read_bytes())):
+        assert facts == {"iteration": 5, "curve": [{"loss": 0.1}]}
+        assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 7, b"\xff" * 100, save({"a": torch.ones(2)})])
+def test_other_bytes_are_refused(content: bytes) -> None:
+    with pytest.raises(StoreError, match="not tensors that overparam wrote"):
+        tensors_of(content)
 
 
 def small(store: Store) -> tuple[Checkpoint, Path]:

@@ -11,7 +11,9 @@ import pytest
 from torch import Tensor
 
 from overparam import Checkpoint, Dataset, Network
+from overparam.lab import execute
 from overparam.lab.execute import FileJournal
+from overparam.lab.store import checksum
 from overparam.train import Fit, StopAt, TrainSettings, fit
 from overparam.train.loop import Journal
 from overparam.worlds import Augmentation, WorldData
@@ -126,3 +128,23 @@ def test_a_journal_changes_nothing() -> None:
     assert same_bits(
         run(MLP, data, settings, start, None).state, run(MLP, data, settings, start, MemoryJournal()).state
     )
+
+
+def test_a_journal_that_another_run_clears_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = built(vectors())
+    settings = TrainSettings(epochs=2, batch_size=16)
+    start = begin(MLP, data)
+    whole = run(MLP, data, settings, start, None)
+    run(MLP, data, settings, start, FileJournal(tmp_path / "journal", seconds=0))
+    assert list((tmp_path / "journal").glob("*.safetensors"))
+
+    def and_gone(content: bytes) -> str:
+        found = checksum(content)
+        for path in (tmp_path / "journal").glob("*.safetensors"):
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(execute, "checksum", and_gone)
+    journal = FileJournal(tmp_path / "journal", seconds=1e9)
+    assert same_bits(run(MLP, data, settings, start, journal).state, whole.state)
+    assert journal.notes == []  # what was read is whole

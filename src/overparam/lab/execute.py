@@ -23,7 +23,7 @@ from overparam.checkpoint import Checkpoint, state_of
 from overparam.errors import OverparamError, SpecError, StepError, in_words
 from overparam.lab.plan import Measurement, Node
 from overparam.lab.store import DamagedError, Store, checksum
-from overparam.lab.weights import load_checkpoint, read_tensors, save_checkpoint, save_tensors
+from overparam.lab.weights import load_checkpoint, save_checkpoint, save_tensors, tensors_of
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.networks import Network, prunable, tensor_roles
 from overparam.probes import View
@@ -324,8 +324,9 @@ class FileJournal:
             return None
         for path in self.folder.glob("*.safetensors"):
             try:
-                if checksum(path.read_bytes()) == path.stem:
-                    return read_tensors(path)
+                content = path.read_bytes()
+                if checksum(content) == path.stem:
+                    return tensors_of(content)
                 self.notes.append(f"{path} is damaged")
                 path.unlink(missing_ok=True)
             except OSError:  # another process is done with the same step and has cleared its journal

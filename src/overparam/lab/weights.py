@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from overparam.checkpoint import Checkpoint
@@ -96,6 +96,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: opened.get_tensor(name) for name in opened.keys()}, about  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error})") from None
+
+
+def tensors_of(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the facts of the bytes of a file written here; raises StoreError if they are damaged.
+
+    For files that another process may remove at any moment: :func:`read_tensors` opens its file several times.
+    """
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return load(content), json.loads(header["__metadata__"]["overparam"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"these {len(content)} bytes are not tensors that overparam wrote ({error})") from None
 
 
 def pack(mask: Tensor) -> Tensor:

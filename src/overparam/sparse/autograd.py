@@ -46,7 +46,8 @@ def sparse_chain(inputs: Tensor, links: Sequence[Link], borders: Borders = LAST)
 
     Gradients of the inputs, values and biases are computed at a cost of order nonzeros times places times batch.
     """
-    numbers = [each for link in links for each in (link.values, link.bias)]
+    both = [each for link in links for each in (link.values, link.bias)]
+    numbers = [None if each is None else each.contiguous() for each in both]
     given = [inputs, *(each for each in numbers if each is not None)]
     kept = torch.is_grad_enabled() and any(each.requires_grad for each in given)
     out: Tensor = _SparseChain.apply(inputs, _chain(inputs, links, borders, kept), *numbers)  # type: ignore[no-untyped-call]
