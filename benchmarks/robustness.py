@@ -34,7 +34,7 @@ import yaml
 
 from overparam import Store, Study, load_results
 from overparam.errors import StoreError
-from overparam.lab.execute import JOURNAL_VARIABLE, Task, Workshop
+from overparam.lab.execute import JOURNAL_VARIABLE, Setup, Task, Workshop
 from overparam.lab.results import MEASURED
 from overparam.lab.run import execute
 
@@ -259,7 +259,7 @@ class Original:
         shutil.rmtree(store.folder("steps", last))
         os.environ[JOURNAL_VARIABLE] = "0"
         try:
-            Workshop(store, plan.worlds, plan.networks, 1).run(Task(plan.nodes[last], ()), _killed_at_the_end)
+            Workshop(store, Setup(plan.worlds, plan.networks, 1)).run(Task(plan.nodes[last], ()), _killed_at_the_end)
         except _Killed:
             assert list(store.journal(last).glob("*.safetensors"))
         finally:

@@ -77,26 +77,32 @@ class StepFailure(Exception):  # noqa: N818 (an outcome rather than an error of 
         return type(self), (self.reason, self.detail, self.lasting)
 
 
-class Workshop:
-    """Runs tasks; keeps worlds, pristine modules and the latest checkpoints in memory between them.
+@dataclass(frozen=True)
+class Setup:
+    """What all tasks of a run share.
 
-    Args:
-        store: where inputs come from and results go.
+    Attributes:
         worlds, networks: the plan's lists.
         threads: torch threads, recorded with each result.
         engine: what trainings compute with.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        worlds: Sequence[World],
-        networks: Sequence[Network],
-        threads: int,
-        engine: str = "auto",
-    ) -> None:
-        self.store, self.worlds, self.networks, self.threads = store, worlds, networks, threads
-        self.engine = engine
+    worlds: Sequence[World]
+    networks: Sequence[Network]
+    threads: int
+    engine: str = "auto"
+
+
+class Workshop:
+    """Runs tasks; keeps worlds, pristine modules and the latest checkpoints in memory between them.
+
+    Args:
+        store: where inputs come from and results go.
+        setup: what all tasks share.
+    """
+
+    def __init__(self, store: Store, setup: Setup) -> None:
+        self.store, self.setup = store, setup
         self.notes: list[str] = []
         self._probing = ""  # the probe at work, for messages
         self._loaded: OrderedDict[tuple[str, str | None], Checkpoint] = OrderedDict()
@@ -166,7 +172,7 @@ class Workshop:
             references={name: self._checkpoint(*found) for name, found in node.references.items()},
             progress=progress,
             journal=journal,
-            engine=self.engine,
+            engine=self.setup.engine,
         )
         return node.step.run(self._checkpoint(node.parent, None), context)
 
@@ -194,7 +200,7 @@ class Workshop:
                 "weights": checkpoint.weights,
                 "facts": dict(facts),
                 "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "machine": {**machine_facts(), "threads": str(self.threads)},
+                "machine": {**machine_facts(), "threads": str(self.setup.threads)},
             },
             fill,
         )
@@ -220,10 +226,10 @@ class Workshop:
         return values
 
     def _world(self, place: int) -> WorldData:
-        return self.worlds[place].build()
+        return self.setup.worlds[place].build()
 
     def _fresh(self, node: Node, data: WorldData, draw: str) -> nn.Module:
-        return self.networks[node.network].build(data.input_shape, data.classes, node.seed, draw)
+        return self.setup.networks[node.network].build(data.input_shape, data.classes, node.seed, draw)
 
     def _module(self, node: Node, data: WorldData) -> nn.Module:
         """Return a module to load weights over; drawing an initialisation only to overwrite it would cost more."""

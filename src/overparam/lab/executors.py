@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -17,10 +17,8 @@ import cloudpickle
 import torch
 
 from overparam.errors import OverparamError, SpecError, in_words
-from overparam.lab.execute import BrokenParentError, StepFailure, Task, Workshop
+from overparam.lab.execute import BrokenParentError, Setup, StepFailure, Task, Workshop
 from overparam.lab.store import Store
-from overparam.networks import Network
-from overparam.worlds import World
 
 
 @dataclass(frozen=True)
@@ -55,23 +53,16 @@ class Executor(Protocol):
 
 
 class Inline:
-    """Runs each task in this process; with ``threads`` torch threads and an ``engine`` while it does."""
+    """Runs each task in this process; with the setup's torch threads while it does."""
 
     places = 1
 
-    def __init__(
-        self,
-        store: Store,
-        worlds: Sequence[World],
-        networks: Sequence[Network],
-        threads: int,
-        engine: str = "auto",
-    ) -> None:
-        self._workshop = Workshop(store, worlds, networks, threads, engine)
+    def __init__(self, store: Store, setup: Setup) -> None:
+        self._workshop = Workshop(store, setup)
         self._tasks: list[Task] = []
         self._before = torch.get_num_threads()
         self.on_progress: Any = None  # called at once, since events() only returns when the task has ended
-        torch.set_num_threads(threads)
+        torch.set_num_threads(setup.threads)
 
     def submit(self, task: Task) -> None:
         """Note the task; it runs when events are asked for."""
@@ -118,25 +109,17 @@ class _Worker:
 
 
 class Pool:
-    """Runs tasks in worker processes on this machine, each with ``threads`` threads.
+    """Runs tasks in ``places`` worker processes on this machine, each with the setup's threads.
 
     Workers are fresh interpreters (``python -m overparam.lab.worker``) rather than forks or multiprocessing's
     spawn: a fork would inherit torch's thread pools in an unknown state, and a spawn runs the user's script again.
     What a user brings (functions, classes, tensors) travels by cloudpickle. A worker whose parent is gone stops.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        worlds: Sequence[World],
-        networks: Sequence[Network],
-        threads: int,
-        places: int,
-        engine: str = "auto",
-    ) -> None:
+    def __init__(self, store: Store, setup: Setup, places: int) -> None:
         self.places = places
-        self._setup = _packed((str(store.root.resolve()), list(worlds), list(networks), threads, engine))
-        self._threads = threads
+        self._setup = _packed((str(store.root.resolve()), setup))
+        self._threads = setup.threads
         self._workers: list[_Worker] = []
         try:
             while len(self._workers) < places:  # all are started before the first is waited for

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from overparam.lab.execute import Task, journal_seconds
+from overparam.lab.execute import Setup, Task, journal_seconds
 from overparam.lab.executors import Event, Executor, Inline, Pool
 from overparam.lab.order import Order
 from overparam.lab.plan import Measurement, Node, Plan
@@ -153,10 +153,10 @@ class _Run:
         return stuck
 
     def _executor(self, jobs: int, threads: int, engine: str) -> Executor:
-        plan = self.plan
+        setup = Setup(list(self.plan.worlds), list(self.plan.networks), threads, engine)
         if jobs > 1:
-            return Pool(self.store, plan.worlds, plan.networks, threads, jobs, engine)
-        inline = Inline(self.store, plan.worlds, plan.networks, threads, engine)
+            return Pool(self.store, setup, jobs)
+        inline = Inline(self.store, setup)
         inline.on_progress = self._hear
         return inline
 

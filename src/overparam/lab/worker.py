@@ -23,9 +23,9 @@ def main() -> None:
     connection, parent = Connection(int(sys.argv[1])), int(sys.argv[2])
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
         sys.path[:] = connection.recv()  # first, so that the user's modules are found when the rest is unpacked
-        root, worlds, networks, threads, engine = cloudpickle.loads(connection.recv_bytes())
-        torch.set_num_threads(threads)
-        _serve(connection, parent, Workshop(Store(root), worlds, networks, threads, engine))
+        root, setup = cloudpickle.loads(connection.recv_bytes())
+        torch.set_num_threads(setup.threads)
+        _serve(connection, parent, Workshop(Store(root), setup))
 
 
 def _serve(connection: Connection, parent: int, workshop: Workshop) -> None:

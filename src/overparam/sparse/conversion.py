@@ -16,7 +16,7 @@ from overparam.registry import suggest
 from overparam.sparse.autograd import DTYPES
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.network import SparseNetwork
-from overparam.sparse.plan import AXES, Layers, example_ranks, plan, trace
+from overparam.sparse.planner import AXES, Layers, example_ranks, plan, trace
 
 
 def convert(
