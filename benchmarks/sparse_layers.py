@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from overparam.sparse import SparseConv2d, SparseLinear
-from overparam.sparse.batch_last import Tiles, sparse_chain
+from overparam.sparse.batch_last import Tiles, apply_layers
 from overparam.sparse.layout import to_batch_last
 from sparse_tables import markdown, replace_section
 
@@ -128,7 +128,7 @@ def networks(layers: list[nn.Module], inputs: Tensor, density: float, package: s
     plain = [False] * len(own)
 
     def chain(tiles: Tensor) -> Tensor:
-        return sparse_chain(own, plain, False, Tiles(tiles)).data  # what a converted network calls
+        return apply_layers(own, plain, False, Tiles(tiles)).data  # what a converted network calls
 
     dense = nn.Sequential(*layers)
     tiles = to_batch_last(inputs.detach()).requires_grad_()

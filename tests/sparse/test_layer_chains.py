@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -11,9 +13,9 @@ from hypothesis import strategies as st
 from sparse_cases import close, normal, poisoned_memory, same_bits, threads
 from torch import Tensor, nn
 
-from overparam.sparse import SparseConv2d, SparseLinear, convert
+from overparam.sparse import SparseConv2d, SparseLinear, autograd, batch_last, convert, rewire
 from overparam.sparse.autograd import KEPT_CHAINS, sparse_chain
-from overparam.sparse.batch_last import sparse_chain as layers_chain
+from overparam.sparse.batch_last import Tiles, apply_layers
 from overparam.sparse.chain import Borders
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
@@ -23,7 +25,8 @@ LAST, FIRST = Borders(), Borders(True, True)
 
 
 @pytest.fixture(params=[1, 2, 3], ids=["one thread", "two threads", "three threads"], autouse=True)
-def number_of_threads(request):
+def number_of_threads(request, monkeypatch):
+    monkeypatch.setattr(autograd, "WORK", 1)  # else so little work would be done by one thread
     with threads(request.param), poisoned_memory():
         yield
 
@@ -114,11 +117,11 @@ def test_what_is_frozen_gets_no_gradient(frozen, relus, borders):
 def test_without_gradients_nothing_is_kept_and_no_bit_changes():
     layers, inputs = perceptron([9, 133, 20, 233, 4], 0.3, torch.float32), normal(192, 9)
     relus = [True, False, True, False]
-    with_gradients = layers_chain(layers, relus, True, inputs.clone().requires_grad_())
+    with_gradients = apply_layers(layers, relus, True, inputs.clone().requires_grad_())
     assert with_gradients.requires_grad
     for _ in range(20):  # threads may overtake each other
         with torch.no_grad():
-            without = layers_chain(layers, relus, True, inputs)
+            without = apply_layers(layers, relus, True, inputs)
         assert not without.requires_grad
         assert same_bits(with_gradients, without)
 
@@ -137,7 +140,7 @@ def test_gradcheck():
     numbers = [each for layer in layers for each in (layer.values, layer.bias) if each is not None]
 
     def function(inputs: Tensor, *numbers: Tensor) -> Tensor:
-        return layers_chain(layers, [True, True, False], True, inputs)
+        return apply_layers(layers, [True, True, False], True, inputs)
 
     assert torch.autograd.gradcheck(function, (inputs, *numbers))
 
@@ -150,7 +153,7 @@ def test_a_layer_twice_in_a_chain():
 
 def test_gradients_can_be_changed_one_by_one():
     layers = perceptron([6, 5, 4], 0.5, torch.float32)
-    layers_chain(layers, [True, False], True, normal(16, 6)).sum().backward()
+    apply_layers(layers, [True, False], True, normal(16, 6)).sum().backward()
     before = [parameter.grad.clone() for layer in layers for parameter in layer.parameters()]
     layers[0].values.grad.zero_()
     after = [parameter.grad for layer in layers for parameter in layer.parameters()]
@@ -181,7 +184,7 @@ def test_conversion_joins_layers():
     model = dense_network()
     masks = {name: torch.rand(each.shape) < 0.5 for name, each in model.named_parameters() if each.dim() > 1}
     network = convert(model, masks)
-    chains = [step.args for step in network._plans[1].steps if step.function is layers_chain]
+    chains = [step.args for step in network._plans[1].steps if step.function is apply_layers]
     assert [[part.path for part in layers] for layers, *_ in chains] == [["0", "2"], ["6", "8"], ["10"]]
     assert [relus for _, relus, *_ in chains] == [(True, True), (True, False), (False,)]
     assert [first for *_, first, _ in chains] == [False, False, True]
@@ -210,7 +213,7 @@ def test_what_is_used_elsewhere_is_not_joined():
     network = convert(
         model, {name: torch.ones_like(each).bool() for name, each in model.named_parameters() if each.dim() > 1}
     )
-    chains = [step.args for step in network._plans[1].steps if step.function is layers_chain]
+    chains = [step.args for step in network._plans[1].steps if step.function is apply_layers]
     assert [([part.path for part in layers], relus) for layers, relus, *_ in chains] == [
         (["one"], (False,)),
         (["two"], (False,)),
@@ -219,3 +222,114 @@ def test_what_is_used_elsewhere_is_not_joined():
     inputs = normal(10, 6)
     for found, expected in zip(network(inputs), model(inputs), strict=True):
         assert close(found, expected)
+
+
+class Sum(nn.Module):
+    """Adds flattened images of a wide and a narrow convolution, whose chains do different amounts of work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow, self.last = nn.Conv2d(2, 4, 5, padding=2), nn.Conv2d(2, 4, 1), nn.Linear(256, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(torch.flatten(self.wide(inputs), 1) + torch.flatten(self.narrow(inputs), 1))
+
+
+def test_tiles_of_branches_have_one_width(monkeypatch):
+    monkeypatch.undo()
+    model = Sum()
+    network = convert(model)
+    inputs = normal(128, 2, 8, 8)
+    assert close(network(inputs), model(inputs))
+
+
+def test_features_stay_in_order_where_widths_differ():
+    order = batch_last.flatten(Tiles(to_batch_last(normal(64, 3, 2, 2), 32)))
+    other = batch_last.flatten(Tiles(to_batch_last(normal(64, 3, 2, 2, seed=1), 64)))
+    found = batch_last.to_first(batch_last.elementwise(torch.add, order, other))
+    assert close(found, (normal(64, 3, 2, 2) + normal(64, 3, 2, 2, seed=1)).flatten(1))
+
+
+def test_nonzeros_that_change_before_the_way_back_are_noticed():
+    layer = SparseLinear(20, 20, density=0.5, bias=False)
+    layer.values.requires_grad_(False)
+    outputs = layer(normal(32, 20).requires_grad_())
+    rewire(layer, drop=torch.arange(10), grow=torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.sum().backward()
+
+
+@pytest.mark.parametrize("changed", ["bias", "values", "inputs"])
+def test_what_the_way_back_does_not_read_may_change(changed):
+    layer = SparseLinear(6, 5, density=0.5)
+    layer.values.requires_grad_(changed == "values")
+    layer.bias.requires_grad_(changed != "inputs")
+    inputs = normal(32, 6).requires_grad_(changed == "inputs")
+    given = inputs * 1
+    outputs = layer(given)
+    with torch.no_grad():
+        {"bias": layer.bias, "values": layer.values, "inputs": given}[changed].add_(1)
+    outputs.sum().backward()
+
+
+def test_programs_go_with_the_nonzeros():
+    layers = perceptron([6, 5, 4], 0.5, torch.float32)
+    structures = []
+    for _ in range(3):
+        apply_layers(layers, [True, False], True, normal(16, 6))
+        structures.append(weakref.ref(layers[1].link((5,)).structure))
+        rewire(layers[1], drop=torch.arange(1), grow=torch.zeros(0, dtype=torch.int64))
+        apply_layers(layers, [True, False], True, normal(16, 6))
+    assert [reference() is None for reference in structures] == [True] * 3
+    assert len(layers[0].link((6,)).structure.chains) == 1
+
+
+def test_programs_stay_few_with_many_callers():
+    layer = SparseLinear(6, 5, density=0.5)
+
+    def call(start: int) -> None:
+        for batch in range(start, start + 40):
+            layer(normal(batch, 6))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(call, [1, 50, 100, 150]))
+    assert len(layer.link((6,)).structure.chains) <= KEPT_CHAINS
+
+
+def test_another_default_device():
+    layer, inputs = SparseLinear(600, 500, density=0.5), normal(128, 600)
+    expected = layer(inputs)
+    autograd._thread.__dict__.clear()
+    with torch.device("meta"):
+        found = layer(inputs)
+    assert same_bits(found, expected)
+
+
+@pytest.mark.parametrize("batch", [3, 32])
+@pytest.mark.parametrize("borders", [LAST, FIRST])
+def test_not_a_number_goes_back_as_in_torch(batch, borders):
+    layers = perceptron([4, 4, 3], 1.0, torch.float32)
+    inputs = normal(batch, 4)
+    inputs[0] = torch.nan
+    inputs.requires_grad_()
+    width = tile_width(batch, 4, torch.get_num_threads())
+    links = [layer.link((layer.in_features,), relu=True) for layer in layers]
+    outputs = sparse_chain(inputs if borders.inputs else to_batch_last(inputs, width), links, borders)
+    found = outputs if borders.outputs else to_batch_first(outputs)
+    expected = one_by_one(layers, [True, True], inputs)
+    for one, two in zip(
+        *(gradients(each, inputs, layers, torch.ones(batch, 3)) for each in (found, expected)), strict=True
+    ):
+        assert torch.equal(one.isnan(), two.isnan())
+        assert close(one.nan_to_num(), two.nan_to_num())
+
+
+def test_layers_with_hooks_stay_as_they_are():
+    model = dense_network()
+    seen = []
+    model[1].register_full_backward_hook(lambda *_: seen.append("relu"))
+    model[8].register_full_backward_hook(lambda *_: seen.append("linear"))
+    network = convert(model)
+    network(normal(8, 1, 8, 8).requires_grad_()).sum().backward()
+    assert seen == ["linear", "relu"]
+    assert len(network.fallbacks) == 2

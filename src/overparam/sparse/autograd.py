@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -21,8 +22,11 @@ from overparam.sparse.structure import Structure
 DTYPES = (torch.float32, torch.float64)
 KEPT_SCRATCH = 2**26  # bytes
 LAST, FIRST = Borders(), Borders(True, True)
-KEPT_CHAINS = 16  # of a structure; a network has few shapes of batches
+KEPT_CHAINS = 16  # that begin with a structure, or have it among them
 WORK = 400_000  # multiply-adds of a pass that are worth a further thread: starting it takes about 20 us
+
+
+_thread = threading.local()  # its memory
 
 
 class Link(NamedTuple):
@@ -61,20 +65,53 @@ def _chain(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: bool) 
     biases = tuple([link.bias is not None for link in links])
     threads = torch.get_num_threads()
     key = structures, relus, biases, borders, inputs.dtype, len(inputs), inputs.shape[-1], threads, kept
-    known = structures[0].chains
-    found: Chain | None = known.get(key)
+    found: Chain | None = structures[0].chains.get(key)
     if found is None:
         tiles, width = len(inputs), inputs.shape[-1]
         batch = tiles if borders.inputs else tiles * width
         work = batch * sum(structure.size * structure.places for structure in structures)
-        threads = min(threads, 1 + work // WORK)
+        used = min(threads, 1 + work // WORK)
         if borders.inputs:
-            width = tile_width(batch, inputs.element_size(), threads)
+            used, width = _shared_out(batch, inputs.element_size(), used, None if borders.outputs else threads)
             tiles = batch // width
-        if len(known) == KEPT_CHAINS:
-            del known[next(iter(known))]  # the oldest
-        found = known[key] = Chain(structures, relus, biases, borders, inputs.dtype, tiles, width, threads, kept)
+        found = Chain(structures, relus, biases, borders, inputs.dtype, tiles, width, used, kept)
+        with _changing:
+            while len(structures[0].chains) >= KEPT_CHAINS:
+                _forget(next(iter(structures[0].chains)), structures[0])
+            for structure in structures:
+                structure.chains[key] = found
     return found
+
+
+def _shared_out(batch: int, itemsize: int, threads: int, within: int | None) -> tuple[int, int]:
+    """Return how many threads to use, and the width of tiles.
+
+    A few threads less are better if each has tiles of its own. Where tiles go on to other operations, these count on
+    the width for ``within`` threads.
+    """
+    if within is not None:
+        return threads, tile_width(batch, itemsize, within)
+    for used in range(threads, threads // 2, -1):
+        width = tile_width(batch, itemsize, used)
+        if batch // width % used == 0:
+            return used, width
+    return threads, tile_width(batch, itemsize, threads)
+
+
+def forget_chains(structure: Structure) -> None:
+    """Drop all programs that a structure is part of: it is not used any more."""
+    with _changing:
+        for key in list(structure.chains):
+            _forget(key, structure)
+
+
+def _forget(key: Any, structure: Structure) -> None:
+    chain: Chain = structure.chains[key]
+    for each in chain.structures:
+        each.chains.pop(key, None)
+
+
+_changing = threading.Lock()
 
 
 class _SparseChain(torch.autograd.Function):
@@ -89,15 +126,21 @@ class _SparseChain(torch.autograd.Function):
         del scratch
         if chain.kept:
             ctx.chain = chain
-            gate = result if chain.relus[-1] and not chain.borders.outputs else None  # a ReLU's gradient needs it
-            ctx.save_for_backward(inputs, gate, kept, *numbers)
+            # nothing but what the way back reads: the rest may be changed in place meanwhile
+            needs = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
+            gate = result if chain.relus[-1] and not chain.borders.outputs else None
+            values = zip(numbers[::2], chain.values_needed(needs), strict=True)
+            ctx.save_for_backward(
+                inputs if any(needs[1:3]) else None, gate, kept, *(each if needed else None for each, needed in values)
+            )
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, errors: Tensor) -> tuple[Any, ...]:
         chain: Chain = ctx.chain
-        inputs, gate, kept, *numbers = ctx.saved_tensors
+        inputs, gate, kept, *values = ctx.saved_tensors
+        numbers = [each for pair in zip(values, repeat(None)) for each in pair]  # no bias is read
         needs = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
         errors = errors.contiguous()
         program, sizes = chain.backward(needs)
@@ -124,11 +167,8 @@ def _scratch(sizes: Scratch) -> tuple[Tensor, list[int]]:
     size = sum(sizes)
     memory: Tensor | None = getattr(_thread, "memory", None)
     if memory is None or len(memory) < size:
-        memory = torch.empty(size, dtype=torch.uint8)
+        memory = torch.empty(size, dtype=torch.uint8, device="cpu")
         if size <= KEPT_SCRATCH:
             _thread.memory = memory
     start = memory.data_ptr()
     return memory, [start, start + sizes[0], start + sum(sizes[:2]), start + sum(sizes[:3])]
-
-
-_thread = threading.local()

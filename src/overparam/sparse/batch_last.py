@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from overparam.errors import SpecError
-from overparam.sparse import autograd
-from overparam.sparse.autograd import DTYPES
+from overparam.sparse.autograd import DTYPES, sparse_chain
 from overparam.sparse.chain import Borders
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
@@ -89,7 +88,7 @@ def flattened_order(channels: int, features: int) -> Indices:
     return np.arange(features).reshape(-1, channels).T.ravel()
 
 
-def sparse_chain(
+def apply_layers(
     layers: Sequence[SparseLayer], relus: Sequence[bool], first: bool, inputs: Tiles | Tensor
 ) -> Tiles | Tensor:
     """Apply sparse layers one after another, with a ReLU after some of them; return a batch-first tensor if ``first``.
@@ -115,7 +114,7 @@ def sparse_chain(
         layer.check_inputs(data, "inputs")
         links.append(layer.link(shape, order, relu))
         shape, order = links[-1].structure.output, None
-    out = autograd.sparse_chain(data, links, Borders(not isinstance(inputs, Tiles), first))
+    out = sparse_chain(data, links, Borders(not isinstance(inputs, Tiles), first))
     return out if first else Tiles(out)
 
 
@@ -182,10 +181,11 @@ def elementwise(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> T
 
 
 def _same_width(tiles: Tiles, like: Tiles) -> Tiles:
-    """Return tiles of the width of ``like``; another one comes only from another dtype."""
-    if tiles.data.shape[-1] == like.data.shape[-1]:
+    """Return tiles of the width of ``like``, features as they were; another width comes from another dtype."""
+    width = like.data.shape[-1]
+    if tiles.data.shape[-1] == width:
         return tiles
-    return to_tiles(to_first(tiles), like.data.shape[-1])
+    return Tiles(to_tiles(to_first(Tiles(tiles.data)), width).data, tiles.channels)
 
 
 def aligned(tensor: Tensor, like: Tiles) -> Tensor:

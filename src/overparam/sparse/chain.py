@@ -1,7 +1,9 @@
 """The programs of a chain of sparse layers: which kernels, in which memory.
 
-Between two layers there may be a ReLU, which the kernels include. All that lies between input and output of a chain is
-in one piece of memory; of the errors that go back through it only two layers' are there at a time.
+Between two layers there may be a ReLU, which the kernels include. What lies between input and output of a chain is in
+one piece of memory if gradients need it; else, and of the errors on the way back, two layers' are there at a time, in
+ONE and TWO by turns. Where a tile is depends on the layer's rows, so before a thread writes to one of these, all
+threads must have passed a barrier since it was last read.
 """
 
 from __future__ import annotations
@@ -132,7 +134,7 @@ class Chain:
         for place, structure in enumerate(self.structures):
             values, bias = At(NUMBERS + 2 * place), At(NUMBERS + 2 * place + 1) if self.biases[place] else 0
             given, to = held[place], held[place + 1]
-            # what is not kept is overwritten, and where a tile is depends on the layer
+            # the barrier before ONE and TWO are written again
             waits, relu = not self.kept, self.relus[place]
             add_product(program, structure.forward, values, bias, given, to, self.width, relu=relu, waits=waits)
         if self.borders.outputs:
@@ -149,12 +151,22 @@ class Chain:
             found = self._backwards[needs] = self._backward(needs)
         return found
 
+    def _first(self, needs: tuple[bool, ...]) -> int:
+        """Return the lowest layer that errors must reach."""
+        places = range(len(self.structures))
+        return next((place for place in places if needs[0] or any(needs[1 : 3 + 2 * place])), 0)
+
+    def values_needed(self, needs: tuple[bool, ...]) -> list[bool]:
+        """Tell of each layer whether the way back takes its values: if errors go on below it."""
+        first = self._first(needs)
+        return [place > first or (place == first and needs[0]) for place in range(len(self.structures))]
+
     def _backward(self, needs: tuple[bool, ...]) -> tuple[Program, Scratch]:
         program = Program(self.dtype, self.tiles, self.threads)
         held, *_ = self._held
         scratch = dict.fromkeys((TILES, ONE, TWO, SUMS), 0)
         last = self.structures[-1].output
-        first = next((place for place in range(len(self.structures)) if needs[0] or any(needs[1 : 3 + 2 * place])), 0)
+        first = self._first(needs)
         turn = 0
 
         def next_errors(shape: Sequence[int]) -> At:
@@ -189,8 +201,7 @@ class Chain:
             to = At(TO_INPUTS) if place == 0 and not self.borders.inputs else next_errors(structure.inputs)
             gate = held[place] if place and self.relus[place - 1] else 0
             values = At(NUMBERS + number)
-            # others may still read errors of another shape where this writes, unless all have come to the gradient
-            waits = not asked
+            waits = not asked  # a gradient has waited already: see the barrier in this module's description
             add_product(program, structure.backward, values, 0, errors, to, self.width, gate=gate, waits=waits)
             errors = to
         if needs[0] and self.borders.inputs:

@@ -16,7 +16,7 @@ from overparam.registry import suggest
 from overparam.sparse.autograd import DTYPES
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.network import SparseNetwork
-from overparam.sparse.planner import AXES, Layers, example_ranks, plan, trace
+from overparam.sparse.planner import AXES, Layers, example_ranks, has_hooks, plan, trace
 
 
 def convert(
@@ -62,7 +62,7 @@ def convert(
     reasons: list[str] = []
     for path in sorted(called):
         layer: Any = copied.get_submodule(path)
-        if type(layer) not in AXES or layer._forward_hooks or layer._forward_pre_hooks:
+        if type(layer) not in AXES or has_hooks(layer):
             continue
         name = aliases.get(f"{path}.weight")
         wanted = name in chosen and name not in kept

@@ -125,7 +125,7 @@ def _matrix_product(kind, part, lo, hi, arguments):
             for k in range(terms):
                 result += number(values, row * step + k * term, kind) * number(inputs, k * below + place, kind)
             at = row * across + place
-            if (relu != 0 and result <= 0) or (gate != 0 and not number(gate, at, kind) > 0):
+            if (relu != 0 and result <= 0) or (gate != 0 and number(gate, at, kind) <= 0):
                 result = kind
             put(outputs, at, result)
 

@@ -109,7 +109,7 @@ def _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width, 
                 result += number(values, slot, kind) * number(
                     inputs, first + integer(offsets, k) * width + column, kind
                 )
-            if (relu != 0 and result <= 0) or (gate != 0 and not number(gate, item * width + column, kind) > 0):
+            if (relu != 0 and result <= 0) or (gate != 0 and number(gate, item * width + column, kind) <= 0):
                 result = kind
             put(outputs, item * width + column, result)
 
@@ -390,11 +390,11 @@ def _pass_positive(kind, part, lo, hi, arguments):
     for at in range(lo * width, whole, register):
         store(outputs, at, where_positive(load(gate, at, zero), load(errors, at, zero)))
     for at in range(whole, stop):
-        put(outputs, at, number(errors, at, kind) if number(gate, at, kind) > 0 else kind)
+        put(outputs, at, kind if number(gate, at, kind) <= 0 else number(errors, at, kind))
 
 
 pass_positive = Kernel(_pass_positive)
-"""Write ``errors`` where ``gate`` is positive, else zero: the gradient of a ReLU.
+"""Write zero where ``gate`` is not positive, else ``errors``: the gradient of a ReLU.
 
 Items are rows of ``width`` numbers. Arguments: ``gate, errors, outputs, width``.
 """

@@ -275,10 +275,10 @@ def positive_part(typing, vector):
 
 @intrinsic
 def where_positive(typing, gate, vector):
-    """Return ``vector`` where ``gate`` is above zero, else zero."""
+    """Return ``vector`` where ``gate`` is above zero, else zero; NaN lets it pass, as torch's ReLU does."""
 
     def generate(context, builder, signature, args):
-        positive = builder.fcmp_ordered(">", args[0], ir.Constant(gate.vector, None))
+        positive = builder.fcmp_unordered(">", args[0], ir.Constant(gate.vector, None))
         return builder.select(positive, args[1], ir.Constant(vector.vector, None))
 
     return vector(gate, vector), generate

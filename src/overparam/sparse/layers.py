@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from overparam.errors import SpecError
 from overparam.prune.counts import exact_count
-from overparam.sparse.autograd import DTYPES, FIRST, Link, sparse_chain
+from overparam.sparse.autograd import DTYPES, FIRST, Link, forget_chains, sparse_chain
 from overparam.sparse.drawing import checked_density, random_indices
 from overparam.sparse.structure import LARGEST, Axis, Indices, Structure, conv_structure, linear_structure
 
@@ -201,6 +201,8 @@ class SparseLayer(nn.Module):
             )
         self.values.grad = None
         self.values.data = values.detach().contiguous()
+        if not self.values.is_inference():
+            torch.autograd.graph.increment_version(self.values)  # else a backward under way would take them for the old
         self.indices = indices
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -241,12 +243,15 @@ class SparseLayer(nn.Module):
         indices = self.indices
         version = 0 if indices.is_inference() else indices._version
         if self._built_from is None or self._built_from[0] is not indices or self._built_from[1] != version:
+            for _, old in self._structures.values():
+                forget_chains(old)
             self._structures.clear()
             self._built_from = (indices, version)
         found = self._structures.get(key)
         if found is None:
             if len(self._structures) == KEPT_STRUCTURES:
-                del self._structures[next(iter(self._structures))]  # the oldest
+                _, oldest = self._structures.pop(next(iter(self._structures)))
+                forget_chains(oldest)
             found = self._structures[key] = (held, self._build(key, held))
         return found[1]
 

@@ -69,6 +69,12 @@ REDUCTIONS = ("mean", "sum", "amax", "amin")
 ATTRIBUTES = ("shape", "ndim", "dtype", "device", "requires_grad", "is_cuda")
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Tell whether anything of the user's is to be called with what goes through a module, forward or backward."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) for kind in kinds)
+
+
 class State(NamedTuple):
     """How a value is at hand: batch-last, batch-first, or something that is not a batch; and its rank if known."""
 
@@ -213,17 +219,17 @@ class _Planner:
             else:
                 found[-1] = joined
         last = found[-1] if found else None
-        if last is not None and last.function is batch_last.sparse_chain and output == Value(last.out):
+        if last is not None and last.function is batch_last.apply_layers and output == Value(last.out):
             layers, relus, _, given = last.args
             found[-1] = replace(last, args=(layers, relus, True, given))
         return found
 
     def _joined(self, chain: Step, step: Step) -> Step | None:
         """Return a chain with the next step as a part of it; None if it cannot be."""
-        if chain.function is not batch_last.sparse_chain or chain.out not in step.drops:
+        if chain.function is not batch_last.apply_layers or chain.out not in step.drops:
             return None
         layers, relus, first, given = chain.args
-        if step.function is batch_last.sparse_chain and step.args[3] == Value(chain.out):
+        if step.function is batch_last.apply_layers and step.args[3] == Value(chain.out):
             axes = {AXES[type(self.model.get_submodule(part.path))] for part in layers + step.args[0]}
             if len(axes) > 1:
                 return None
@@ -282,7 +288,7 @@ class _Planner:
             rank = AXES[type(module)] + 2
             if state.kind != "other" and state.rank in (None, rank):
                 self.states[node] = State("last", rank)
-                return batch_last.sparse_chain, ((Part(path),), (False,), False, given), {}
+                return batch_last.apply_layers, ((Part(path),), (False,), False, given), {}
             if state.kind == "last":
                 self.fallbacks.append(f"{path}: {type(module).__name__} of {state.rank} dimensions")
             self.states[node] = self._first(node, state.rank)
@@ -294,7 +300,7 @@ class _Planner:
                 return batch_last.dense_linear, (given, Named(f"{path}.weight"), bias), {}
             self.states[node] = self._first(node, state.rank or AXES[type(module)] + 2)
             return self._dense_call(node, path, module)
-        hooks = bool(module._forward_hooks or module._forward_pre_hooks)  # which would see tiles
+        hooks = has_hooks(module)  # which would see tiles
         move = None if hooks else self._native(module, path, given, state)
         if move is not None and state.kind == "last":
             self.states[node] = State("last", move.rank)

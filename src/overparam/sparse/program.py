@@ -96,7 +96,7 @@ class Program:
     def by_row(self, table: Table) -> Int32s:
         """Return bounds of each thread's share of the rows of all tiles and places: its own tiles if it has any.
 
-        Else rows are shared out so that each thread has about as many nonzeros.
+        Else the rows of a single place are shared out so that each thread has about as many nonzeros, or whole places.
         """
         if self.own:
             return _tile_bounds(self.tiles, table.places * table.rows, self.threads)

@@ -89,7 +89,7 @@ class Structure:
     size: int
     forward: Table
     backward: Table
-    chains: dict[Any, Any] = field(default_factory=dict, init=False)  # what begins with it: programs of autograd.py
+    chains: dict[Any, Any] = field(default_factory=dict, init=False)  # programs of autograd.py that it is part of
 
     @property
     def places(self) -> int:
