@@ -13,8 +13,7 @@ reverse in turns, so that they fit), for dense, sparseprop and overparam's conve
 
 Floor of a linear layer of 1,024 x 1,024 at density 0.01: 10,486 nonzeros x 3 products x 128 examples are 252 thousand
 operations on 16 numbers, 50 us on a core of 2.5 GHz that does two a cycle; each reads 64 bytes from the second-level
-cache, which delivers 25 to 40 bytes a cycle here: 150 to 250 us. Autograd's own work is about 100 us for the first
-operation and 30 us for every further parameter, dense or sparse, more with what it needs no longer in the cache.
+cache, which delivers 25 to 40 bytes a cycle here: 150 to 250 us. Autograd's own work comes on top, dense or sparse.
 
 Run: ``python benchmarks/sparse_layers.py`` prints the tables; ``--write`` puts them into docs/sparse-benchmarks.md.
 """
@@ -116,7 +115,7 @@ def convolution(channels: int, side: int, density: float) -> dict[str, Callable[
     return calls
 
 
-def networks(layers: list[nn.Module], inputs: Tensor, density: float, package: str | None) -> Calls:
+def networks(layers: list[nn.Module], inputs: Tensor, density: float, package: str) -> Calls:
     """Return calls of networks of such layers: dense, sparse batch-last, and those of a package's layers."""
     masks = [torch.rand(layer.weight.shape) < density for layer in layers]
     for layer, mask in zip(layers, masks, strict=True):
@@ -136,7 +135,7 @@ def networks(layers: list[nn.Module], inputs: Tensor, density: float, package: s
         "dense": gradients(dense, list(dense.parameters()), inputs),
         "overparam": gradients(chain, [each for layer in own for each in layer.parameters()], tiles),
     }
-    if package and find_spec("sparseprop"):
+    if find_spec("sparseprop"):
         module = import_module(f"sparseprop.modules.{package}")
         theirs = nn.Sequential(*(getattr(module, PROP[package]).from_dense(layer) for layer in layers))
         numbers = [each for layer in theirs for each in (layer.W_val, layer.bias)]

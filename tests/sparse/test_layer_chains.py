@@ -250,12 +250,15 @@ def test_features_stay_in_order_where_widths_differ():
     assert close(found, (normal(64, 3, 2, 2) + normal(64, 3, 2, 2, seed=1)).flatten(1))
 
 
-def test_nonzeros_that_change_before_the_way_back_are_noticed():
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "only values"])
+@pytest.mark.parametrize("grown", [0, 10])
+def test_nonzeros_that_change_before_the_way_back_are_noticed(frozen, grown):
     layer = SparseLinear(20, 20, density=0.5, bias=False)
-    layer.values.requires_grad_(False)
-    outputs = layer(normal(32, 20).requires_grad_())
-    rewire(layer, drop=torch.arange(10), grow=torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+    layer.values.requires_grad_(not frozen)
+    outputs = layer(normal(32, 20).requires_grad_(frozen))
+    free = (~layer.mask()).reshape(-1).nonzero().reshape(-1)
+    rewire(layer, drop=torch.arange(10), grow=free[:grown])
+    with pytest.raises(RuntimeError, match="were replaced between its forward and its backward"):
         outputs.sum().backward()
 
 

@@ -1,7 +1,7 @@
 """Sparse layers as an operation of torch's autograd: one layer, or a chain of them as one.
 
-Autograd takes 50 to 100 us for each operation, which is as long as a sparse layer may take; so layers that follow each
-other, with nothing but ReLUs between them, are one operation, and each pass through it is one call of compiled code.
+Autograd's own work for an operation takes as long as a sparse layer may; so layers that follow each other, with nothing
+but ReLUs between them, are one operation, and each pass through it is one call of compiled code.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LAST, FIRST = Borders(), Borders(True, True)
 KEPT_CHAINS = 16  # that begin with a structure, or have it among them
 WORK = 400_000  # multiply-adds of a pass that are worth a further thread: starting it takes about 20 us
 
-
-_thread = threading.local()  # its memory
+_thread = threading.local()  # its scratch memory
+_changing = threading.Lock()  # held while the chains of structures change
 
 
 class Link(NamedTuple):
@@ -111,9 +111,6 @@ def _forget(key: Any, structure: Structure) -> None:
         each.chains.pop(key, None)
 
 
-_changing = threading.Lock()
-
-
 class _SparseChain(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, chain: Chain, *numbers: Tensor | None) -> Tensor:
@@ -139,6 +136,11 @@ class _SparseChain(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, errors: Tensor) -> tuple[Any, ...]:
         chain: Chain = ctx.chain
+        if not all(structure.current for structure in chain.structures):
+            raise RuntimeError(
+                "the nonzeros of a sparse layer were replaced between its forward and its backward; "
+                "call drop, grow and rewire after backward"
+            )
         inputs, gate, kept, *values = ctx.saved_tensors
         numbers = [each for pair in zip(values, repeat(None)) for each in pair]  # no bias is read
         needs = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])

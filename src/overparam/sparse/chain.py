@@ -18,6 +18,7 @@ import torch
 
 from overparam.sparse import kernels
 from overparam.sparse.lanes import REGISTER_BYTES
+from overparam.sparse.layout import moving
 from overparam.sparse.program import At, Program
 from overparam.sparse.structure import Structure, Table
 
@@ -210,14 +211,11 @@ class Chain:
 
     def _move(self, program: Program, shape: Sequence[int], source: At, target: At, back: bool) -> None:
         """Let a program copy a batch-first tensor to tiles, or tiles ``back``."""
-        *positions, channels = shape
-        columns = channels * math.prod(positions)
-        if not columns:
+        if not math.prod(shape):
             return
-        groups = -(-self.width * self.dtype.itemsize // REGISTER_BYTES)  # registers of examples
-        run = math.prod(positions) if positions else columns
+        items, sizes = moving(shape, self.width, self.dtype.itemsize)
         kernel = kernels.to_batch_first if back else kernels.to_batch_last
-        program.add(kernel, program.by_tile(groups), self.width, columns, run, source, target)
+        program.add(kernel, program.by_tile(items), *sizes, source, target)
 
 
 def add_product(

@@ -14,9 +14,10 @@ from torch.nn.parameter import is_lazy
 from overparam.errors import SpecError, in_words
 from overparam.registry import suggest
 from overparam.sparse.autograd import DTYPES
+from overparam.sparse.hooks import has_hooks
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.network import SparseNetwork
-from overparam.sparse.planner import AXES, Layers, example_ranks, has_hooks, plan, trace
+from overparam.sparse.planner import AXES, Layers, example_ranks, plan, trace
 
 
 def convert(

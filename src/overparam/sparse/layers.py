@@ -201,9 +201,8 @@ class SparseLayer(nn.Module):
             )
         self.values.grad = None
         self.values.data = values.detach().contiguous()
-        if not self.values.is_inference():
-            torch.autograd.graph.increment_version(self.values)  # else a backward under way would take them for the old
         self.indices = indices
+        self._outdate()  # at once, so that a backward under way notices
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the layer's output; shapes as those of the dense layer."""
@@ -243,9 +242,7 @@ class SparseLayer(nn.Module):
         indices = self.indices
         version = 0 if indices.is_inference() else indices._version
         if self._built_from is None or self._built_from[0] is not indices or self._built_from[1] != version:
-            for _, old in self._structures.values():
-                forget_chains(old)
-            self._structures.clear()
+            self._outdate()
             self._built_from = (indices, version)
         found = self._structures.get(key)
         if found is None:
@@ -254,6 +251,13 @@ class SparseLayer(nn.Module):
                 forget_chains(oldest)
             found = self._structures[key] = (held, self._build(key, held))
         return found[1]
+
+    def _outdate(self) -> None:
+        """Drop all lists: they are those of other nonzeros."""
+        for _, old in self._structures.values():
+            old.current = False
+            forget_chains(old)
+        self._structures.clear()
 
     def _build(self, key: Any, held: Any) -> Structure:
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -25,8 +26,8 @@ def tile_width(batch: int, itemsize: int = 4, threads: int = 1) -> int:
     allow, there are as many tiles that each of ``threads`` has the same number.
     """
     register = REGISTER_BYTES // itemsize
-    for width in range(TILE, register, -register):
-        if width % (2 * register) == 0 and batch and batch % (width * threads) == 0:
+    for width in range(TILE, register, -2 * register):
+        if batch and batch % (width * threads) == 0:
             return width
     if batch <= TILE:
         return max(batch, 1)
@@ -48,9 +49,14 @@ def to_batch_first(inputs: Tensor) -> Tensor:
     return out
 
 
-def _groups(width: int, inputs: Tensor) -> int:
-    """Return how many registers the examples of a tile fill."""
-    return -(-width * inputs.element_size() // REGISTER_BYTES)
+def moving(shape: Sequence[int], width: int, itemsize: int) -> tuple[int, tuple[int, int, int]]:
+    """Return what both kernels that transpose take for examples of shape ``(*positions, channels)``.
+
+    These are the items of a tile, which are the registers that its examples fill, and width, columns and run.
+    """
+    *positions, channels = shape
+    columns = channels * math.prod(positions)
+    return -(-width * itemsize // REGISTER_BYTES), (width, columns, math.prod(positions) if positions else columns)
 
 
 def moved_last(inputs: Tensor, width: int) -> Tensor:
@@ -58,17 +64,10 @@ def moved_last(inputs: Tensor, width: int) -> Tensor:
     inputs = inputs.contiguous()  # to be kept while the kernel reads it
     batch, channels, *positions = inputs.shape
     outputs = inputs.new_empty((batch // width, *positions, channels, width))
-    columns = channels * math.prod(positions)
     if outputs.numel():
-        kernels.to_batch_last(
-            inputs.dtype,
-            batch // width * _groups(width, inputs),
-            width,
-            columns,
-            math.prod(positions) if positions else columns,
-            inputs.data_ptr(),
-            outputs.data_ptr(),
-        )
+        items, sizes = moving((*positions, channels), width, inputs.element_size())
+        addresses = inputs.data_ptr(), outputs.data_ptr()
+        kernels.to_batch_last(inputs.dtype, batch // width * items, *sizes, *addresses)
     return outputs
 
 
@@ -77,17 +76,9 @@ def moved_first(inputs: Tensor) -> Tensor:
     inputs = inputs.contiguous()
     tiles, *positions, channels, width = inputs.shape
     outputs = inputs.new_empty((tiles * width, channels, *positions))
-    columns = channels * math.prod(positions)
     if outputs.numel():
-        kernels.to_batch_first(
-            inputs.dtype,
-            tiles * _groups(width, inputs),
-            width,
-            columns,
-            math.prod(positions) if positions else columns,
-            inputs.data_ptr(),
-            outputs.data_ptr(),
-        )
+        items, sizes = moving((*positions, channels), width, inputs.element_size())
+        kernels.to_batch_first(inputs.dtype, tiles * items, *sizes, inputs.data_ptr(), outputs.data_ptr())
     return outputs
 
 

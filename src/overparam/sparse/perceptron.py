@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 
 from overparam.sparse import dense_kernels, kernels, runners, training_kernels
 from overparam.sparse.compiled import KINDS, POOL, Kernel, runner, use_threads
+from overparam.sparse.hooks import has_hooks
 from overparam.sparse.lanes import REGISTER_BYTES
 from overparam.sparse.structure import linear_structure
 
@@ -49,7 +50,7 @@ def perceptron_layers(module: nn.Module) -> list[Layer] | None:
         return None
     if len({id(parameter) for parameter in parameters.values()}) < len(parameters):
         return None  # one under two names
-    if any(_hooks(part) for part in (*module.modules(), *parameters.values())):
+    if any(map(has_hooks, module.modules())) or any(map(has_hooks, parameters.values())):
         return None
     modes = [(part, part.training) for part in module.modules()]
     found = []
@@ -62,11 +63,6 @@ def perceptron_layers(module: nn.Module) -> list[Layer] | None:
         for part, mode in modes:
             part.training = mode
     return found[0] if found[0] == found[1] else None
-
-
-def _hooks(owner: Any) -> bool:
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(owner, kind, None) for kind in (*kinds, "_post_accumulate_grad_hooks"))
 
 
 def _layers_in_mode(module: nn.Module, parameters: Mapping[str, Tensor]) -> list[Layer] | None:

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from overparam.errors import SpecError, in_words
 from overparam.sparse import batch_last
+from overparam.sparse.hooks import has_hooks
 from overparam.sparse.plan import (
     PLACE_OF,
     PLAIN,
@@ -67,12 +68,6 @@ POOL_MODULES: dict[type[nn.Module], int] = {
 DROPOUTS: dict[str, int | None] = {"dropout": None, "dropout1d": 3, "dropout2d": 4}
 REDUCTIONS = ("mean", "sum", "amax", "amin")
 ATTRIBUTES = ("shape", "ndim", "dtype", "device", "requires_grad", "is_cuda")
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Tell whether anything of the user's is to be called with what goes through a module, forward or backward."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, kind) for kind in kinds)
 
 
 class State(NamedTuple):
@@ -300,7 +295,7 @@ class _Planner:
                 return batch_last.dense_linear, (given, Named(f"{path}.weight"), bias), {}
             self.states[node] = self._first(node, state.rank or AXES[type(module)] + 2)
             return self._dense_call(node, path, module)
-        hooks = has_hooks(module)  # which would see tiles
+        hooks = has_hooks(module)
         move = None if hooks else self._native(module, path, given, state)
         if move is not None and state.kind == "last":
             self.states[node] = State("last", move.rank)

@@ -20,6 +20,7 @@ from overparam.sparse.compiled import (
     runner,
     use_threads,
 )
+from overparam.sparse.runners import HOLE, OPERATION
 from overparam.sparse.structure import Table
 
 
@@ -71,10 +72,10 @@ class Program:
         arguments = self._arguments[:]  # the same program may be running in another thread
         program = (
             self._operations.buffer_info()[0],
-            len(self._operations) // 4,
+            len(self._operations) // OPERATION,
             arguments.buffer_info()[0],
             self._holes.buffer_info()[0],
-            len(self._holes) // 3,
+            len(self._holes) // HOLE,
             addresses.buffer_info()[0],
         )
         if self.threads == 1:

@@ -37,12 +37,18 @@ def run_shared(kind, parts, address, bounds, arguments):
         call_kernel(address, kind, part, integer(bounds, part), integer(bounds, part + 1), arguments)
 
 
+# A program (see overparam.sparse.program), int64: integers of an operation and of a hole.
+OPERATION = 4  # kernel, bytes to its arguments, bounds, whether it waits
+HOLE = 3  # place among the arguments, array, offset in bytes
+
+
 @inner
 def _fill(arguments, holes, hole_count, arrays):
     """Write the addresses that a program did not know: (place, array, offset in bytes) of each."""
     for hole in range(hole_count):
-        address = wide_integer(arrays, wide_integer(holes, hole * 3 + 1)) + wide_integer(holes, hole * 3 + 2)
-        put_wide(arguments, wide_integer(holes, hole * 3), address)
+        at = hole * HOLE
+        address = wide_integer(arrays, wide_integer(holes, at + 1)) + wide_integer(holes, at + 2)
+        put_wide(arguments, wide_integer(holes, at), address)
 
 
 @inner
@@ -59,7 +65,7 @@ def perform(kind, operations, count, arguments, holes, hole_count, arrays):
     """Do the operations of a :class:`overparam.sparse.program.Program` one after another."""
     _fill(arguments, holes, hole_count, arrays)
     for operation in range(count):
-        _perform(kind, 0, operation * 4, operations, arguments)
+        _perform(kind, 0, operation * OPERATION, operations, arguments)
 
 
 @parallel
@@ -69,11 +75,11 @@ def perform_shared(kind, parts, operations, count, arguments, holes, hole_count,
     begin = 0
     while begin < count:
         end = begin + 1
-        while end < count and wide_integer(operations, end * 4 + 3) == 0:
+        while end < count and wide_integer(operations, end * OPERATION + 3) == 0:
             end += 1
         for part in prange(parts):
             for operation in range(begin, end):
-                _perform(kind, part, operation * 4, operations, arguments)
+                _perform(kind, part, operation * OPERATION, operations, arguments)
         begin = end
 
 

@@ -72,7 +72,7 @@ class Table:
         return np.diff(self.pointers[: self.rows + 1])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Structure:
     """Everything the kernels need for one layer and one size of input.
 
@@ -89,6 +89,7 @@ class Structure:
     size: int
     forward: Table
     backward: Table
+    current: bool = field(default=True, init=False)  # False when its layer has other nonzeros
     chains: dict[Any, Any] = field(default_factory=dict, init=False)  # programs of autograd.py that it is part of
 
     @property
