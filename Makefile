@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and make:
 #   make demo   set up, run the sparse double descent study on embedded data, write demo/report.html
-#   make test   set up, run the tests
+#   make test   set up, run the tests: all but nine tenths of the cases of sampled suites
+# make test-all runs every case of the sampled suites, which takes longer.
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test test-all lint setup clean
 
 setup: $(READY)
 
@@ -24,6 +25,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest
+
+test-all: $(READY)
+	OVERPARAM_TESTS=all $(BIN)/pytest -m sampled
 
 lint: $(READY)
 	$(BIN)/ruff check .
