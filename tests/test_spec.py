@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 from pydantic import Field
 
@@ -104,3 +106,54 @@ def test_registries_name_what_they_know() -> None:
     with pytest.raises(SpecError, match=r"thing 'random' is registered already"):
         things.register("random", Noise)
     assert suggest("zzz", things) == ""
+
+
+@spec
+class Kinds:
+    """One field of each kind of plain value."""
+
+    whole: int = 1
+    real: float = 1.0
+    flag: bool = False
+    text: str = ""
+    pair: tuple[float, int] = (0.5, 1)
+    rates: Mapping[str, float] | None = None
+    perhaps: Annotated[int, Field(ge=0)] | None = None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"whole": True}, "Kinds.whole: input should be a valid integer, got True"),
+        ({"whole": 32.0}, "Kinds.whole: input should be a valid integer, got 32.0"),
+        ({"whole": "32"}, "Kinds.whole: input should be a valid integer, got '32'"),
+        ({"perhaps": "3"}, "Kinds.perhaps: input should be a valid integer, got '3'"),
+        ({"real": True}, "Kinds.real: input should be a valid number, got True"),
+        ({"real": "0.1"}, "Kinds.real: input should be a valid number, got '0.1'"),
+        ({"flag": 1}, "Kinds.flag: input should be true or false, got 1"),
+        ({"flag": "yes"}, "Kinds.flag: input should be true or false, got 'yes'"),
+        ({"text": 3}, "Kinds.text: input should be a valid string, got 3"),
+        ({"pair": ("1", 1)}, "Kinds.pair.0: input should be a valid number, got '1'"),
+        ({"pair": (1, True)}, "Kinds.pair.1: input should be a valid integer, got True"),
+        ({"rates": {"output": "0.5"}}, "Kinds.rates.output: input should be a valid number, got '0.5'"),
+    ],
+)
+def test_no_value_is_taken_for_one_of_another_kind(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        Kinds(**given)
+    assert str(caught.value) == message
+
+
+def test_whole_numbers_are_numbers_and_so_are_numpys() -> None:
+    given = Kinds(
+        whole=np.int64(3),
+        real=np.float32(0.5),
+        flag=np.bool_(True),
+        pair=[np.int8(2), np.uint8(1)],
+        perhaps=np.int64(2),
+    )
+    assert given == Kinds(whole=3, real=0.5, flag=True, pair=(2.0, 1), perhaps=2)
+    assert [type(value) for value in plain(given).values()][:3] == [int, float, bool]
+    assert Kinds(real=2).real == 2.0
+    assert plain({"rate": np.float64(0.1)}) == {"rate": 0.1}
+    assert type(plain(np.float64(0.1))) is float

@@ -7,8 +7,10 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast, dataclass_transform
 
+import numpy as np
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import core_schema
 
 from overparam.errors import SpecError
 from overparam.registry import suggest
@@ -20,14 +22,18 @@ C = TypeVar("C")
 def spec(cls: type[C]) -> type[C]:
     """Make ``cls`` a frozen dataclass whose fields are checked by pydantic; wrong ones raise :class:`SpecError`.
 
+    Nothing is taken for something else: text and booleans are no numbers, numbers no booleans, ``32.0`` is no whole
+    number. Lists become tuples and mappings specs, where the fields are.
+
     >>> @spec
     ... class Noise:
     ...     rate: float
     >>> Noise(rate="x")
     Traceback (most recent call last):
     ...
-    overparam.errors.SpecError: Noise.rate: input should be a valid number, unable to parse string as a number, got 'x'
+    overparam.errors.SpecError: Noise.rate: input should be a valid number, got 'x'
     """
+    cls.__get_pydantic_core_schema__ = classmethod(lambda _, source, handler: _strict(handler(source)))  # type: ignore[attr-defined]
     made = pydantic_dataclass(
         frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
     )(cls)
@@ -44,6 +50,23 @@ def spec(cls: type[C]) -> type[C]:
     __init__.__wrapped__ = original  # type: ignore[attr-defined]
     made.__init__ = __init__  # type: ignore[method-assign]
     return cast(type[C], made)
+
+
+def _strict(schema: Any) -> Any:
+    """Return pydantic's ``schema`` with its numbers and booleans strict; pydantic can else do so for all or nothing."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(_strict(part) for part in schema)
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _strict(part) for key, part in schema.items()}
+    if made.get("type") not in ("int", "float", "bool"):
+        return made
+    return core_schema.no_info_before_validator_function(native, {**made, "strict": True})
+
+
+def native(value: Any) -> Any:
+    """Return a number of NumPy's as Python's, and anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def field_names(cls: type) -> tuple[str, ...]:
@@ -84,6 +107,7 @@ def explain(error: ValidationError, cls: type) -> str:
             if found["type"] == "value_error":  # raised by one of our own checks, a whole sentence
                 lines.append(f"{where}: {message.removeprefix('Value error, ')}")
             else:
+                message = message.replace("a valid boolean", "true or false")
                 lines.append(f"{where}: {message[:1].lower()}{message[1:]}, got {found['input']!r}")
     return "; ".join(dict.fromkeys(lines))
 
@@ -94,6 +118,7 @@ def plain(value: Any) -> Any:
     An object with a ``plain()`` method speaks for itself. Raises :class:`SpecError` for anything else that JSON
     cannot hold, so that nothing enters a fingerprint by its memory address.
     """
+    value = native(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if hasattr(value, "plain"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from overparam.cli import app
+from overparam.lab import Store, load_results, parse_yaml
 from overparam.lab.store import write_sealed
 
 BASE: dict[str, Any] = {
@@ -151,7 +153,7 @@ SPECS: list[tuple[dict[str, Any], str]] = [
         "rewind refers to 'best', which is not known here (known:",
     ),
     # wrong types
-    ({"train/lr": "fast"}, "Train.lr: input should be a valid number, unable to parse string as a number, got 'fast'"),
+    ({"train/lr": "fast"}, "Train.lr: input should be a valid number, got 'fast'"),
     ({"train/epochs": [1]}, "Train.epochs: input should be a valid number, got [1]"),
     ({"train/batch_size": 2.5}, "Train.batch_size: input should be a valid integer,"),
     ({"train/betas": [0.9]}, "Train.betas.1: is required"),
@@ -282,13 +284,50 @@ def test_missing_field(key: str, null: bool) -> None:
         ("", "wrong.yaml must hold a mapping with the fields name, "),
         ("- train\n- prune\n", "wrong.yaml must hold a mapping with the fields name, "),
         ("just words", "wrong.yaml must hold a mapping with the fields name, "),
-        ("3: 4", "wrong.yaml: no such field 3"),
+        ("3: 4", "wrong.yaml: no such field '3'"),
         ("name: x\n---\nname: y\n", "wrong.yaml, line 2, column 1: not valid YAML (but found another document)"),
-        ("&a [*a]", "wrong.yaml must hold a mapping"),
+        ("&a [*a]", "wrong.yaml: not valid YAML (it is nested too deeply, or contains itself)"),
+        (
+            "name: x\nname: y\n",
+            "wrong.yaml, line 2, column 1: not valid YAML (the key 'name' stands here a second time)",
+        ),
     ],
 )
 def test_wrong_file(text: str, expected: str) -> None:
     assert expected in the_error(check(text))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--set", "train.lr=yes", "Train.lr: input should be a valid number, got 'yes'"),
+        ("--set", "train.lr=true", "Train.lr: input should be a valid number, got True"),
+        ("--set", "train.lr='0.1'", "Train.lr: input should be a valid number, got '0.1'"),
+        ("--set", "train.lr=1e999", "Train.lr: input should be a finite number, got inf"),
+        ("--set", "train.lr=1:30", "Train.lr: input should be a valid number, got '1:30'"),
+        ("--set", "train.lr=", "Train.lr: input should be a valid number, got None"),
+        ("--set", "train.batch_size=1e1", "Train.batch_size: input should be a valid integer, got 10.0"),
+        ("--set", "train.batch_size=true", "Train.batch_size: input should be a valid integer, got True"),
+        ("--set", "train.nesterov=yes", "Train.nesterov: input should be true or false, got 'yes'"),
+        ("--set", "train.nesterov=1", "Train.nesterov: input should be true or false, got 1"),
+        ("--set", "world={dataset: digits, dataset: mnist}", "--set world, line 1, column 19: not valid YAML (the key"),
+        ("--sweep", "seed=0:10", "seed must be a whole number, 0 or more, got '0:10'"),
+        ("--sweep", "seed=[0, 1]", "seed must be a whole number, 0 or more, got [0, 1]"),
+        ("--sweep", "train.lr=0.1,,0.2", "--sweep train.lr, line 1, column 6: not valid YAML ("),
+    ],
+)
+def test_values_that_mean_something_else(option: str, value: str, expected: str) -> None:
+    assert expected in the_error(check(BASE, option, value))
+
+
+def test_numbers_on_the_command_line_are_numbers_in_the_table() -> None:
+    Path("wrong.yaml").write_text(yaml.safe_dump(changed({"chain": ["train"]})))
+    run = invoke("run", "wrong.yaml", "--jobs", "1", "--set", "train.batch_size=010", "--sweep", "train.lr=1e-3,.5")
+    assert run.exit_code == 0, run.output
+    rows = json.loads(invoke("table", "wrong", "--format", "json").stdout)
+    assert [row["train.lr"] for row in rows] == [0.001, 0.5]
+    assert "batch_size: 10\n" in (text := load_results(Store("runs"), "wrong").spec)
+    assert parse_yaml(text, "record")["sweep"] == {"train.lr": [0.001, 0.5]}
 
 
 def test_binary_file() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from overparam import Study
 from overparam.cli import app
+from overparam.lab import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -69,7 +69,7 @@ def test_the_two_studies_of_the_readme_are_one() -> None:
     (study,), (code,) = blocks(PAGES[0], "yaml"), blocks(PAGES[0], "python")
     space: dict[str, Any] = {}
     exec(code.partition("results = ")[0], space)
-    from_file = Study.from_mapping(yaml.safe_load(study))
+    from_file = Study.from_mapping(parse_yaml(study, "page"))
     assert list(from_file.plan.nodes) == list(space["study"].plan.nodes)
     assert list(from_file.plan.measurements) == list(space["study"].plan.measurements)
 
@@ -106,7 +106,7 @@ def test_the_two_studies_of_sparse_training_are_one() -> None:
     code = blocks(page, "python")[0]
     space: dict[str, Any] = {}
     exec(code.partition("results = ")[0], space)
-    from_file = Study.from_mapping(yaml.safe_load(study))
+    from_file = Study.from_mapping(parse_yaml(study, "page"))
     assert list(from_file.plan.nodes) == list(space["study"].plan.nodes)
     assert list(from_file.plan.measurements) == list(space["study"].plan.measurements)
     assert from_file.engine == space["study"].engine == "sparse"

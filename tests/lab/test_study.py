@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import yaml
 
 from overparam import (
     Accuracy,
@@ -23,7 +23,7 @@ from overparam import (
     Train,
     World,
 )
-from overparam.lab import built_in_studies
+from overparam.lab import built_in_studies, parse_yaml
 from overparam.probes import PROBES
 from overparam.steps import STEPS
 from small import vectors
@@ -97,8 +97,8 @@ def test_yaml_and_python_say_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("made", ["yaml", "python"])
 def test_the_record_can_be_read_as_the_same_study(made: str) -> None:
-    study = in_python() if made == "python" else Study.from_mapping(yaml.safe_load(YAML))
-    again = Study.from_mapping(yaml.safe_load(study.yaml()))
+    study = in_python() if made == "python" else Study.from_mapping(parse_yaml(YAML, "YAML"))
+    again = Study.from_mapping(parse_yaml(study.yaml(), "record"))
     assert prints(again) == prints(study)
     assert again.yaml() == study.yaml()
 
@@ -111,7 +111,7 @@ def test_built_in_studies_can_be_planned_and_carry_what_they_are_listed_with() -
         assert study.name == name
         assert 20 < len(study.description) < 200
         if "mnist" not in text:  # data that every machine has
-            assert prints(Study.from_mapping(yaml.safe_load(text))) == prints(study)
+            assert prints(Study.from_mapping(parse_yaml(text, name))) == prints(study)
 
 
 def test_a_world_or_network_may_be_given_in_several_forms() -> None:
@@ -252,3 +252,13 @@ def test_wrong_options_of_a_run(option: str, value: Any, tmp_path: Path) -> None
 def test_every_registered_thing_says_what_it_is() -> None:
     for registry in (STEPS, PROBES):
         assert all(registry.summary(name) for name in registry)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    given = study(
+        seed=np.int64(2), sweep={"train.lr": np.array([0.1, 0.25]), "train.l1": [np.float64(0), np.float64(1)]}
+    )
+    same = study(seed=2, sweep={"train.lr": [0.1, 0.25], "train.l1": [0.0, 1.0]})
+    assert prints(given) == prints(same)
+    assert given.yaml() == same.yaml()
+    assert given.run(tmp_path / "runs", jobs=1, engine="dense").frame["train.l1"].to_list() == [0.0, 1.0, 0.0, 1.0]

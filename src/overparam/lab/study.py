@@ -10,10 +10,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
+import numpy as np
 
 from overparam.errors import SpecError
 from overparam.lab.chain import Chain, Repeat
+from overparam.lab.dialect import dump_yaml, parse_yaml
 from overparam.lab.experiment import Experiment, experiments, retraining_of, with_value
 from overparam.lab.plan import Plan, plan
 from overparam.lab.progress import Reporter
@@ -22,7 +23,7 @@ from overparam.lab.run import Summary, execute
 from overparam.lab.store import DamagedError, Store, read_sealed, write_sealed
 from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
-from overparam.spec import field_names, plain
+from overparam.spec import field_names, native, plain
 from overparam.steps import STEPS, Prune, Step
 from overparam.train.engines import check_engine
 
@@ -90,7 +91,7 @@ class Study:
             "world": world,
             "network": network,
             "chain": chain,
-            "seed": seed,
+            "seed": native(seed),
         }
         self.sweep = _sweep(sweep)
         self.variants = _variants(variants)
@@ -246,18 +247,7 @@ class Study:
             ],
             **({"engine": self.engine} if self.engine != "auto" else {}),
         }
-        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML; raises :class:`SpecError` naming ``source``, line and column."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = getattr(error, "problem", None) or str(error).split("\n")[0]
-        raise SpecError(f"{source}{where}: not valid YAML ({what})") from None
+        return dump_yaml(document)
 
 
 def built_in_studies() -> dict[str, str]:
@@ -268,7 +258,7 @@ def built_in_studies() -> dict[str, str]:
             for file in sorted(paper.iterdir(), key=lambda p: p.name):
                 if file.name.endswith(".yaml"):
                     text = file.read_text(encoding="utf-8")
-                    found[str(yaml.safe_load(text)["name"])] = text
+                    found[parse_yaml(text, file.name)["name"]] = text
     return found
 
 
@@ -279,9 +269,11 @@ def _study_name(name: Any) -> str:
 
 
 def _values(path: str, values: Any) -> list[Any]:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
     if isinstance(values, str | Mapping) or not isinstance(values, Sequence) or not values:
         raise SpecError(f"sweep.{path} must be a list of at least one value, got {values!r}")
-    listed = list(values)
+    listed = [native(value) for value in values]
     doubled = [value for place, value in enumerate(listed) if value in listed[:place]]
     if doubled:
         raise SpecError(f"sweep.{path} has {doubled[0]!r} twice")
@@ -291,7 +283,7 @@ def _values(path: str, values: Any) -> list[Any]:
 def _sweep(given: Any) -> dict[str, list[Any]]:
     if not isinstance(given or {}, Mapping):
         raise SpecError(f"sweep must map dotted paths to lists of values, got {given!r}")
-    return {path: _values(path, values) for path, values in (given or {}).items()}
+    return {str(path): _values(path, values) for path, values in (given or {}).items()}
 
 
 def _variants(given: Any) -> dict[str, dict[str, Any]]:
@@ -356,6 +348,7 @@ def _cell(value: Any) -> Any:
 
 def _readable(value: Any) -> Any:
     """Return ``value`` as YAML can show it; what only Python can hold is described."""
+    value = native(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Chain):
