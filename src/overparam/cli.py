@@ -183,6 +183,8 @@ def check(
                 f"world {place + 1}: {len(built.train.labels)} training and {len(built.test.labels)} test examples, "
                 f"{built.classes} classes, shape {tuple(built.input_shape)}{noise}"
             )
+        for note in plan.notes():
+            typer.echo(f"note: {note}")
         inits = {(n.network, n.world): n for n in plan.nodes.values() if n.step is None}
         for node in inits.values():  # shows whether the network can be made for the data at all
             built = plan.worlds[node.world].build()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
+import shutil
 import struct
 import tarfile
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from overparam.errors import DataError
 from overparam.worlds import files, load_dataset
-from overparam.worlds.cifar import TEST_BATCH, TRAIN_BATCHES, parse_batch
+from overparam.worlds.cifar import PUBLISHED_MD5, TEST_BATCH, TRAIN_BATCHES, parse_batch
 
 
 def batch(labels: list[int], seed: int = 0) -> dict[bytes, Any]:
@@ -145,3 +147,30 @@ def test_missing_and_damaged_batches_are_named(tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-1000])
     with pytest.raises(DataError, match=r"cifar-10-python.tar.gz: cannot be read as a tar archive"):
         load_dataset("cifar-10", folder=tmp_path / "other")
+
+
+def test_published_batches_are_known_by_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = batches()
+    for name, content in contents.items():
+        monkeypatch.setitem(PUBLISHED_MD5, name, hashlib.md5(content).hexdigest())
+    write_folder(tmp_path / "cifar-10-batches-py")
+    write_archive(tmp_path / "packed/cifar-10-python.tar.gz")
+    for folder in (tmp_path, tmp_path / "packed"):
+        assert load_dataset("cifar-10", folder).remarks == ()
+    one, other = (tmp_path / "cifar-10-batches-py" / name for name in TRAIN_BATCHES[:2])
+    two = tmp_path / "again"
+    shutil.copytree(one.parent, two / "cifar-10-batches-py")
+    shutil.copy(one, two / "cifar-10-batches-py" / other.name)
+    with pytest.raises(DataError, match=r"data_batch_2: has the content of data_batch_1 .* cannot be data_batch_2"):
+        load_dataset("cifar-10", two)
+    other.write_bytes(pickle.dumps(batch([1, 2], seed=77), 2))
+    (remark,) = load_dataset("cifar-10", one.parent).remarks
+    assert remark == f"not the published files, by their checksums, but used as they are: {other}"
+
+
+def test_a_batch_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "cifar-10-batches-py")
+    (tmp_path / "cifar-10-batches-py/data_batch_3").unlink()
+    (tmp_path / "cifar-10-batches-py/data_batch_3").mkdir()
+    with pytest.raises(DataError, match=r"data_batch_3: cannot be read \(.*Is a directory"):
+        load_dataset("cifar-10", folder=tmp_path)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,9 @@ from overparam.worlds import DATASETS, Dataset, dataset, load_dataset, world
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 2, 4, 3), np.uint8)
 LABELS = np.array([0, 1, 2, 2, 1, 0])
+FLOATS = IMAGES.astype(np.float32)
+BROKEN = FLOATS.copy()
+BROKEN[3, 0, 0, 0] = np.nan
 
 
 def arrays(**others: Any) -> Dataset:
@@ -82,6 +87,48 @@ def test_arrays_are_copied() -> None:
         images[:] = IMAGES
 
 
+def test_the_same_values_in_another_layout_are_the_same_data(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", FLOATS)
+    expected = arrays(train_inputs=FLOATS, test_inputs=FLOATS[:2]).digest()
+    wide = np.zeros((6, 2, 4, 6), np.float32)
+    wide[..., ::2] = FLOATS
+    for same in (
+        FLOATS.astype(">f4"),
+        np.flip(np.flip(FLOATS, 3).copy(), 3),
+        np.asfortranarray(FLOATS),
+        wide[..., ::2],
+        np.load(tmp_path / "x.npy", mmap_mode="r"),
+        torch.from_numpy(FLOATS).to_sparse(),
+        torch.from_numpy(FLOATS).requires_grad_(),
+        FLOATS.tolist(),
+    ):
+        assert arrays(train_inputs=same, test_inputs=FLOATS[:2]).digest() == expected
+    assert arrays(train_labels=LABELS.astype(">i2")[::-1]).train_labels.tolist() == LABELS[::-1].tolist()
+
+
+def test_what_may_be_wrong_is_told() -> None:
+    apart = RNG.integers(0, 256, (2, 2, 4, 3), np.uint8)
+    every = [0, 1, 2]
+    fine = arrays(test_inputs=RNG.integers(0, 256, (3, 2, 4, 3), np.uint8), test_labels=every)
+    assert fine.notes() == ()
+    assert arrays(test_inputs=IMAGES[[4, 1, 4]], test_labels=every).notes() == (
+        "dataset 'arrays': 3 of the 3 test examples have the same input as a training example",
+    )
+    assert arrays(train_labels=LABELS + 1, test_inputs=apart, test_labels=[1, 3], name="ones").notes() == (
+        "dataset 'ones': 1 of the 4 classes have no training example, such as class 0",
+        "dataset 'ones': 2 of the 4 classes have no test example, such as class 0",
+    )
+    named = arrays(test_inputs=apart, test_labels=[0, 2], class_names=["cat", "dog", "owl"], remarks=["one left out"])
+    assert named.notes() == (
+        "dataset 'arrays': one left out",
+        "dataset 'arrays': 1 of the 3 classes have no test example, such as class 'dog'",
+    )
+    other = RNG.random((3, 2, 4, 3))
+    assert arrays(train_inputs=RNG.random((6, 2, 4, 3)), test_inputs=other, test_labels=every).notes() == ()
+    (note,) = arrays(train_inputs=RNG.random((6, 2, 4, 3)), test_inputs=other * 255, test_labels=every).notes()
+    assert re.fullmatch(r".*train_inputs lie in \[0\.\d+, 0\.\d+\] and test_inputs in \[.*\]; scale both alike", note)
+
+
 def test_pairs_agree_with_arrays() -> None:
     train = TensorDataset(torch.from_numpy(IMAGES), torch.from_numpy(LABELS))
     test = [(image, int(label)) for image, label in zip(IMAGES[:2], LABELS[:2], strict=True)]
@@ -115,11 +162,6 @@ def test_wrong_pairs() -> None:
             Dataset.from_pairs(bad, good)
 
 
-FLOATS = IMAGES.astype(np.float32)
-BROKEN = FLOATS.copy()
-BROKEN[3, 0, 0, 0] = np.nan
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -139,6 +181,12 @@ BROKEN[3, 0, 0, 0] = np.nan
         ({"train_inputs": FLOATS[:, 0, 0, 0]}, r"with two dimensions or more if float32"),
         ({"train_inputs": IMAGES.astype(np.int64)}, "uint8 images or float32 values, got torch.int64"),
         ({"train_inputs": np.zeros((6, 8, 8, 3), np.uint8)}, "channels before height and width"),
+        ({"train_inputs": np.zeros((6, 8, 8, 3), np.float32)}, "channels before height and width"),
+        ({"train_inputs": np.zeros((6, 28, 28, 1), np.float32)}, "channels before height and width"),
+        ({"train_inputs": np.ma.masked_less(FLOATS, 5)}, "train_inputs has masked values"),
+        ({"train_inputs": IMAGES.astype(np.uint16)}, "uint8 images or float32 values, got torch.uint16"),
+        ({"train_inputs": FLOATS.astype(np.complex64)}, "uint8 images or float32 values, got torch.complex64"),
+        ({"train_inputs": FLOATS.astype(float) * 1e300, "test_inputs": FLOATS[:2]}, "train_inputs must be finite"),
         ({"train_inputs": [["a"]]}, "train_inputs must be a tensor or an array of numbers"),
         ({"train_inputs": [[1.0], [1.0, 2.0]]}, "train_inputs must be a tensor or an array of numbers"),
         ({"train_inputs": None}, "train_inputs must be a tensor or an array of numbers"),
@@ -156,6 +204,7 @@ def test_wrong_contents(change: dict[str, Any], message: str) -> None:
         ({"mean": [0.5, 0.5, 0.5], "std": [1]}, r"mean must be one finite number, or one a channel \(2\)"),
         ({"mean": [0.5], "std": [float("nan")]}, "std must be one finite number"),
         ({"mean": [0.5], "std": [0]}, "std must be above 0"),
+        ({"mean": [125.3], "std": [63.0]}, r"mean must be in \[0, 1\] for uint8 images"),
         ({"asymmetric": {0: 3}}, r"must map classes in \[0, 3\) to other classes, got 0 -> 3"),
         ({"asymmetric": {1: 1}}, "got 1 -> 1"),
     ],

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import resource
 import struct
 import tarfile
 import threading
@@ -238,11 +239,76 @@ def test_no_connection(public: Server, tmp_path: Path, monkeypatch: pytest.Monke
         load_dataset("mnist")
 
 
-def test_an_unwritable_cache_is_told(public: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_costs_time_only(
+    public: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public.serve("first", mnist_files())
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv(files.CACHE, str(tmp_path / "file"))
-    with pytest.raises(DataError, match=r"cannot write to the cache folder .*file/mnist \(.*OVERPARAM_CACHE"):
-        load_dataset("mnist")
+    with pytest.warns(UserWarning, match=r"cannot write to the cache folder .*file/mnist \(.*OVERPARAM_CACHE"):
+        data = load_dataset("mnist")
+    assert data.train_inputs.numpy().tobytes() == mnist_files()[NAMES[0]][16:]
+
+
+def test_a_full_cache_costs_time_only(public: Server) -> None:
+    public.serve("first", mnist_files())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.warns(UserWarning, match=r"cannot write to the cache folder"):
+            data = load_dataset("mnist")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert data.train_inputs.numpy().tobytes() == mnist_files()[NAMES[0]][16:]
+    assert NAMES[0] not in cached()
+
+
+def test_a_damaged_file_in_the_cache_is_downloaded_again(public: Server) -> None:
+    public.serve("first", mnist_files())
+    write(cache_folder() / "mnist", {NAMES[0]: mnist_files(seed=1)[NAMES[0]]})
+    (cache_folder() / "mnist" / NAMES[1]).write_bytes(b"damaged")
+    data = load_dataset("mnist")
+    assert data.train_inputs.numpy().tobytes() == mnist_files()[NAMES[0]][16:]
+    assert data.remarks == ()
+
+
+# what files are, by checksum
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MNIST's and Fashion-MNIST's files have the checksums of small ones, of seeds 0 and 1."""
+    for seed, name in enumerate(("mnist", "fashion-mnist")):
+        remote = [RemoteFile(n, hashlib.sha256(c).hexdigest(), ("http://x/",)) for n, c in mnist_files(seed).items()]
+        monkeypatch.setitem(FILES, name, remote)
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize("packed", [True, False])
+def test_files_of_another_dataset_are_refused(tmp_path: Path, packed: bool) -> None:
+    folder = write(tmp_path / "x", mnist_files(), packed)
+    assert load_dataset("mnist", folder).remarks == ()
+    with pytest.raises(DataError, match=rf"x/{NAMES[0][:-3]}.*: has the content of {NAMES[0]} of the dataset 'mnist'"):
+        load_dataset("fashion-mnist", folder)
+    write(folder, {name: mnist_files(1)[name] for name in NAMES[:3]}, packed)
+    with pytest.raises(DataError, match=rf"{NAMES[3][:-3]}.*: has the content .* the dataset 'mnist'"):
+        load_dataset("fashion-mnist", folder)
+
+
+@pytest.mark.usefixtures("published")
+def test_test_files_in_the_place_of_training_files_are_refused(tmp_path: Path) -> None:
+    mine = mnist_files()
+    folder = write(tmp_path / "x", {**mine, NAMES[0]: mine[NAMES[2]], NAMES[1]: mine[NAMES[3]]})
+    with pytest.raises(DataError, match=rf"has the content of {NAMES[2]} of .* cannot be {NAMES[0]} of 'mnist'"):
+        load_dataset("mnist", folder)
+
+
+@pytest.mark.usefixtures("published")
+def test_unknown_files_are_used_and_named(tmp_path: Path) -> None:
+    folder = write(tmp_path / "x", {**mnist_files(), NAMES[2]: mnist_files(5)[NAMES[2]]})
+    data = load_dataset("mnist", folder)
+    assert data.remarks == (f"not the published files, by their checksums, but used as they are: {folder / NAMES[2]}",)
+    assert data.digest() != load_dataset("mnist", write(tmp_path / "y", mnist_files())).digest()
 
 
 def test_the_cache_has_a_default(monkeypatch: pytest.MonkeyPatch) -> None:

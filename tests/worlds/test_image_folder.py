@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import shutil
 import tarfile
 import warnings
@@ -14,8 +15,7 @@ import torch
 from PIL import Image
 
 from overparam.errors import DataError, SpecError
-from overparam.worlds import Dataset, ImageFolder, World, cache_folder, files
-from overparam.worlds.images import ImageFolder as Images
+from overparam.worlds import Dataset, ImageFolder, World, cache_folder, files, images
 
 
 def picture(seed: int, size: tuple[int, int] = (6, 5), form: str = "PNG", mode: str = "RGB") -> bytes:
@@ -104,13 +104,13 @@ def test_resizing_grey_and_jpeg(tmp_path: Path) -> None:
 
 def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     decoded: list[str] = []
-    original = Images._picture
+    original = images.decode
 
-    def counting(self: Images, content: bytes, source: str) -> Any:
+    def counting(content: bytes, size: tuple[int, int], channels: int, source: str) -> Any:
         decoded.append(source)
-        return original(self, content, source)
+        return original(content, size, channels, source)
 
-    monkeypatch.setattr(Images, "_picture", counting)
+    monkeypatch.setattr(images, "decode", counting)
     return decoded
 
 
@@ -134,8 +134,8 @@ def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_damaged_cache_is_redone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = count_decoding(monkeypatch)
-    images = ImageFolder(str(write_tar(tmp_path / "x.tar")), (6, 5))
-    images.load()
+    source = ImageFolder(str(write_tar(tmp_path / "x.tar")), (6, 5))
+    source.load()
     (kept,) = (cache_folder() / "images").iterdir()
     whole = kept.read_bytes()
     middle = whole.index(pixels(1).tobytes()) + 10
@@ -144,16 +144,16 @@ def test_a_damaged_cache_is_redone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         kept.write_bytes(damaged)
         decoded.clear()
         with pytest.warns(UserWarning, match="is damaged"):
-            check(images.load())
+            check(source.load())
         assert len(decoded) == 5
-        check(images.load())
+        check(source.load())
         assert len(decoded) == 5
         assert [path.name for path in kept.parent.iterdir()] == [kept.name]
 
 
 def test_flipped_bits_of_the_cache_never_pass(tmp_path: Path) -> None:
-    images = ImageFolder(str(write_tar(tmp_path / "x.tar")), (6, 5))
-    digest = images.load().digest()
+    source = ImageFolder(str(write_tar(tmp_path / "x.tar")), (6, 5))
+    digest = source.load().digest()
     (kept,) = (cache_folder() / "images").iterdir()
     whole = kept.read_bytes()
     for bit in range(0, 8 * len(whole), 149):
@@ -162,7 +162,7 @@ def test_flipped_bits_of_the_cache_never_pass(tmp_path: Path) -> None:
         kept.write_bytes(damaged)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assert images.load().digest() == digest
+            assert source.load().digest() == digest
 
 
 def test_an_unwritable_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,12 +214,133 @@ def test_links_and_outside_paths_in_an_archive_are_harmless(tmp_path: Path) -> N
     assert sorted(tmp_path.rglob("*.png")) == before
 
 
+def test_a_changed_image_of_the_same_size_and_date_is_seen(tmp_path: Path) -> None:
+    """As in archives that are unpacked with one date, or where an image was replaced by a tool that keeps it."""
+    contents = {name: picture(seed, form="BMP") for seed, name in enumerate(("train/a/0.bmp", "test/a/0.bmp"))}
+    loaded = []
+    for seed in (0, 9):
+        folder = write_folder(tmp_path / "x", {**contents, "train/a/0.bmp": picture(seed, form="BMP")})
+        for path in folder.rglob("*"):
+            os.utime(path, (0, 0))
+        loaded.append(ImageFolder(str(folder), (6, 5)).load().train_inputs[0].numpy())
+    assert np.array_equal(loaded[0], pixels(0))
+    assert np.array_equal(loaded[1], pixels(9))
+
+
+LEFT_OUT = {
+    "train/.ipynb_checkpoints/0.png": picture(7),
+    "train/cat/.DS_Store": b"x",
+    "train/cat/Thumbs.db": b"x",
+    "test/cat/a.gif": b"x",
+    "train/cat/a.heic": b"x",
+    "train/dog/puppies/0.png": picture(8),
+    "val/cat/0.png": picture(9),
+    "test/labels.csv": b"x",
+    "notes.txt": b"x",
+}
+
+
+def test_what_is_left_out_is_told_and_changes_no_class(tmp_path: Path) -> None:
+    kept = {name: content for name, content in CONTENTS.items() if name.endswith(("g", "G")) and "._" not in name}
+    del kept["other/cat/0.png"]
+    folder = write_folder(tmp_path / "x", kept)
+    clean = ImageFolder(str(folder), (6, 5)).load()
+    assert clean.remarks == ()
+    write_folder(folder, LEFT_OUT)
+    (folder / "train/cat/folder.png").mkdir()
+    archive = write_tar(tmp_path / "x.tar", {**kept, **LEFT_OUT, "__MACOSX/train/cat/0.png": b"x"}, prefix="some/pets/")
+    with tarfile.open(archive, "a") as opened:
+        for name, kind in (("train/cat/l.png", tarfile.SYMTYPE), ("train/cat/h.png", tarfile.LNKTYPE)):
+            link = tarfile.TarInfo(f"some/pets/{name}")
+            link.type, link.linkname = kind, "some/pets/train/cat/z.png"
+            opened.addfile(link)
+    loaded = [ImageFolder(str(path), (6, 5)).load() for path in (folder, archive)]
+    assert [data.digest() for data in loaded] == [clean.digest()] * 2
+    assert loaded[0].remarks == (
+        "left out 2 outside train and test (such as notes.txt), 2 of other types (such as test/cat/a.gif), "
+        "1 beside the class folders (such as test/labels.csv), 3 hidden (such as train/.ipynb_checkpoints), "
+        "2 folders inside class folders (such as train/cat/folder.png)",
+    )
+    assert loaded[1].remarks == (
+        "left out 4 hidden (such as some/pets/train/.ipynb_checkpoints/0.png), "
+        "2 of other types (such as some/pets/test/cat/a.gif), "
+        "1 in folders inside class folders (such as some/pets/train/dog/puppies/0.png), "
+        "2 outside train and test (such as some/pets/val/cat/0.png), "
+        "1 beside the class folders (such as some/pets/test/labels.csv), 2 links (such as some/pets/train/cat/l.png)",
+    )
+    for path, data in zip((folder, archive), loaded, strict=True):
+        assert ImageFolder(str(path), (6, 5)).load().notes() == data.notes() == (f"dataset 'x': {data.remarks[0]}",)
+
+
+def test_a_later_member_of_an_archive_replaces_an_earlier_one_of_its_name(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", {**CONTENTS, "train/cat/z.png": picture(9)})
+    write_tar(tmp_path / "y.tar", {"./train/cat/z.png": picture(0)})
+    with tarfile.open(path, "a") as archive, tarfile.open(tmp_path / "y.tar") as added:
+        for member in added:
+            archive.addfile(member, added.extractfile(member))
+    check(ImageFolder(str(path), (6, 5)).load())
+
+
+def test_folders_and_images_may_be_links(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "x")
+    (folder / "train/cat").rename(tmp_path / "elsewhere")
+    (folder / "train/cat").symlink_to(tmp_path / "elsewhere")
+    (folder / "train/dog/loop").symlink_to(folder)
+    (tmp_path / "elsewhere/z.png").rename(tmp_path / "z")
+    (tmp_path / "elsewhere/z.png").symlink_to(tmp_path / "z")
+    check(ImageFolder(str(folder), (6, 5)).load())
+
+
+@pytest.mark.parametrize("name", ["train/cat/1.png", "train/bird", "test/dog/notes.txt", "train/cat/self.png"])
+def test_a_broken_link_is_named(tmp_path: Path, name: str) -> None:
+    folder = write_folder(tmp_path / "x")
+    (folder / name).symlink_to(folder / name if "self" in name else "/nowhere")
+    with pytest.raises(DataError, match=rf"^{folder / name}: is a broken link"):
+        ImageFolder(str(folder), (6, 5)).load()
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "x")
+    os.mkfifo(folder / "train/cat/pipe.png")
+    with pytest.raises(DataError, match=r"pipe.png: is a broken link, or neither file nor folder"):
+        ImageFolder(str(folder), (6, 5)).load()
+    (folder / "train/cat/pipe.png").unlink()
+
+    def denied(path: object, *_: object, **__: object) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:  # root may read everything, so the system must be played
+        patch.setattr(Path, "open", denied)
+        with pytest.raises(DataError, match=rf"^{folder}/train/cat/z.png: cannot be read \(Permission denied\)$"):
+            ImageFolder(str(folder), (6, 5)).load()
+    monkeypatch.setattr(os, "listdir", denied)
+    with pytest.raises(DataError, match=rf"^{folder}: cannot be listed \(Permission denied\)$"):
+        ImageFolder(str(folder), (6, 5)).load()
+
+
+def test_a_cache_that_is_full_costs_time_only(tmp_path: Path) -> None:
+    source = ImageFolder(str(write_tar(tmp_path / "x.tar")), (6, 5))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))
+    try:
+        with pytest.warns(UserWarning, match=r"cannot write to the cache folder .* every process decodes the images"):
+            check(source.load())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((cache_folder() / "images").iterdir())
+
+
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
         ({"train/a/0.png": picture(0)}, r"holds no images test/<class>/<name>"),
         ({"test/a/0.png": picture(0)}, r"holds no images train/<class>/<name>"),
-        ({"train/a/0.png": picture(0), "test/b/0.png": picture(0)}, r"test classes b have no folder"),
+        ({"train/a/0.png": picture(0), "test/b/0.png": picture(0)}, r"test classes b have no images under train"),
+        (
+            {"train/a/0.png": picture(0), "test/a/0.png": picture(0), "train/b/0.gif": b"GIF89a"},
+            r"the class folders b under train hold no images",
+        ),
+        ({"train/Cat/0.png": picture(0), "test/cat/0.png": picture(0)}, r"test classes cat have no images under train"),
         ({"train/a/0.png": b"no image", "test/a/0.png": picture(0)}, r"train/a/0.png: cannot be read"),
         ({"train/a/0.png": picture(0)[:60], "test/a/0.png": picture(0)}, r"train/a/0.png: cannot be read"),
     ],
@@ -228,6 +349,24 @@ def test_wrong_contents_are_named(tmp_path: Path, contents: dict[str, bytes], me
     for path in (write_folder(tmp_path / "x", contents), write_tar(tmp_path / "x.tar", contents)):
         with pytest.raises(DataError, match=message):
             ImageFolder(str(path), (6, 5)).load()
+
+
+def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+    folder, archive = write_folder(tmp_path / "x"), write_tar(tmp_path / "x.tar")
+    (folder / "train/bird").mkdir()
+    with tarfile.open(archive, "a") as opened:
+        member = tarfile.TarInfo("train/bird")
+        member.type = tarfile.DIRTYPE
+        opened.addfile(member)
+    for path in (folder, archive):
+        with pytest.raises(DataError, match=r"the class folders bird under train hold no images"):
+            ImageFolder(str(path), (6, 5)).load()
+
+
+def test_two_datasets_in_one_archive_are_refused(tmp_path: Path) -> None:
+    contents = {f"{root}/{name}": content for root in ("v1", "v2") for name, content in CONTENTS.items()}
+    with pytest.raises(DataError, match=r"has train and test folders in v1 and in v2; keep one of the two"):
+        ImageFolder(str(write_tar(tmp_path / "x.tar", contents)), (6, 5)).load()
 
 
 def test_wrong_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

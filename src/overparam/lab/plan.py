@@ -87,6 +87,10 @@ class Plan:
         """Return the measurements of one node's result."""
         return [self.measurements[name] for name in self.measured.get(node, ())]
 
+    def notes(self) -> list[str]:
+        """Return what may be wrong with the datasets though they can be used, each sentence once."""
+        return list(dict.fromkeys(note for world in self.worlds for note in world.notes()))
+
 
 def plan(experiments: Sequence[Experiment], probes: Sequence[Probe]) -> Plan:
     """Return the plan of ``experiments`` with ``probes`` on every trained checkpoint.

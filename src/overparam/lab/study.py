@@ -180,6 +180,7 @@ class Study:
         began = time.perf_counter()
         planned = self.plan
         opened.notes += self._lost_record(opened, planned)
+        opened.notes += planned.notes()
         self._record(opened, planned, Summary(), "under way, or stopped")
         summary = execute(
             planned,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import tarfile
 import zlib
@@ -11,20 +12,22 @@ from pathlib import Path
 from overparam.errors import DataError
 
 
-def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the files in a tar archive (plain, gz, bz2 or xz) whose name is ``wanted``.
+def read_members(
+    source: str | Path, wanted: Callable[[str], bool], content: bytes | None = None
+) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+    """Yield the members of a tar archive (plain, gz, bz2 or xz), with content where it is a file that is ``wanted``.
 
-    Raises :class:`DataError` if the archive is damaged or cut short, at the latest after the last member.
+    ``content`` is that of the archive; without it ``source``, which names the archive in errors, is opened. Raises
+    :class:`DataError` if the archive is damaged or cut short, at the latest after the last member.
     """
     try:
-        with tarfile.open(path, "r:*") as archive:
+        with tarfile.open(source, "r:*", None if content is None else io.BytesIO(content)) as archive:
             for member in archive:
-                if member.isfile() and wanted(member.name):
-                    file = archive.extractfile(member)
-                    yield member.name, b"" if file is None else file.read()
+                file = archive.extractfile(member) if member.isfile() and wanted(member.name) else None
+                yield member, None if file is None else file.read()
             _check_end(archive)
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path}: cannot be read as a tar archive ({error}); replace it by an intact copy") from None
+        raise DataError(f"{source}: cannot be read as a tar archive ({error}); replace it by an intact copy") from None
 
 
 def _check_end(archive: tarfile.TarFile) -> None:

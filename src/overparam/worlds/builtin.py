@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from overparam.registry import Registry
 from overparam.streams import torch_stream
 from overparam.worlds import cifar
 from overparam.worlds.dataset import Dataset
-from overparam.worlds.files import RemoteFile, find, obtain, read_content
+from overparam.worlds.files import DATA, RemoteFile, find, obtain
 from overparam.worlds.idx import parse_idx
 
 DATASETS: Registry[Callable[..., Dataset]] = Registry("dataset")
@@ -128,8 +129,14 @@ def cifar_10(folder: str | Path | None = None) -> Dataset:
     """
     files = FILES["cifar-10"]
     unpacked = [[f"{cifar.FOLDER}/{cifar.TEST_BATCH}"], [cifar.TEST_BATCH], [file.name for file in files]]
-    found = (find("cifar-10", unpacked, folder) or obtain("cifar-10", files, folder))[0]
-    train, test = cifar.read_cifar(found.parent if found.name == cifar.TEST_BATCH else found)
+    found = find("cifar-10", unpacked, folder)
+    if found and found[0].name == cifar.TEST_BATCH:
+        contents = cifar.read_batches(str(found[0].parent))
+    else:
+        contents = cifar.read_batches(*obtain("cifar-10", files, folder)[0])
+    strange = [source for name, (source, content) in contents.items() if _strange("cifar-10", name, source, content)]
+    batches = {name: cifar.parse_batch(content, source) for name, (source, content) in contents.items()}
+    train, test = cifar.join(batches[name] for name in cifar.TRAIN_BATCHES), batches[cifar.TEST_BATCH]
     return Dataset(
         "cifar-10",
         torch.from_numpy(train.images),
@@ -140,6 +147,7 @@ def cifar_10(folder: str | Path | None = None) -> Dataset:
         std=(0.2470, 0.2435, 0.2616),
         class_names=CIFAR10_NAMES,
         asymmetric=CIFAR10_CONFUSIONS,
+        remarks=_remarks(strange),
     )
 
 
@@ -151,13 +159,43 @@ def _idx_dataset(
     class_names: tuple[str, ...],
     asymmetric: dict[int, int] | None,
 ) -> Dataset:
-    arrays = []
-    for path, dimensions in zip(obtain(name, FILES[name], folder), (3, 1, 3, 1), strict=True):
-        arrays.append(parse_idx(read_content(path), dimensions, str(path)))
+    arrays, strange = [], []
+    for (source, content), file, dimensions in zip(
+        obtain(name, FILES[name], folder), FILES[name], (3, 1, 3, 1), strict=True
+    ):
+        if _strange(name, file.name, source, content):
+            strange.append(source)
+        arrays.append(parse_idx(content, dimensions, source))
         if dimensions == 1 and len(arrays[-1]) != len(arrays[-2]):
             raise DataError(
-                f"{path}: {len(arrays[-1])} labels for {len(arrays[-2])} images; take both files from one source"
+                f"{source}: {len(arrays[-1])} labels for {len(arrays[-2])} images; take both files from one source"
             )
     return Dataset.from_arrays(
-        *arrays, name=name, mean=[mean], std=[std], class_names=class_names, asymmetric=asymmetric
+        *arrays,
+        name=name,
+        mean=[mean],
+        std=[std],
+        class_names=class_names,
+        asymmetric=asymmetric,
+        remarks=_remarks(strange),
     )
+
+
+def _strange(dataset: str, name: str, source: str, content: bytes) -> bool:
+    """Return whether the content is unknown; raises :class:`DataError` if it is that of another published file."""
+    digests = {hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()}
+    known = {file.sha256: (owner, file.name) for owner, files in FILES.items() for file in files}
+    known |= {md5: ("cifar-10", batch) for batch, md5 in cifar.PUBLISHED_MD5.items()}
+    owner, original = next((known[digest] for digest in digests if digest in known), (None, None))
+    if owner is not None and (owner, original) != (dataset, name):
+        raise DataError(
+            f"{source}: has the content of {original} of the dataset {owner!r} and cannot be {name} of {dataset!r}; "
+            f"keep the files of each dataset in a folder of its name, and name the folder above in {DATA}"
+        )
+    return owner is None
+
+
+def _remarks(strange: Sequence[str]) -> tuple[str, ...]:
+    if not strange:
+        return ()
+    return (f"not the published files, by their checksums, but used as they are: {', '.join(strange)}",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +13,19 @@ from numpy.typing import NDArray
 
 from overparam.errors import DataError
 from overparam.worlds.archives import read_members
+from overparam.worlds.files import read_content
 
 FOLDER = "cifar-10-batches-py"
-TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_BATCH = "test_batch"
+PUBLISHED_MD5 = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    TEST_BATCH: "40351d587109b95175f43aff81a1287e",
+}
+TRAIN_BATCHES = tuple(name for name in PUBLISHED_MD5 if name != TEST_BATCH)
 _PIXELS = 3 * 32 * 32
 _reconstruct = np.empty(0).__reduce__()[0]  # the module it lives in has changed its name
 
@@ -69,25 +78,25 @@ def parse_batch(content: bytes, source: str) -> Batch:
     return Batch(images.reshape(-1, 3, 32, 32), np.array(labels, np.int64))
 
 
-def read_cifar(path: Path) -> tuple[Batch, Batch]:
-    """Return training and test examples from a folder of batches, or from a tar archive of it."""
-    batches = dict(_batches(path))
-    missing = [name for name in (*TRAIN_BATCHES, TEST_BATCH) if name not in batches]
-    if missing:
-        raise DataError(f"{path}: lacks the CIFAR-10 batches {', '.join(missing)}; replace it by an intact copy")
-    train = [batches[name] for name in TRAIN_BATCHES]
-    return (
-        Batch(np.concatenate([b.images for b in train]), np.concatenate([b.labels for b in train])),
-        batches[TEST_BATCH],
-    )
+def read_batches(source: str, content: bytes | None = None) -> dict[str, tuple[str, bytes]]:
+    """Return where it was found, and the content, of each batch: of a folder, or of a tar archive's ``content``.
 
-
-def _batches(path: Path) -> Iterator[tuple[str, Batch]]:
-    wanted = {*TRAIN_BATCHES, TEST_BATCH}
-    if path.is_dir():
-        for name in sorted(wanted):
-            if (path / name).is_file():
-                yield name, parse_batch((path / name).read_bytes(), str(path / name))
+    Raises :class:`DataError` if one is missing or cannot be read.
+    """
+    names = (*TRAIN_BATCHES, TEST_BATCH)
+    if content is None:
+        folder = Path(source)
+        found = {name: (str(folder / name), read_content(folder / name)) for name in names if (folder / name).exists()}
     else:
-        for member, content in read_members(path, lambda name: Path(name).name in wanted):
-            yield Path(member).name, parse_batch(content, f"{path}:{member}")
+        members = read_members(source, lambda name: Path(name).name in names, content)
+        found = {Path(m.name).name: (f"{source}:{m.name}", batch) for m, batch in members if batch is not None}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DataError(f"{source}: lacks the CIFAR-10 batches {', '.join(missing)}; replace it by an intact copy")
+    return found
+
+
+def join(batches: Iterable[Batch]) -> Batch:
+    """Return the examples of several batches as one."""
+    images, labels = zip(*batches, strict=True)
+    return Batch(np.concatenate(images), np.concatenate(labels))

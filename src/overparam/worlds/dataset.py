@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from overparam.errors import DataError, SpecError
+
+OTHER_SCALE = 10  # inputs of which one split spreads so many times as widely as the other were hardly scaled alike
 
 
 class Pairs(Protocol):
@@ -38,6 +40,7 @@ class Dataset:
             no normalisation.
         class_names: one a class; without them there are as many classes as the largest label says.
         asymmetric: source class -> the class it is confused with, for asymmetric label noise.
+        remarks: what its loader left out or cannot vouch for, a sentence each; :meth:`notes` shows them.
 
     Raises :class:`DataError` for wrong contents, :class:`SpecError` for a wrong mean, std or map.
 
@@ -55,6 +58,7 @@ class Dataset:
     std: tuple[float, ...] | None = None
     class_names: tuple[str, ...] = ()
     asymmetric: Mapping[int, int] | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_split(self.name, "train", self.train_inputs, self.train_labels)
@@ -72,6 +76,11 @@ class Dataset:
                 f"{len(self.class_names)} class names, got {largest}"
             )
         _check_statistics(self.name, self.mean, self.std, channels=train.shape[1])
+        if train.dtype == torch.uint8 and self.mean is not None and not 0 <= min(self.mean) <= max(self.mean) <= 1:
+            raise SpecError(
+                f"dataset {self.name!r}: mean must be in [0, 1] for uint8 images, which are scaled to [0, 1] first; "
+                f"got {self.mean}"
+            )
         for source, target in (self.asymmetric or {}).items():
             if source == target or not (0 <= source < self.classes and 0 <= target < self.classes):
                 raise SpecError(
@@ -98,6 +107,7 @@ class Dataset:
         std: Sequence[float] | None = None,
         class_names: Sequence[str] = (),
         asymmetric: Mapping[int, int] | None = None,
+        remarks: Sequence[str] = (),
     ) -> Self:
         """Make a dataset of tensors, NumPy arrays or nested lists, which are copied.
 
@@ -114,6 +124,7 @@ class Dataset:
             None if std is None else tuple(float(value) for value in std),
             tuple(class_names),
             None if asymmetric is None else dict(asymmetric),
+            tuple(remarks),
         )
 
     @classmethod
@@ -132,6 +143,39 @@ class Dataset:
     def digest(self) -> str:
         """Return the SHA-256 of number of classes and of shape, type and bytes of the four tensors."""
         return self._digest
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what may be wrong with the data though it can be used, a sentence each; ``check`` and ``run`` tell."""
+        return self._notes
+
+    @cached_property
+    def _notes(self) -> tuple[str, ...]:
+        found = (*self.remarks, *self._empty_classes(), *self._shared_examples(), *self._other_scale())
+        return tuple(f"dataset {self.name!r}: {note}" for note in found)
+
+    def _empty_classes(self) -> Iterator[str]:
+        for split, labels in (("training", self.train_labels), ("test", self.test_labels)):
+            empty = (torch.bincount(labels, minlength=self.classes) == 0).nonzero().flatten().tolist()
+            if empty:
+                name = repr(self.class_names[empty[0]]) if self.class_names else empty[0]
+                yield f"{len(empty)} of the {self.classes} classes have no {split} example, such as class {name}"
+
+    def _shared_examples(self) -> Iterator[str]:
+        known = set(map(hash, map(bytes, self.train_inputs.flatten(1).numpy())))
+        shared = sum(hash(bytes(each)) in known for each in self.test_inputs.flatten(1).numpy())
+        if shared:
+            yield f"{shared} of the {len(self.test_labels)} test examples have the same input as a training example"
+
+    def _other_scale(self) -> Iterator[str]:
+        (low, high), (test_low, test_high) = (
+            (float(end) for end in inputs.aminmax()) for inputs in (self.train_inputs, self.test_inputs)
+        )
+        spread, test_spread = high - low, test_high - test_low
+        if 0 < OTHER_SCALE * min(spread, test_spread) <= max(spread, test_spread):
+            yield (
+                f"train_inputs lie in [{low:.3g}, {high:.3g}] and test_inputs in [{test_low:.3g}, {test_high:.3g}]; "
+                "scale both alike"
+            )
 
     def plain(self) -> dict[str, str]:
         """Return what stands for this dataset in a study's text: its name and digest."""
@@ -187,7 +231,7 @@ def _check_split(name: str, split: str, inputs: Tensor, labels: Tensor) -> None:
             f"{what} must be (N, C, H, W) if uint8 and (N, ...) with two dimensions or more if float32, "
             f"got {inputs.dtype} {tuple(inputs.shape)}; give numbers that are no images as float32"
         )
-    if inputs.dtype == torch.uint8 and inputs.shape[1] > 4 and inputs.shape[3] in (1, 3, 4):
+    if _channels_last(inputs):
         raise DataError(
             f"{what} must have the channels before height and width, got {tuple(inputs.shape)}; permute them"
         )
@@ -207,6 +251,13 @@ def _check_split(name: str, split: str, inputs: Tensor, labels: Tensor) -> None:
         raise DataError(f"{what} must be class numbers from 0 on, got {int(labels.min())}")
 
 
+def _channels_last(inputs: Tensor) -> bool:
+    """Return whether these are images with their channels last: any such uint8, and square float32 ones."""
+    if inputs.dim() != 4 or inputs.shape[1] <= 4 or inputs.shape[3] not in (1, 3, 4):
+        return False
+    return inputs.dtype == torch.uint8 or inputs.shape[1] == inputs.shape[2]
+
+
 def _check_statistics(name: str, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, channels: int) -> None:
     if (mean is None) != (std is None):
         raise SpecError(f"dataset {name!r}: mean and std must be given both or neither")
@@ -222,9 +273,14 @@ def _check_statistics(name: str, mean: tuple[float, ...] | None, std: tuple[floa
 
 
 def _tensor(name: str, field: str, values: Any) -> Tensor:
+    if np.ma.is_masked(values):
+        raise DataError(f"dataset {name!r}: {field} has masked values; fill them or leave their examples out")
     try:
-        return values.detach().cpu().clone() if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
-    except (TypeError, ValueError) as error:
+        if isinstance(values, Tensor):
+            return values.detach().cpu().to_dense().clone()
+        array = np.asarray(values)  # which may have the other byte order or negative strides, but torch takes neither
+        return torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"dataset {name!r}: {field} must be a tensor or an array of numbers: {error}") from None
 
 

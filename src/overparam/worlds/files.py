@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import uuid
+import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from overparam.errors import DataError
 from overparam.folders import CACHE, cache_folder
@@ -32,11 +35,18 @@ class RemoteFile:
     folders: tuple[str, ...]
 
 
+class Found(NamedTuple):
+    """A file that was found or downloaded: where, and its content, unpacked if it is a ``.gz`` file."""
+
+    source: str
+    content: bytes
+
+
 def data_folders(folder: str | Path | None = None) -> list[Path]:
     """Return where data is looked for, in order: ``folder``, those in ``OVERPARAM_DATA``, the system's."""
     named = [str(folder)] if folder is not None else []
     named += [part for part in os.environ.get(DATA, "").split(os.pathsep) if part]
-    return [*(Path(part).expanduser() for part in named), *SYSTEM_FOLDERS]
+    return [*(Path(os.path.expanduser(part)) for part in named), *SYSTEM_FOLDERS]
 
 
 def places(dataset: str, folder: str | Path | None = None) -> list[Path]:
@@ -59,40 +69,52 @@ def find(dataset: str, alternatives: Sequence[Sequence[str]], folder: str | Path
 
 def _present(place: Path, name: str) -> Path | None:
     paths = (place / name, place / name.removesuffix(".gz"))
-    return next((path for path in paths if path.exists()), None)
+    return next((path for path in paths if os.path.exists(path)), None)
 
 
 def read_content(path: Path) -> bytes:
     """Return the content of a file, unpacked if it is compressed by gzip and no tar archive."""
     try:
-        content = path.read_bytes()
-        packed = content[:2] == b"\x1f\x8b" and ".tar" not in path.suffixes
-        return gzip.decompress(content) if packed else content
+        return _unpacked(path.read_bytes(), path.name)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); replace the file by an intact copy") from None
 
 
-def obtain(dataset: str, files: Sequence[RemoteFile], folder: str | Path | None = None) -> list[Path]:
-    """Return the files of a dataset, found or else downloaded into the cache and checked.
+def _unpacked(content: bytes, name: str) -> bytes:
+    packed = content[:2] == b"\x1f\x8b" and ".tar" not in Path(name).suffixes
+    return gzip.decompress(content) if packed else content
+
+
+def obtain(dataset: str, files: Sequence[RemoteFile], folder: str | Path | None = None) -> list[Found]:
+    """Return the files of a dataset, found or else downloaded, checked, and kept in the cache.
 
     Raises :class:`DataError` that says where was looked, what was tried and how to provide the files.
     """
     found = find(dataset, [[file.name for file in files]], folder)
-    return found or [_download(dataset, file, folder) for file in files]
+    if found:
+        return [Found(str(path), read_content(path)) for path in found]
+    return [_kept(dataset, file) or _downloaded(dataset, file, folder) for file in files]
 
 
-def _download(dataset: str, file: RemoteFile, folder: str | Path | None) -> Path:
+def _kept(dataset: str, file: RemoteFile) -> Found | None:
+    """Return the file if the cache has it, whole, from a download that was cut short after it."""
     target = cache_folder() / dataset / file.name
-    if target.exists():  # from a download that was cut short after this file
-        return target
+    try:
+        found = Found(str(target), read_content(target))
+    except DataError:
+        return None
+    return found if hashlib.sha256(found.content).hexdigest() == file.sha256 else None
+
+
+def _downloaded(dataset: str, file: RemoteFile, folder: str | Path | None) -> Found:
     mirror = os.environ.get(MIRROR)
     bases = (f"{mirror.rstrip('/')}/{dataset}/",) if mirror else file.folders
     failures = []
     for base in bases:
-        failure = _fetch(base + file.name, file.sha256, target)
-        if failure is None:
-            return target
-        failures.append(f"{base}{file.name} ({failure})")
+        try:
+            return _fetch(base + file.name, file, cache_folder() / dataset / file.name)
+        except (OSError, EOFError, zlib.error, DataError) as error:  # those of requests are OSErrors too
+            failures.append(f"{base}{file.name} ({_reason(error)})")
     looked = ", ".join(dict.fromkeys(str(place) for place in places(dataset, folder)))
     raise DataError(
         f"cannot find {file.name} of the dataset {dataset!r}: looked in {looked}; tried to download "
@@ -101,38 +123,52 @@ def _download(dataset: str, file: RemoteFile, folder: str | Path | None) -> Path
     )
 
 
-def _fetch(url: str, sha256: str, target: Path) -> str | None:
-    """Download ``url`` to ``target``, where only a checked file gets; return why it failed, or None."""
+def _fetch(url: str, file: RemoteFile, target: Path) -> Found:
+    """Download a file and keep it at ``target`` once it is checked."""
     import pooch
 
-    partial = target.with_name(f".{uuid.uuid4().hex}-{target.name}")
+    memory = io.BytesIO()
+    pooch.HTTPDownloader(timeout=15)(url, memory, None)
+    packed = memory.getvalue()
+    content = _unpacked(packed, file.name)
+    found = hashlib.sha256(content).hexdigest()
+    if found != file.sha256:
+        raise DataError(f"wrong checksum: SHA-256 {found} and not {file.sha256}")
+    keep(target, lambda goal: goal.write(packed), "every process downloads the file")
+    return Found(url, content)
+
+
+def keep(path: Path, write: Callable[[BinaryIO], object], otherwise: str) -> None:
+    """Write a file of the cache, whole or not at all.
+
+    A cache that cannot be written, or is full, costs time and nothing else: a warning says that ``otherwise``.
+    """
+    partial = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as goal:
+                write(goal)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(
-            f"cannot write to the cache folder {target.parent} ({error.strerror}); name another in {CACHE}"
-        ) from None
-    try:
-        pooch.HTTPDownloader(timeout=15)(url, str(partial), None)
-        found = hashlib.sha256(read_content(partial)).hexdigest()
-        if found != sha256:
-            return f"wrong checksum: SHA-256 {found} and not {sha256}"
-        partial.replace(target)
-    except OSError as error:  # those of requests are OSErrors too
-        return _reason(error)
-    except DataError:
-        return "damaged on the way"
-    finally:
-        partial.unlink(missing_ok=True)
-    return None
+        warnings.warn(
+            f"cannot write to the cache folder {path.parent} ({error.strerror}), so {otherwise}; "
+            f"name another folder in {CACHE}",
+            stacklevel=3,
+        )
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: Exception) -> str:
     """Say in few words why a download failed; the library's text names its own objects."""
+    if isinstance(error, DataError):
+        return str(error)
+    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
+        return "damaged on the way"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return f"the server answered {status}"
     if type(error).__name__ == "ConnectionError":
         return "no connection"
-    return error.strerror or type(error).__name__
+    return getattr(error, "strerror", None) or type(error).__name__

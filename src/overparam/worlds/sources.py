@@ -53,7 +53,7 @@ def load_dataset(
     if isinstance(source, Dataset):
         return source
     key = source if isinstance(source, str | ImageFolder) else id(source)
-    where = (str(folder), os.environ.get(DATA), os.environ.get(CACHE))
+    where = (str(folder), os.environ.get(DATA), os.environ.get(CACHE), os.getcwd())
     # the source is kept beside the dataset, so that its id is not given to another object
     return _datasets.get((key, where), lambda: (source, _load(check_source(source), folder)))[1]
 

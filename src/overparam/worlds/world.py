@@ -70,6 +70,10 @@ class World:
         realised = int((noisy != clean).sum()) / len(clean)
         return dataclasses.replace(data, train=Split(data.train.inputs, noisy, clean), noise_realised=realised)
 
+    def notes(self) -> tuple[str, ...]:
+        """Return sentences on what may be wrong with the dataset though it can be used; raises as :meth:`build`."""
+        return load_dataset(self.dataset).notes()
+
     def identity(self) -> dict[str, Any]:
         """Return what the data depends on, JSON-able: each field, the dataset by contents and not by path.
 
