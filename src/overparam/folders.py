@@ -16,7 +16,7 @@ def cache_folder() -> Path:
     """
     named = os.environ.get(CACHE)
     if named:
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     import pooch
 
     return Path(pooch.os_cache("overparam"))

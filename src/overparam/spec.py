@@ -59,7 +59,7 @@ def _strict(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     made = {key: _strict(part) for key, part in schema.items()}
-    if made.get("type") not in ("int", "float", "bool"):
+    if made.get("type") not in ("int", "float", "bool") or made.get("strict"):
         return made
     return core_schema.no_info_before_validator_function(native, {**made, "strict": True})
 

@@ -323,7 +323,18 @@ def test_values_that_mean_something_else(option: str, value: str, expected: str)
 
 def test_numbers_on_the_command_line_are_numbers_in_the_table() -> None:
     Path("wrong.yaml").write_text(yaml.safe_dump(changed({"chain": ["train"]})))
-    run = invoke("run", "wrong.yaml", "--engine", "dense", "--set", "train.batch_size=010", "--sweep", "train.lr=1e-3,.5")
+    run = invoke(
+        "run",
+        "wrong.yaml",
+        "--jobs",
+        "1",
+        "--engine",
+        "dense",
+        "--set",
+        "train.batch_size=010",
+        "--sweep",
+        "train.lr=1e-3,.5",
+    )
     assert run.exit_code == 0, run.output
     rows = json.loads(invoke("table", "wrong", "--format", "json").stdout)
     assert [row["train.lr"] for row in rows] == [0.001, 0.5]
@@ -338,8 +349,8 @@ def test_what_may_be_wrong_with_the_data_is_told_by_check_and_run() -> None:
     Path("pets/train/a/1.gif").touch()
     told = [
         "dataset 'pets': left out 1 of other types (such as train/a/1.gif)",
-        "dataset 'pets': 1 of the 2 classes have no test example, such as class 'b'",
-        "dataset 'pets': 1 of the 1 test examples have the same input as a training example",
+        "dataset 'pets': 1 of 2 classes without test examples, such as 'b'",
+        "dataset 'pets': 1 of 1 test examples with the same input as a training example",
     ]
     Path("pets/test/a/0.png").write_bytes(Path("pets/train/a/0.png").read_bytes())
     changes = {"world": {"dataset": {"path": "pets", "size": [8, 8]}}, "chain": ["train"]}

@@ -112,16 +112,16 @@ def test_what_may_be_wrong_is_told() -> None:
     fine = arrays(test_inputs=RNG.integers(0, 256, (3, 2, 4, 3), np.uint8), test_labels=every)
     assert fine.notes() == ()
     assert arrays(test_inputs=IMAGES[[4, 1, 4]], test_labels=every).notes() == (
-        "dataset 'arrays': 3 of the 3 test examples have the same input as a training example",
+        "dataset 'arrays': 3 of 3 test examples with the same input as a training example",
     )
     assert arrays(train_labels=LABELS + 1, test_inputs=apart, test_labels=[1, 3], name="ones").notes() == (
-        "dataset 'ones': 1 of the 4 classes have no training example, such as class 0",
-        "dataset 'ones': 2 of the 4 classes have no test example, such as class 0",
+        "dataset 'ones': 1 of 4 classes without training examples, such as 0",
+        "dataset 'ones': 2 of 4 classes without test examples, such as 0",
     )
     named = arrays(test_inputs=apart, test_labels=[0, 2], class_names=["cat", "dog", "owl"], remarks=["one left out"])
     assert named.notes() == (
         "dataset 'arrays': one left out",
-        "dataset 'arrays': 1 of the 3 classes have no test example, such as class 'dog'",
+        "dataset 'arrays': 1 of 3 classes without test examples, such as 'dog'",
     )
     other = RNG.random((3, 2, 4, 3))
     assert arrays(train_inputs=RNG.random((6, 2, 4, 3)), test_inputs=other, test_labels=every).notes() == ()

@@ -295,7 +295,7 @@ def _variants(given: Any) -> dict[str, dict[str, Any]]:
     for name, changes in given.items():
         if changes is not None and not isinstance(changes, Mapping):
             raise SpecError(f"variants.{name} must be a mapping of dotted paths to values, got {changes!r}")
-    return {str(name): dict(changes or {}) for name, changes in given.items()}
+    return {str(name): {str(path): value for path, value in (changes or {}).items()} for name, changes in given.items()}
 
 
 def _probes(given: Any) -> tuple[Probe, ...]:

@@ -27,7 +27,8 @@ def read_members(
                 yield member, None if file is None else file.read()
             _check_end(archive)
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{source}: cannot be read as a tar archive ({error}); replace it by an intact copy") from None
+        why = str(error).partition("\n")[0].rstrip(":")
+        raise DataError(f"{source}: cannot be read as a tar archive ({why}); replace it by an intact copy") from None
 
 
 def _check_end(archive: tarfile.TarFile) -> None:

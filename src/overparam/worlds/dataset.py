@@ -75,12 +75,7 @@ class Dataset:
                 f"dataset {self.name!r}: labels must be in [0, {len(self.class_names)}) because there are "
                 f"{len(self.class_names)} class names, got {largest}"
             )
-        _check_statistics(self.name, self.mean, self.std, channels=train.shape[1])
-        if train.dtype == torch.uint8 and self.mean is not None and not 0 <= min(self.mean) <= max(self.mean) <= 1:
-            raise SpecError(
-                f"dataset {self.name!r}: mean must be in [0, 1] for uint8 images, which are scaled to [0, 1] first; "
-                f"got {self.mean}"
-            )
+        _check_statistics(self.name, self.mean, self.std, train)
         for source, target in (self.asymmetric or {}).items():
             if source == target or not (0 <= source < self.classes and 0 <= target < self.classes):
                 raise SpecError(
@@ -157,14 +152,15 @@ class Dataset:
         for split, labels in (("training", self.train_labels), ("test", self.test_labels)):
             empty = (torch.bincount(labels, minlength=self.classes) == 0).nonzero().flatten().tolist()
             if empty:
-                name = repr(self.class_names[empty[0]]) if self.class_names else empty[0]
-                yield f"{len(empty)} of the {self.classes} classes have no {split} example, such as class {name}"
+                name = self.class_names[empty[0]] if self.class_names else empty[0]
+                yield f"{len(empty)} of {self.classes} classes without {split} examples, such as {name!r}"
 
     def _shared_examples(self) -> Iterator[str]:
-        known = set(map(hash, map(bytes, self.train_inputs.flatten(1).numpy())))
-        shared = sum(hash(bytes(each)) in known for each in self.test_inputs.flatten(1).numpy())
+        train, test = (inputs.detach().flatten(1).numpy() for inputs in (self.train_inputs, self.test_inputs))
+        known = set(map(hash, map(bytes, train)))
+        shared = sum(hash(bytes(each)) in known for each in test)
         if shared:
-            yield f"{shared} of the {len(self.test_labels)} test examples have the same input as a training example"
+            yield f"{shared} of {len(test)} test examples with the same input as a training example"
 
     def _other_scale(self) -> Iterator[str]:
         (low, high), (test_low, test_high) = (
@@ -258,7 +254,8 @@ def _channels_last(inputs: Tensor) -> bool:
     return inputs.dtype == torch.uint8 or inputs.shape[1] == inputs.shape[2]
 
 
-def _check_statistics(name: str, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, channels: int) -> None:
+def _check_statistics(name: str, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, inputs: Tensor) -> None:
+    channels = inputs.shape[1]
     if (mean is None) != (std is None):
         raise SpecError(f"dataset {name!r}: mean and std must be given both or neither")
     for field, values in (("mean", mean), ("std", std)):
@@ -270,6 +267,10 @@ def _check_statistics(name: str, mean: tuple[float, ...] | None, std: tuple[floa
             )
     if std is not None and min(std) <= 0:
         raise SpecError(f"dataset {name!r}: std must be above 0, got {std}")
+    if mean is not None and inputs.dtype == torch.uint8 and not 0 <= min(mean) <= max(mean) <= 1:
+        raise SpecError(
+            f"dataset {name!r}: mean must be in [0, 1] for uint8 images, which are scaled to [0, 1] first; got {mean}"
+        )
 
 
 def _tensor(name: str, field: str, values: Any) -> Tensor:

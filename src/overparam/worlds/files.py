@@ -69,7 +69,7 @@ def find(dataset: str, alternatives: Sequence[Sequence[str]], folder: str | Path
 
 def _present(place: Path, name: str) -> Path | None:
     paths = (place / name, place / name.removesuffix(".gz"))
-    return next((path for path in paths if os.path.exists(path)), None)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def read_content(path: Path) -> bytes:

@@ -33,7 +33,7 @@ class ImageFolder:
     """Images ``train/<class>/<name>`` and ``test/<class>/<name>`` in a folder or a tar archive.
 
     Read are jpg, png, bmp, webp, tiff, ppm and pgm, turned as their EXIF orientation says. Hidden files and folders are
-    no images and no classes; what else is left out is told by :meth:`Dataset.notes`.
+    no images and no classes; what is left out is told by :meth:`Dataset.notes`.
 
     Args:
         path: the folder or archive; if not absolute, looked for in the data folders (``OVERPARAM_DATA``, the
