@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -71,26 +71,30 @@ def arrange(where: Path, found: Iterable[Entry]) -> Arrangement:
     """
     listed = list(dict.fromkeys(found))
     pictures = [entry.parts for entry in listed if entry.picture]
-    roots = sorted({parts[:-3] for parts in pictures})
-    if len(roots) > 1:
-        places = " and in ".join("/".join(root) or "the top folder" for root in roots[:2])
-        raise DataError(f"{where}: has train and test folders in {places}; keep one of the two")
     for split in SPLITS:
         if not any(parts[-3] == split for parts in pictures):
             raise DataError(f"{where}: holds no images {split}/<class>/<name> ({', '.join(SUFFIXES)})")
-    classes = {split: sorted({parts[-2] for parts in pictures if parts[-3] == split}) for split in SPLITS}
-    unknown = sorted(set(classes["test"]) - set(classes["train"]))
+    root, *others = sorted({parts[:-3] for parts in pictures})
+    if others:
+        places = " and in ".join("/".join(each) or "the top folder" for each in (root, others[0]))
+        raise DataError(f"{where}: has train and test folders in {places}; keep one of the two")
+    classes = {split: {parts[-2] for parts in pictures if parts[-3] == split} for split in SPLITS}
+    _check_classes(where, classes, _class_folders(listed, (*root, "train")))
+    ordered = sorted((parts[-2], parts) for parts in pictures)
+    by_split = {split: [each for each in ordered if each[1][-3] == split] for split in SPLITS}
+    return Arrangement(tuple(sorted(classes["train"])), by_split, _remarks(listed, root))
+
+
+def _check_classes(where: Path, classes: Mapping[str, set[str]], folders: set[str]) -> None:
+    unknown = sorted(classes["test"] - classes["train"])
     if unknown:
         raise DataError(f"{where}: the test classes {', '.join(unknown)} have no images under train")
-    empty = sorted(_class_folders(listed, (*roots[0], "train")) - set(classes["train"]))
+    empty = sorted(folders - classes["train"])
     if empty:
         raise DataError(
             f"{where}: the class folders {', '.join(empty)} under train hold no images ({', '.join(SUFFIXES)}); "
             "add some, or remove the folders"
         )
-    ordered = sorted((parts[-2], parts) for parts in pictures)
-    by_split = {split: [each for each in ordered if each[1][-3] == split] for split in SPLITS}
-    return Arrangement(tuple(classes["train"]), by_split, _remarks(listed, roots[0]))
 
 
 def _class_folders(listed: Iterable[Entry], split: Parts) -> set[str]:
