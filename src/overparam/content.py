@@ -1,14 +1,28 @@
-"""What a user brings from outside: finding it by import path."""
+"""What a user brings from outside: finding it by import path, and using it so that no use leaves a trace."""
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import sys
-from typing import Any
+from typing import Any, TypeVar
 
 from overparam.errors import SpecError, in_words
 from overparam.registry import suggest
+
+T = TypeVar("T")
+
+
+def for_one_use(thing: T) -> T:
+    """Return a copy of an object, such as a loss, so that what it keeps as it works does not reach its next use.
+
+    Functions, and what cannot be copied, are returned as they are.
+    """
+    try:
+        return copy.deepcopy(thing)
+    except Exception:  # noqa: BLE001  (an object of the user's may raise anything)
+        return thing
 
 
 def import_path(given: str, kind: str) -> Any:

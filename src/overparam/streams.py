@@ -7,6 +7,7 @@ on every machine, and changing one use of chance never shifts the numbers anothe
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,11 +39,18 @@ def numpy_stream(seed: int, purpose: str, *names: str | int) -> np.random.Genera
 
 @contextmanager
 def global_stream(seed: int, purpose: str, *names: str | int) -> Iterator[None]:
-    """Run a block with torch's global CPU generator set to the stream, and put the old state back after it.
+    """Run a block with the global generators of torch (CPU), Python and NumPy set to the stream, then put them back.
 
-    For code that cannot be handed a generator: constructors of modules, dropout.
+    For code that cannot be handed a generator: constructors of modules, dropout, whatever users write.
     """
-    with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would also keep a stack trace for every kind of device that is not there
-        torch.default_generator.manual_seed(stream_seed(seed, purpose, *names))
-        yield
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            # torch.manual_seed would also keep a stack trace for every kind of device that is not there
+            torch.default_generator.manual_seed(stream_seed(seed, purpose, *names))
+            random.seed(stream_seed(seed, purpose, *names, "random"))
+            np.random.seed(stream_seed(seed, purpose, *names, "numpy") % 2**32)  # noqa: NPY002
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002

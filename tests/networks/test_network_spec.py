@@ -202,10 +202,8 @@ def test_networks_that_no_machine_can_hold(hidden: int) -> None:
 @pytest.mark.parametrize("wrap", [lambda layer: layer, lambda layer: nn.Sequential(layer, nn.Linear(3, 3))])
 def test_a_factory_must_make_new_layers_at_each_call(wrap: Callable[[nn.Module], nn.Module]) -> None:
     layer = nn.Linear(4, 3)
-    network = Network(lambda: wrap(layer))
-    network.build((4,), 3, seed=0)
     with pytest.raises(SpecError, match="that it returned before; it must construct a new one at each call"):
-        network.build((4,), 3, seed=1)
+        Network(lambda: wrap(layer)).build((4,), 3, seed=0)
 
 
 def test_layers_without_tensors_may_be_shared() -> None:

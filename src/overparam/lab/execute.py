@@ -9,7 +9,8 @@ import shutil
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,14 +22,17 @@ from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint, state_of
 from overparam.errors import OverparamError, SpecError, StepError, in_words
+from overparam.lab.fingerprint import fingerprint, part_content
 from overparam.lab.plan import Measurement, Node
 from overparam.lab.store import DamagedError, Store, checksum
+from overparam.lab.torch_settings import full_precision
 from overparam.lab.weights import load_checkpoint, save_checkpoint, save_tensors, tensors_of
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.networks import Network, prunable, tensor_roles
-from overparam.probes import View
+from overparam.probes import Probe, View
 from overparam.spec import plain
-from overparam.steps import Context, Outcome
+from overparam.steps import Context, Outcome, Step
+from overparam.streams import global_stream
 from overparam.worlds import World, WorldData
 
 KEEP_LOADED = 8  # checkpoints (and modules) in memory: a chain needs its last result, the initialisation, little else
@@ -83,18 +87,20 @@ class Setup:
 
     Attributes:
         worlds, networks: the plan's lists.
+        world_prints: the fingerprint of each world.
         threads: torch threads, recorded with each result.
         engine: what trainings compute with.
     """
 
     worlds: Sequence[World]
+    world_prints: Sequence[str]
     networks: Sequence[Network]
     threads: int
     engine: str = "auto"
 
 
 class Workshop:
-    """Runs tasks; keeps worlds, pristine modules and the latest checkpoints in memory between them.
+    """Runs tasks; keeps worlds, modules of built-in networks and the latest checkpoints in memory between them.
 
     Args:
         store: where inputs come from and results go.
@@ -106,7 +112,7 @@ class Workshop:
         self.notes: list[str] = []
         self._probing = ""  # the probe at work, for messages
         self._loaded: OrderedDict[tuple[str, str | None], Checkpoint] = OrderedDict()
-        self._pristine: OrderedDict[tuple[int, tuple[int, ...], int, int], nn.Module] = OrderedDict()
+        self._built_in: OrderedDict[tuple[int, tuple[int, ...], int], nn.Module] = OrderedDict()
 
     def run(self, task: Task, progress: Callable[[int, int, Mapping[str, float]], None] | None = None) -> Done:
         """Run ``task``.
@@ -118,11 +124,12 @@ class Workshop:
         began = time.perf_counter()
         self.notes, self._probing = [], ""
         try:
-            ran = not self.store.has("steps", task.node.fingerprint)
-            if ran:
-                self._step(task.node, progress)
-            missing = [m for m in task.measurements if not self.store.has("probes", m.fingerprint)]
-            values = self._measure(task.node, missing) if missing else {}
+            with full_precision():
+                ran = not self.store.has("steps", task.node.fingerprint)
+                if ran:
+                    self._step(task.node, progress)
+                missing = [m for m in task.measurements if not self.store.has("probes", m.fingerprint)]
+                values = self._measure(task.node, missing) if missing else {}
         except (BrokenParentError, KeyboardInterrupt):
             raise
         except OverparamError as error:
@@ -143,15 +150,15 @@ class Workshop:
             "peak_memory_bytes": peak_memory_bytes(),
         }
         self._write(node, outcome, facts)
-        self.notes += journal.notes
+        self.notes += [*journal.notes, *outcome.notes]
         journal.clear()
         self._remember((node.fingerprint, None), outcome.checkpoint)
 
     def _initial(self, node: Node) -> Outcome:
         data = self._world(node.world)
-        module = self._fresh(node, data, "init")
-        roles = tensor_roles(module, data.test.inputs[:1])
+        module = self.setup.networks[node.network].build(data.input_shape, data.classes, node.seed)
         state = state_of(module)
+        roles = tensor_roles(module, data.test.inputs[:1])
         masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
         return Outcome(Checkpoint(state, masks, roles))
 
@@ -174,7 +181,20 @@ class Workshop:
             journal=journal,
             engine=self.setup.engine,
         )
-        return node.step.run(self._checkpoint(node.parent, None), context)
+        start = self._checkpoint(node.parent, None)
+        with global_stream(node.seed, "step", node.position), self._watched(node.step):
+            return node.step.run(start, context)
+
+    @contextmanager
+    def _watched(self, part: Step | Probe) -> Iterator[None]:
+        """Note if what a user brings, by which the result is filed, is not the same after it has run."""
+        before = part_content(part)
+        yield
+        if part_content(part) != before:
+            self.notes.append(
+                f"{part.kind}: your code is not what it was when this began; either its file was edited, or it changes "
+                "globals, classes or objects as it runs, on which later results may then depend: keep no state there"
+            )
 
     def _write(self, node: Node, outcome: Outcome, facts: Mapping[str, float]) -> None:
         checkpoint = outcome.checkpoint
@@ -213,7 +233,9 @@ class Workshop:
         for measurement in measurements:
             data, probe = self._world(measurement.world), measurement.probe
             self._probing = f"probe {probe.kind}: "
-            found = probe.measure(checkpoint, View(data, partial(self._module, node, data), init, facts))
+            view = View(data, partial(self._module, node, data), init, facts)
+            with global_stream(node.seed, "probe", probe.kind), self._watched(probe):
+                found = probe.measure(checkpoint, view)
             body = {
                 "probe": probe.kind,
                 "parameters": plain(probe.parameters()),
@@ -226,21 +248,33 @@ class Workshop:
         return values
 
     def _world(self, place: int) -> WorldData:
-        return self.setup.worlds[place].build()
+        world = self.setup.worlds[place]
+        if fingerprint(world.identity()) != self.setup.world_prints[place]:
+            raise StepError(
+                "the dataset is not the one that the study was planned with; a function that makes data must make the "
+                "same at each call, and files must not change while a study runs"
+            )
+        return world.build()
 
     def _fresh(self, node: Node, data: WorldData, draw: str) -> nn.Module:
-        return self.setup.networks[node.network].build(data.input_shape, data.classes, node.seed, draw)
+        return self.setup.networks[node.network].fresh(data.input_shape, data.classes, node.seed, draw)
 
     def _module(self, node: Node, data: WorldData) -> nn.Module:
-        """Return a module to load weights over; drawing an initialisation only to overwrite it would cost more."""
-        # the seed too, since a user's module may hold random numbers that are not in its state dict
-        key = (node.network, tuple(data.input_shape), data.classes, node.seed)
-        if key not in self._pristine:
-            self._pristine[key] = self._fresh(node, data, "init")
-        self._pristine.move_to_end(key)
-        while len(self._pristine) > KEEP_LOADED:
-            self._pristine.popitem(last=False)
-        return copy.deepcopy(self._pristine[key])
+        """Return a module as the initialisation's was made, to load weights over.
+
+        A network of one's own is made by its factory, each time: in a copy, functions and hooks that it holds would
+        still mean the original. Built-in ones hold none, and to copy them costs less than to draw weights.
+        """
+        network = self.setup.networks[node.network]
+        if not network.built_in:
+            return self._fresh(node, data, "init")
+        key = (node.network, tuple(data.input_shape), data.classes)
+        if key not in self._built_in:
+            self._built_in[key] = self._fresh(node, data, "init")
+        self._built_in.move_to_end(key)
+        while len(self._built_in) > KEEP_LOADED:
+            self._built_in.popitem(last=False)
+        return copy.deepcopy(self._built_in[key])
 
     def _checkpoint(self, fingerprint: str, point: str | None) -> Checkpoint:
         key = (fingerprint, point)

@@ -1,11 +1,21 @@
-"""Fingerprints: what a result is made of, as one short name."""
+"""Fingerprints: what a result is made of, as one short name, its address in the store.
+
+Two different results never share an address. So whatever changes numbers is in it: the bytes of the data, input shape,
+classes, network, options and initialisation, seeds, every parameter of every step and probe, the code and state of what
+a user brings, the versions of our own. What changes none is not: names, labels, descriptions, paths, the engine, jobs.
+Nor are threads and the versions of torch and NumPy, which change the rounding of sums: they are recorded with each
+result, and an update does not throw a store away.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from overparam.networks.identity import own_content
 from overparam.spec import plain
 
 LENGTH = 32  # hexadecimal digits, 128 bits: no two results of a lifetime share a name by chance
@@ -23,3 +33,30 @@ def fingerprint(value: Any) -> str:
     True
     """
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:LENGTH]
+
+
+def part_content(part: Any) -> dict[str, Any]:
+    """Return what a step or probe is: version, parameters and, of what is the user's own, the code."""
+    parameters = part.parameters()
+    code = own_content(type(part))
+    # plain() keeps the fields of an object and not its class, and another class may mean another thing by them
+    classes = [own_content(kind) for kind in _classes(parameters)]
+    return {
+        "version": part.version,
+        "parameters": plain(parameters),
+        **({"code": code} if code else {}),
+        **({"classes": classes} if any(classes) else {}),
+    }
+
+
+def _classes(value: Any) -> Iterator[type]:
+    """Yield the classes of the objects that a parameter's value holds, itself included."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for entry in value:
+            yield from _classes(entry)
+    elif hasattr(value, "plain") or dataclasses.is_dataclass(value):
+        yield type(value)
+        if dataclasses.is_dataclass(value):
+            yield from _classes([getattr(value, field.name) for field in dataclasses.fields(value)])

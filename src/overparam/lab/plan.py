@@ -12,16 +12,19 @@ from typing import Any
 
 from overparam.errors import SpecError
 from overparam.lab.experiment import Experiment, world_from
-from overparam.lab.fingerprint import canonical, fingerprint
+from overparam.lab.fingerprint import fingerprint, part_content
+from overparam.lab.torch_settings import check_torch
 from overparam.length import Length
 from overparam.networks import Network
-from overparam.networks.identity import own_content
+from overparam.networks.content import Content
+from overparam.networks.factory import fails_on_one
 from overparam.probes import Probe
 from overparam.registry import suggest
-from overparam.spec import field_names, plain
+from overparam.spec import field_names
 from overparam.steps import Step
 from overparam.steps.rewind import is_length
-from overparam.worlds import World
+from overparam.train import TrainSettings
+from overparam.worlds import World, load_dataset
 
 INIT_VERSION = 1  # raise it when the same network and seed begin to mean another initialisation
 
@@ -31,7 +34,8 @@ class Node:
     """One step to run: what it is, and the fingerprints of what it needs.
 
     ``step`` is None for the initialisation. ``references`` maps a name to the fingerprint of a node and, for a point
-    on the way of a training, that point. ``world`` and ``network`` are places in the plan's lists.
+    on the way of a training, that point. ``world`` and ``network`` are places in the plan's lists, ``position`` is that
+    in the chain, from 0 on; it is -1 for the initialisation.
     """
 
     fingerprint: str
@@ -43,6 +47,7 @@ class Node:
     world: int
     network: int
     seed: int
+    position: int
 
     def needs(self) -> list[str]:
         """Return the fingerprints of the nodes that must be done before this one."""
@@ -77,6 +82,7 @@ class Plan:
     """Nodes and measurements by fingerprint, in an order in which they can run, and the rows of the table."""
 
     worlds: list[World] = field(default_factory=list)
+    world_prints: list[str] = field(default_factory=list)  # the fingerprint of each
     networks: list[Network] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
     measurements: dict[str, Measurement] = field(default_factory=dict)
@@ -95,13 +101,17 @@ class Plan:
 def plan(experiments: Sequence[Experiment], probes: Sequence[Probe]) -> Plan:
     """Return the plan of ``experiments`` with ``probes`` on every trained checkpoint.
 
+    The initialisation of a network that comes with weights, as a pretrained one does, is measured too: it is level 0.
+
     Raises:
-        SpecError: a world or network that cannot be built, or a step that refers to a checkpoint there is not.
+        SpecError: a world or network that cannot be built, a step that refers to a checkpoint there is not, a training
+            that would fail on its last batch, or settings of torch under which a study does not run.
     """
+    check_torch()
     builder = _Builder(probes)
     for index, experiment in enumerate(experiments):
         builder.add(index, experiment)
-    if not builder.plan.rows:
+    if not any(row.kind != "init" for row in builder.plan.rows):
         raise SpecError("the chain has no step that trains, so there would be nothing to measure; add train")
     return builder.plan
 
@@ -112,36 +122,51 @@ class _Builder:
         self.probes = probes
         # by the id of a step or probe, which is kept beside it so that no other gets the id
         self._contents: dict[int, tuple[Step | Probe, dict[str, Any]]] = {}
-        self._worlds: dict[str, tuple[int, str]] = {}
-        self._networks: dict[str, int] = {}
-        self._inits: dict[tuple[str, int, tuple[int, ...], int], str] = {}
+        self._worlds: dict[str, int] = {}
+        self._networks: dict[tuple[str | int, str | None, str], int] = {}
+        self._forms: dict[int, tuple[tuple[int, ...], int]] = {}
+        self._inits: dict[tuple[int, int, tuple[int, ...], int], str] = {}
+        self._pretrained: dict[tuple[int, tuple[int, ...], int], bool] = {}
+        self._tried: set[tuple[int, tuple[int, ...], int]] = set()
 
-    def world(self, world: World) -> tuple[int, str]:
-        """Return the place of ``world`` in the plan's list, and its fingerprint."""
-        key = canonical(world.identity())
-        if key not in self._worlds:
-            self._worlds[key] = (len(self.plan.worlds), fingerprint(world.identity()))
+    def world(self, world: World) -> int:
+        """Return the place of ``world`` in the plan's list."""
+        print_ = fingerprint(world.identity())
+        if print_ not in self._worlds:
+            self._worlds[print_] = len(self.plan.worlds)
             self.plan.worlds.append(world)
-        return self._worlds[key]
+            self.plan.world_prints.append(print_)
+        return self._worlds[print_]
+
+    def form(self, world: int) -> tuple[tuple[int, ...], int]:
+        """Return the shape of one input and the number of classes of the world at a place."""
+        if world not in self._forms:
+            dataset = load_dataset(self.plan.worlds[world].dataset)
+            self._forms[world] = (tuple(dataset.train_inputs.shape[1:]), dataset.classes)
+        return self._forms[world]
 
     def network(self, network: Network) -> int:
-        for place, known in enumerate(self.plan.networks):
-            if known is network or known == network:
-                return place
-        self.plan.networks.append(network)
-        return len(self.plan.networks) - 1
+        """Return the place of ``network`` in the plan's list."""
+        # not by ==, for which 1 is True, and which has no answer where options hold tensors
+        name = network.name if isinstance(network.name, str) else id(network.name)
+        key = (name, network.init, Content().add(network.options).digest())
+        if key not in self._networks:
+            self._networks[key] = len(self.plan.networks)
+            self.plan.networks.append(network)
+        return self._networks[key]
 
     def add(self, index: int, experiment: Experiment) -> None:
-        world, world_print = self.world(experiment.world)
-        network = self.network(experiment.network)
+        world, network = self.world(experiment.world), self.network(experiment.network)
         steps = _saving(list(experiment.chain.flat()))
         init = self._init(experiment, world, network)
+        if self._comes_with_weights(experiment, world, network):
+            self._row(index, init, 0, -1, "init", world)
         labels: dict[str, str] = {}
         first_training: str | None = None
         parent, level = init, 0
         for position, step in enumerate(steps):
             level += step.kind == "prune"
-            here, here_print = self._step_world(experiment, step, world, world_print)
+            here = self._step_world(experiment, step, world)
             references = {name: _resolve(name, init, first_training, labels, step) for name in step.references()}
             made = fingerprint(
                 {
@@ -149,15 +174,15 @@ class _Builder:
                     **self._content(step),
                     "parent": parent,
                     "references": references,
-                    "world": here_print,
+                    "world": self.plan.world_prints[here],
                     "seed": experiment.seed,
                 }
             )
             if made not in self.plan.nodes:
-                step.check(self.plan.worlds[here].build())
+                self._check(experiment, step, here, network)
                 title = f"{step.kind} (level {level})"
                 self.plan.nodes[made] = Node(
-                    made, title, step, parent, references, init, here, network, experiment.seed
+                    made, title, step, parent, references, init, here, network, experiment.seed, position
                 )
             if step.label:
                 if step.label == "init" or is_length(step.label):
@@ -165,49 +190,81 @@ class _Builder:
                 labels[step.label] = made
             if step.trains:
                 first_training = first_training or made
-                measured = tuple(self._measure(probe, made, world, world_print) for probe in self.probes)
-                self.plan.rows.append(Row(index, made, level, position, step.kind, measured))
+                self._row(index, made, level, position, step.kind, world)
             parent = made
 
+    def _row(self, index: int, node: str, level: int, position: int, kind: str, world: int) -> None:
+        measured = tuple(self._measure(probe, node, world) for probe in self.probes)
+        self.plan.rows.append(Row(index, node, level, position, kind, measured))
+
     def _content(self, part: Step | Probe) -> dict[str, Any]:
-        """Return what a step or probe is, its code included if it is the user's; a repeated one is looked at once."""
+        """Return what a step or probe is; a repeated one is looked at once."""
         if id(part) not in self._contents:
-            code = own_content(type(part))
-            content = {
-                "version": part.version,
-                "parameters": plain(part.parameters()),
-                **({"code": code} if code else {}),
-            }
-            self._contents[id(part)] = (part, content)
+            self._contents[id(part)] = (part, part_content(part))
         return self._contents[id(part)][1]
 
     def _init(self, experiment: Experiment, world: int, network: int) -> str:
-        data = self.plan.worlds[world].build()
-        key = (str(network), experiment.seed, tuple(data.input_shape), data.classes)
+        key = (network, experiment.seed, *self.form(world))
         if key not in self._inits:
-            identity = experiment.network.identity(data.input_shape, data.classes, experiment.seed)
+            identity = experiment.network.identity(*self.form(world), experiment.seed)
             made = fingerprint({"step": "init", "version": INIT_VERSION, "network": identity, "seed": experiment.seed})
             self._inits[key] = made
-            node = Node(made, "initialisation", None, None, {}, made, world, network, experiment.seed)
+            node = Node(made, "initialisation", None, None, {}, made, world, network, experiment.seed, -1)
             self.plan.nodes.setdefault(made, node)
         return self._inits[key]
 
-    def _step_world(self, experiment: Experiment, step: Step, world: int, world_print: str) -> tuple[int, str]:
+    def _comes_with_weights(self, experiment: Experiment, world: int, network: int) -> bool:
+        key = (network, *self.form(world))
+        if key not in self._pretrained:
+            found = experiment.network.comes_with_weights(*self.form(world), experiment.seed)
+            self._pretrained[key] = found
+        return self._pretrained[key]
+
+    def _step_world(self, experiment: Experiment, step: Step, world: int) -> int:
+        """Return the place of the world that a step runs in; the network must be made for its inputs and classes."""
         if not step.world:
-            return world, world_print
+            return world
         fields = {name: getattr(experiment.world, name) for name in field_names(World)}
         try:
-            return self.world(world_from({**fields, **step.world}))
+            here = self.world(world_from({**fields, **step.world}))
+            if self.form(here) != self.form(world):
+                made = [experiment.network.build(*self.form(place), experiment.seed) for place in (world, here)]
+                shapes = [{name: each.shape for name, each in module.state_dict().items()} for module in made]
+                if shapes[0] != shapes[1]:
+                    (shape, classes), (other, others) = self.form(world), self.form(here)
+                    raise SpecError(
+                        f"inputs of shape {other} and {others} classes do not fit the network, which is made for "
+                        f"{shape} and {classes}; steps of a chain share its weights"
+                    )
         except SpecError as error:
             raise SpecError(f"{step.kind}.world: {error}") from None
+        return here
 
-    def _measure(self, probe: Probe, node: str, world: int, world_print: str) -> str:
+    def _check(self, experiment: Experiment, step: Step, world: int, network: int) -> None:
+        """Raise :class:`SpecError` if a step can be told not to work before anything is run."""
+        data = self.plan.worlds[world].build()
+        step.check(data)
+        key = (network, *self.form(world))
+        if not isinstance(step, TrainSettings) or step.smallest_batch(len(data.train)) > 1 or key in self._tried:
+            return
+        module = experiment.network.fresh(*self.form(world), experiment.seed)
+        why = fails_on_one(module, *self.form(world))
+        if why is not None:
+            which = "each batch" if step.batch_size == 1 else "the last batch of an epoch"
+            advice = "raise batch_size" if step.batch_size == 1 else "set drop_last: true, or another batch_size"
+            raise SpecError(
+                f"{step.kind}: {which} has a single example (batch_size {step.batch_size}, {len(data.train)} training "
+                f"examples), on which network {experiment.network.label!r} fails in training: {why}; {advice}"
+            )
+        self._tried.add(key)
+
+    def _measure(self, probe: Probe, node: str, world: int) -> str:
         made = fingerprint(
             {
                 "probe": probe.kind,
                 **self._content(probe),
                 "checkpoint": node,
-                "world": world_print,
+                "world": self.plan.world_prints[world],
             }
         )
         if made not in self.plan.measurements:

@@ -153,7 +153,8 @@ class _Run:
         return stuck
 
     def _executor(self, jobs: int, threads: int, engine: str) -> Executor:
-        setup = Setup(list(self.plan.worlds), list(self.plan.networks), threads, engine)
+        plan = self.plan
+        setup = Setup(list(plan.worlds), list(plan.world_prints), list(plan.networks), threads, engine)
         if jobs > 1:
             return Pool(self.store, setup, jobs)
         inline = Inline(self.store, setup)
@@ -192,7 +193,8 @@ class _Run:
         self.running.discard(node.fingerprint)
         if event.what == "done":
             for note in event.detail.notes:
-                self._note(note)
+                if note not in self.summary.notes:  # one that holds for every training is told once
+                    self._note(note)
             self.done.add(node.fingerprint)
             self.measured.update(measurement.fingerprint for measurement in self.plan.probes_of(node.fingerprint))
             self.summary.ran += event.detail.ran

@@ -48,17 +48,20 @@ class Content:
     An object that can neither be pickled nor has attributes enters by its type and ``repr``. TorchScript modules
     raise :class:`SpecError`.
 
+    ``known`` are values whose own content shall not count: each enters by its place among them only.
+
     ``sources`` and ``packages`` collect, by module name, the SHA-256 of the user's source files and the
     versions of the installed packages that were met on the way. Code in ``__main__``, in a notebook or from
     ``exec`` has no file that both parent and worker processes see, so it enters by its code objects alone;
     editing other parts of a script changes nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[object] = ()) -> None:
         self.sources: dict[str, str] = {}
         self.packages: dict[str, str] = {}
         self._hash = hashlib.sha256()
-        self._seen: dict[int, tuple[int, object]] = {}  # holds the objects, so that no id is used twice
+        # holds the objects, so that no id is used twice
+        self._seen: dict[int, tuple[int, object]] = {id(value): (place, value) for place, value in enumerate(known)}
         self._later: deque[object] = deque()  # a queue, as linked objects may reach deeper than Python's stack
 
     def add(self, *values: object) -> Content:
@@ -67,6 +70,11 @@ class Content:
             self._value(value)
             while self._later:
                 self._compound(self._later.popleft())
+        return self
+
+    def package(self, module_name: str) -> Content:
+        """Note the version of the installed package that a module belongs to, and return self."""
+        self._package(module_name)
         return self
 
     def digest(self) -> str:

@@ -18,6 +18,7 @@ from overparam.errors import SpecError
 from overparam.networks.architecture import GIVEN, NETWORKS, Factory, option_parameters
 from overparam.networks.forward import first_line, run
 from overparam.registry import suggest
+from overparam.streams import global_stream
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -113,7 +114,7 @@ def make(
 
 def check_output(module: nn.Module, label: str, input_shape: tuple[int, ...], classes: int) -> None:
     """Raise :class:`SpecError` unless zeros of shape ``(2, *input_shape)`` give an output ``(2, classes)``."""
-    output = run(module, torch.zeros(2, *input_shape), f"network {label!r}")
+    output = run(module, torch.zeros(2, *input_shape, dtype=torch.float32), f"network {label!r}")
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
     if shape != (2, classes):
         given = f"of shape {shape}" if shape is not None else f"of type {type(output).__name__}"
@@ -121,6 +122,30 @@ def check_output(module: nn.Module, label: str, input_shape: tuple[int, ...], cl
             f"network {label!r} gives an output {given} for two inputs of shape {input_shape}; "
             f"(2, {classes}) is needed, one score per class: let its last layer have `classes` outputs"
         )
+
+
+def fails_on_one(module: nn.Module, input_shape: tuple[int, ...], classes: int) -> str | None:
+    """Return why ``module`` cannot be trained on a batch of one example, as batch norm often cannot; None if it can.
+
+    The module is run in training mode, so it is one to be thrown away.
+    """
+    with torch.no_grad(), global_stream(0, "look"):
+        try:
+            output = module.train()(torch.zeros(1, *input_shape, dtype=torch.float32))
+        except Exception as error:  # noqa: BLE001  (the user's own code may raise anything)
+            return first_line(error)
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
+    return None if shape == (1, classes) else f"its output has the shape {shape} instead of (1, {classes})"
+
+
+def check_state(module: nn.Module, label: str) -> None:
+    """Raise :class:`SpecError` if the module's state dict holds anything but tensors, which checkpoints could not."""
+    for name, value in module.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise SpecError(
+                f"network {label!r}: {name!r} of its state dict is of type {type(value).__name__}, and a checkpoint "
+                "holds tensors only; let get_extra_state return a tensor, such as torch.tensor([...])"
+            )
 
 
 def check_world(input_shape: tuple[int, ...], classes: int) -> None:

@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError
+from overparam.streams import global_stream
 
 LAYERS = (nn.Linear, _ConvNd)
 """Layers whose weights are pruned, and whose multiply-adds are counted."""
@@ -31,8 +32,9 @@ class Call:
 def run(module: nn.Module, batch: Tensor, label: str = "the module") -> Any:
     """Return ``module(batch)`` in evaluation mode and without gradients, and leave the module as it was.
 
-    Training flags, buffers and torch's CPU generator are put back. A module that fails on the batch raises
-    :class:`SpecError`; ``label`` names it.
+    Training flags, buffers and the global generators are put back, what a forward keeps in plain attributes is not:
+    give it a module that is looked at only. A module that fails on the batch raises :class:`SpecError`; ``label``
+    names it.
     """
     with _undisturbed(module):
         try:
@@ -69,7 +71,7 @@ def first_line(error: Exception) -> str:
 def _undisturbed(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
     buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers() if not is_lazy(buffer)}
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), global_stream(0, "look"):
         module.eval()
         try:
             yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -13,23 +13,29 @@ from overparam.networks.content import Content, plain_repr
 from overparam.networks.origin import is_users
 
 
-def state_digest(module: nn.Module) -> str:
+def stateheld_digest(module: nn.Module) -> str:
     """Return the SHA-256 of a module's ``state_dict``: names, types, shapes and bytes."""
     return Content().add(dict(module.state_dict())).digest()
 
 
 def own_content(thing: Any) -> dict[str, Any] | None:
-    """Return the content of a function, class or object whose code is the user's, JSON-able and equal in every process.
+    """Return the content of a function, class or object that is not overparam's, JSON-able and equal in every process.
 
-    None for what comes with overparam or another library: that has a name and a version.
+    None for what comes with overparam: that has a name and a version.
     """
     owner = thing if isinstance(thing, type) or hasattr(thing, "__code__") else type(thing)
-    return content_of(thing) if is_users(str(owner.__module__)) else None
+    home = str(owner.__module__)
+    return None if home.partition(".")[0] == "overparam" else content_of(thing, home)
 
 
-def content_of(thing: Any) -> dict[str, Any]:
-    """Return the SHA-256 of ``thing`` with the source files and the package versions it involves, JSON-able."""
+def content_of(thing: Any, home: str | None = None) -> dict[str, Any]:
+    """Return the SHA-256 of ``thing`` with the source files and the package versions it involves, JSON-able.
+
+    ``home`` is the module that it comes from, whose package counts if it is no file of the user's.
+    """
     content = Content().add(thing)
+    if home is not None and not is_users(home):
+        content.package(home)
     return {
         "content": content.digest(),
         "sources": dict(sorted(content.sources.items())),
@@ -53,9 +59,67 @@ def module_identity(factory: Factory, options: Mapping[str, Any], module: nn.Mod
     """
     content = Content().add(factory, dict(options), module, plain_repr(module))
     return {
-        "state": state_digest(module),
+        "state": stateheld_digest(module),
         "content": content.digest(),
         "options": json.loads(json.dumps(options, default=plain_repr)),
         "sources": dict(sorted(content.sources.items())),
         "packages": dict(sorted(content.packages.items())),
     }
+
+
+def kept_outside(module: nn.Module) -> dict[str, str]:
+    """Return a digest of each thing that ``module`` keeps outside its state dict, by its dotted path.
+
+    Plain attributes of the parts of the module, buffers that are not persistent, hooks, and as ``class NAME`` what
+    the classes of its parts and the globals that their code names hold. A forward that changes one of them has a
+    state that no checkpoint keeps. Parts of overparam's own, such as sparse layers, keep nothing that counts.
+    """
+    parts = list(module.named_modules())
+    own = [tensor for _, part in parts for tensor in _persistent(part)]
+    known = [part for _, part in parts] + own
+    found = {}
+    for path, part in parts:
+        if type(part).__module__.partition(".")[0] == "overparam":
+            continue
+        for name, value in _kept_by(part):
+            found[f"{path}.{name}" if path else name] = held_digest(value, known)
+        if is_users(type(part).__module__):
+            found.setdefault(f"class {type(part).__qualname__}", held_digest(type(part), known))
+    return found
+
+
+def held_digest(value: Any, known: Sequence[object] = ()) -> str:
+    """Return what tells a value from a changed one, within this process; ``known`` as in :class:`Content`."""
+    parts = value if type(value) is tuple else (value,)
+    if all(part is None or type(part) in (bool, int, float, str) for part in parts):
+        return repr(value)  # most attributes of torch's layers
+    return _Held(known).add(value).digest()
+
+
+class _Held(Content):
+    """Content without a look at the files that code comes from, which cost more than all else."""
+
+    def _source(self, module_name: str) -> None:
+        pass
+
+    def _package(self, module_name: str) -> None:
+        pass
+
+
+def _persistent(part: nn.Module) -> list[Any]:
+    """Return the parameters and buffers that the state dict of a part has."""
+    buffers = [value for name, value in part._buffers.items() if name not in part._non_persistent_buffers_set]
+    return [value for value in (*part._parameters.values(), *buffers) if value is not None]
+
+
+def _kept_by(part: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield what a part keeps besides its parameters, persistent buffers, parts and the training flag."""
+    for name, value in vars(part).items():
+        if name in ("training", "_parameters", "_buffers", "_modules", "_compiled_call_impl"):
+            continue
+        if "_hooks" not in name or not isinstance(value, dict):
+            yield name, value
+        elif value:  # hooks are kept by numbers that count those of the whole process
+            yield name, list(value.values())
+    for name in sorted(part._non_persistent_buffers_set):
+        yield name, part._buffers[name]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import field
 from typing import Annotated, Any
 
-import numpy as np
+import torch
 from pydantic import BeforeValidator
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -20,14 +18,16 @@ from overparam.networks.factory import (
     IMPORT_PATH,
     check_options,
     check_output,
+    check_state,
     check_world,
     make,
     resolve,
 )
-from overparam.networks.identity import module_identity, state_digest
+from overparam.networks.identity import kept_outside, module_identity, own_content
 from overparam.networks.initialise import Init, initialise
+from overparam.networks.roles import prunable, tensor_roles
 from overparam.spec import spec
-from overparam.streams import global_stream, stream_seed
+from overparam.streams import global_stream
 
 
 def _checked_name(name: Any) -> Any:
@@ -88,24 +88,33 @@ class Network:
         """The name, or for a function its own, as used in messages."""
         return self.name if isinstance(self.name, str) else getattr(self.name, "__qualname__", repr(self.name))
 
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with overparam: then its modules hold nothing but torch's layers and their tensors."""
+        factory = resolve(self.name)
+        return isinstance(factory, Architecture) and own_content(factory.factory) is None
+
     def build(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int = "init") -> nn.Module:
         """Return a new module with initial weights from the stream ``(seed, "network", draw)``, on the CPU.
 
         ``input_shape`` is that of one input, e.g. ``(1, 28, 28)``. The same seed and draw give the same bits,
         another draw gives an independent initialisation. The global generators of torch, numpy and ``random``
         are as before afterwards. Raises :class:`SpecError` if the network cannot be made for these inputs or
-        does not map a batch ``(2, *input_shape)`` to ``(2, classes)``.
+        does not map a batch ``(2, *input_shape)`` to ``(2, classes)``; that is tried on a module of its own, so
+        that what a network of one's own counts or keeps as it runs is untouched in the one returned.
         """
         input_shape = tuple(input_shape)
         check_world(input_shape, classes)
-        module = self._initial(input_shape, classes, seed, draw)
-        check_output(module, self.label, input_shape, classes)
+        module = self.fresh(input_shape, classes, seed, draw)
+        looked_at = module if self.built_in else self.fresh(input_shape, classes, seed, draw)
+        check_output(looked_at, self.label, input_shape, classes)
         return module
 
-    def _initial(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int) -> nn.Module:
+    def fresh(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int = "init") -> nn.Module:
+        """Return a new module as :meth:`build` does, without trying it: for a network that was built before."""
         factory = resolve(self.name)
         usual: Init = factory.init if isinstance(factory, Architecture) else "pytorch"
-        with global_stream(seed, "network", draw), _python_streams(seed, draw):
+        with global_stream(seed, "network", draw):
             module = make(factory, self.label, input_shape, classes, self.options)
             if any(is_lazy(parameter) for parameter in module.parameters()):
                 check_output(module, self.label, input_shape, classes)  # gives lazy layers their weights
@@ -113,39 +122,59 @@ class Network:
         return module
 
     def identity(self, input_shape: tuple[int, ...], classes: int, seed: int) -> dict[str, Any]:
-        """Return what makes this network this network, JSON-able, for fingerprints.
+        """Return what makes this network this network for these inputs, JSON-able, for fingerprints.
 
-        Of a registered architecture: its name, the version of its code, every option and the initialisation.
-        Of a network of one's own: its content as built at this seed, see
+        Of an architecture that comes with overparam: its name, the version of its code, every option and the
+        initialisation. Of a network of one's own: its content as built at this seed, see
         :func:`overparam.networks.identity.module_identity`; whether it came by import path or as a function does
         not matter.
         """
+        input_shape = tuple(input_shape)
+        world = {"input_shape": list(input_shape), "classes": classes}
         factory = resolve(self.name)
         if isinstance(factory, Architecture):
+            code = own_content(factory.factory)
             return {
+                **world,
                 "architecture": factory.name,
                 "version": factory.version,
                 "options": json.loads(json.dumps(factory.options(self.options))),
                 "init": self.init or factory.init,
+                **({"code": code} if code else {}),
             }
-        module = self.build(input_shape, classes, seed)
-        identity = module_identity(factory, self.options, module)
-        if state_digest(self._initial(tuple(input_shape), classes, seed, "init")) != identity["state"]:
+        check_world(input_shape, classes)
+        one, other = (self.fresh(input_shape, classes, seed) for _ in range(2))
+        identity = module_identity(factory, self.options, one)
+        self._check_repeats(one, other, identity, module_identity(factory, self.options, other))
+        check_state(one, self.label)
+        check_output(one, self.label, input_shape, classes)
+        return {**world, **identity, "init": self.init or "pytorch"}
+
+    def _check_repeats(self, one: nn.Module, other: nn.Module, identity: dict[str, Any], again: dict[str, Any]) -> None:
+        """Raise :class:`SpecError` unless two modules of one seed are the same, weights and all else."""
+        advice = "let its factory draw from the global generators of torch, Python or NumPy, which are seeded for it"
+        if again["state"] != identity["state"]:
             raise SpecError(
-                f"network {self.label!r} starts from other weights each time though the seed is the same; let "
-                "its factory draw them from torch's global generator, as torch.nn.init does by default"
+                f"network {self.label!r} starts from other weights each time though the seed is the same; {advice}"
             )
-        return {**identity, "init": self.init or "pytorch"}
+        if again != identity:
+            held, held_again = kept_outside(one), kept_outside(other)
+            names = [name for name in held if held[name] != held_again.get(name)]
+            where = f" ({', '.join(names[:3])})" if names else ""
+            raise SpecError(
+                f"network {self.label!r} is made differently each time though the seed is the same{where}, so its "
+                f"results could not be found again; {advice}"
+            )
 
+    def comes_with_weights(self, input_shape: tuple[int, ...], classes: int, seed: int) -> bool:
+        """Tell whether it starts from the same weights whatever is drawn, as a pretrained network does.
 
-@contextmanager
-def _python_streams(seed: int, draw: str | int) -> Iterator[None]:
-    """Set the global generators of ``random`` and numpy for factories that draw from them; put them back."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    random.seed(stream_seed(seed, "network", draw, "random"))
-    np.random.seed(stream_seed(seed, "network", draw, "numpy") % 2**32)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+        Looked at are the weights that can be pruned, but for those with a single value, such as zeros.
+        """
+        if self.built_in:
+            return False
+        one, other = (self.fresh(tuple(input_shape), classes, seed, draw) for draw in ("init", "another"))
+        names = prunable(tensor_roles(one))
+        pairs = [(one.get_parameter(name), other.get_parameter(name)) for name in names]
+        varied = [(a, b) for a, b in pairs if bool((a != a.flatten()[0]).any())]
+        return bool(varied) and all(torch.equal(a, b) for a, b in varied)

@@ -27,7 +27,7 @@ class Cost(Probe):
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Count how often each weight is applied to one example, and copy what was recorded of the step."""
-        uses = applications(view.module(), torch.zeros(1, *view.world.input_shape))
+        uses = applications(view.module(), torch.zeros(1, *view.world.input_shape, dtype=torch.float32))
         engines: dict[str, str] = view.facts.get("engines") or {}
         layers: dict[str, dict[str, float | int | str | None]] = {}
         for name, mask in checkpoint.masks.items():

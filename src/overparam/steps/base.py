@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -53,12 +53,14 @@ class Outcome:
         points: checkpoints on the way that a later step may name.
         curve: the learning curve of a training, one row per epoch.
         facts: further numbers worth keeping; ``engines``, if there, has the engine of each weight.
+        notes: sentences that the user should hear.
     """
 
     checkpoint: Checkpoint
     points: Mapping[str, Checkpoint] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @spec

@@ -7,12 +7,13 @@ import torch
 from pydantic import Field, PlainValidator
 
 from overparam.checkpoint import Checkpoint
+from overparam.content import for_one_use
 from overparam.networks.identity import content_of, own_content
 from overparam.prune import CRITERIA, Criterion, PerLayer, criterion_named, gradients, new_masks, scope_named
 from overparam.prune.evidence import Evidence
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
-from overparam.streams import torch_stream
+from overparam.streams import global_stream, torch_stream
 from overparam.train.losses import checked_loss, loss_identity, loss_named
 
 
@@ -78,14 +79,17 @@ class Prune(Step):
     def parameters(self) -> dict[str, Any]:
         """Return every parameter; what is the user's own by its content."""
         own = {"criterion": criterion_identity(self.criterion), "loss": loss_identity(self.loss)}
-        return {**super().parameters(), **own}
+        code = own_content(scope_named(self.scope))  # of a scope that a user has registered
+        return {**super().parameters(), **own, **({"scope_code": code} if code else {})}
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""
         criterion, draw = criterion_named(self.criterion), start.level
         found = self._gradients(start, context, draw) if "gradients" in criterion.needs else None
         weights = {name: start.state[name] for name in start.masks}
-        scores = criterion(Evidence(weights=weights, gradients=found, seed=context.seed, draw=draw))
+        evidence = Evidence(weights=weights, gradients=found, seed=context.seed, draw=draw)
+        with global_stream(context.seed, "criterion", draw):
+            scores = for_one_use(criterion)(evidence)
         masks = new_masks(
             scores,
             start.masks,
@@ -106,4 +110,6 @@ class Prune(Step):
         chosen = order[: self.batch_size]
         batch = (data.inputs[chosen], data.labels[chosen])
         module = start.load_into(context.module())
-        return gradients(module, batch, loss_named(self.loss), names=start.masks, seed=context.seed, draw=draw)
+        return gradients(
+            module, batch, for_one_use(loss_named(self.loss)), names=start.masks, seed=context.seed, draw=draw
+        )

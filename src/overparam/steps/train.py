@@ -29,7 +29,7 @@ class Train(Step, TrainSettings):
 
     def check(self, data: WorldData) -> None:
         """Raise :class:`SpecError` for milestones or points to save that do not fit the number of examples."""
-        check_settings(self, len(data.train.labels))
+        check_settings(self, data)
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Train from ``start``; the result's next training would begin a schedule anew."""
@@ -43,6 +43,7 @@ class Train(Step, TrainSettings):
             progress=context.progress,
             journal=context.journal,
             engine=context.engine,
+            fresh=context.module,
         )
         done = dataclasses.replace(start, position=START)
         return Outcome(
@@ -57,6 +58,7 @@ class Train(Step, TrainSettings):
                 "stopped_early": float(fitted.stopped_early),
                 "engines": dict(fitted.engines),
             },
+            notes=fitted.notes,
         )
 
     def saving(self, points: tuple[Length, ...]) -> "Train":

@@ -14,9 +14,11 @@ from overparam.errors import SpecError, StepError
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
 from overparam.train.engines import trainee_for
+from overparam.train.evaluate import Score
+from overparam.train.outside import Effect, changed, effect, held
 from overparam.train.schedules import learning_rate
 from overparam.train.settings import TrainSettings
-from overparam.worlds import WorldData
+from overparam.worlds import Split, WorldData
 
 STRETCH = 500  # iterations at most between two looks at the clock, the keyboard and the points to save
 DIVERGED = 1e6  # how many times the loss it began with (or 1, if that is more) a training may reach
@@ -48,6 +50,7 @@ class Fit:
         iterations: how many were run, those before an interruption included.
         stopped_early: whether a ``stop_at`` threshold ended it.
         engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it was computed with.
+        notes: what the user should hear of.
     """
 
     state: dict[str, Tensor]
@@ -56,6 +59,7 @@ class Fit:
     iterations: int = 0
     stopped_early: bool = False
     engines: Mapping[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def fit(
@@ -69,6 +73,7 @@ def fit(
     progress: Callable[[int, int, Mapping[str, float]], None] | None = None,
     journal: Journal | None = None,
     engine: str = "dense",
+    fresh: Callable[[], nn.Module] | None = None,
 ) -> Fit:
     """Train ``module`` in place and return copies of what came out.
 
@@ -76,8 +81,12 @@ def fit(
     moment or decay ever moves them. The mask is checked again at the end.
 
     All chance is drawn from streams of ``seed``: the order of the data and its augmentation from
-    ``(seed, "order", epoch)``, dropout from ``(seed, "dropout", epoch)``. So each level of a chain sees the same
-    order, and a training stopped between two epochs and taken up again ends with the same bits.
+    ``(seed, "order", epoch)``, dropout and whatever else draws from the global generators of torch, Python and NumPy
+    from ``(seed, "dropout", epoch)``, in evaluation from ``(seed, "evaluation", iteration)``. So each level of a chain
+    sees the same order, and a training stopped between two epochs and taken up again ends with the same bits.
+
+    A network may keep state outside its state dict, such as a counter in a plain attribute. A training begins with what
+    the module has; where the state matters, the journal keeps nothing, and a note says so.
 
     Args:
         module: any module, weights outside ``masks`` being zero.
@@ -90,18 +99,20 @@ def fit(
         journal: keeps the state of long trainings between epochs.
         engine: ``dense`` (torch's own layers), ``sparse`` (:mod:`overparam.sparse`) or ``auto`` (what is faster on
             this machine, layer by layer). Results agree to the rounding of sums.
+        fresh: returns a new module as ``module`` was; with it the weights are proven to be all that was trained.
 
     Raises:
-        StepError: the loss or a weight stopped being a finite number, or the loss became absurdly large.
+        StepError: the loss or a weight stopped being a finite number, or the loss became absurdly large; the outputs
+            depend on state that is not in the state dict.
         SpecError: settings that do not fit the data, such as a point to save after the end; a network that
             ``engine="sparse"`` cannot compute with.
     """
-    return _Training(module, data, settings, dict(masks or {}), seed, start, progress, journal, engine).run()
+    return _Training(module, data, settings, dict(masks or {}), seed, start, progress, journal, engine, fresh).run()
 
 
-def check_settings(settings: TrainSettings, examples: int) -> None:
-    """Raise :class:`SpecError` for settings that cannot work on a training set of so many examples."""
-    per_epoch = -(-examples // settings.batch_size)
+def check_settings(settings: TrainSettings, data: WorldData) -> None:
+    """Raise :class:`SpecError` for settings that cannot work on the training set of ``data``."""
+    per_epoch = data.batch_count(settings.batch_size, settings.drop_last)
     learning_rate(settings, per_epoch)
     end = settings.duration.iterations(per_epoch)
     late = [str(point) for point in settings.save if point.iterations(per_epoch) > end]
@@ -123,15 +134,16 @@ class _Training:
         progress: Callable[[int, int, Mapping[str, float]], None] | None,
         journal: Journal | None,
         engine: str,
+        fresh: Callable[[], nn.Module] | None,
     ) -> None:
         self.module, self.data, self.settings, self.seed = module, data, settings, seed
-        self.progress, self.journal = progress, journal
-        self.per_epoch = -(-len(data.train.labels) // settings.batch_size)
+        self.progress, self.journal, self.fresh = progress, journal, fresh
+        self.per_epoch = data.batch_count(settings.batch_size, settings.drop_last)
         self.total = settings.duration.iterations(self.per_epoch)
         self.iteration = start.iterations(self.per_epoch)
         if self.iteration >= self.total:
             raise SpecError(f"training would start at {start}, which is not before its end at {settings.duration}")
-        check_settings(settings, len(data.train.labels))
+        check_settings(settings, data)
         self.points: dict[int, dict[str, None]] = {}  # by iteration; those before the start are not on the way
         for length in settings.save:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
@@ -140,6 +152,7 @@ class _Training:
         every = settings.evaluate_every
         self.every = max(1, every.iterations(self.per_epoch)) if every else 0
         self.out = Fit(state={}, engines=self.trainee.engines)
+        self.held = self._held()
 
     def run(self) -> Fit:
         self._take_up()
@@ -152,6 +165,7 @@ class _Training:
         trained = [name for name, parameter in self.module.named_parameters() if parameter.requires_grad]
         if not all(bool(self.out.state[name].isfinite().all()) for name in trained):  # a buffer may hold infinities
             raise StepError(f"training diverged: weights became infinite; lower train.lr (now {self.settings.lr:g})")
+        self._check_held()
         load_state(self.module, self.out.state)
         self.out.iterations = self.iteration
         return self.out
@@ -196,10 +210,12 @@ class _Training:
             stops.append((self.iteration // self.every + 1) * self.every)
         return min(stops)
 
+    def _score(self, split: Split) -> Score:
+        with global_stream(self.seed, "evaluation", self.iteration):
+            return self.trainee.score(split.inputs, split.labels)
+
     def _measured(self) -> dict[str, float]:
-        data = self.data
-        train = self.trainee.score(data.train.inputs, data.train.labels)
-        test = self.trainee.score(data.test.inputs, data.test.labels)
+        train, test = self._score(self.data.train), self._score(self.data.test)
         return {
             "train_loss": train.loss,
             "train_accuracy": train.accuracy,
@@ -220,14 +236,48 @@ class _Training:
         stop = self.settings.stop_at
         if stop is None:
             return
-        data = self.data.train
-        score = self.trainee.score(data.inputs, data.labels)
+        score = self._score(self.data.train)
         low_enough = stop.train_loss is None or score.loss <= stop.train_loss
         high_enough = stop.train_accuracy is None or score.accuracy >= stop.train_accuracy
         self.out.stopped_early = low_enough and high_enough
 
+    def _held(self) -> dict[str, str]:
+        """Return digests of what network and loss keep outside the weights, by name."""
+        running = self.trainee.running()
+        return {} if running is None else held(running, self.trainee.loss)
+
+    def _carried(self, state: Mapping[str, Tensor]) -> tuple[list[str], Effect]:
+        """Return what of it has changed since the training began, and what difference that makes."""
+        names = changed(self.held, self._held())
+        running = self.trainee.running()
+        if not names or running is None:
+            return [], Effect(False, False)
+        if self.fresh is None:
+            return names, Effect(evaluation=False, training=True)
+        inputs = self.data.train.inputs[: self.settings.batch_size]
+        return names, effect(running, names, state, self.fresh, inputs)
+
+    def _check_held(self) -> None:
+        """Raise :class:`StepError` if the trained network is more than its weights; note what each training loses."""
+        names, found = self._carried(self.out.state)
+        listed = ", ".join(names[:3])
+        if found.evaluation:
+            raise StepError(
+                f"the network's outputs depend on what is not in its state dict ({listed}), so its weights alone are "
+                "not the network that was trained; make it a buffer (register_buffer), or return it as a tensor from "
+                "get_extra_state"
+            )
+        if found.training:
+            self.out.notes.append(
+                f"{listed}: changed in training, though not in the network's state dict; each training of a chain "
+                "begins with what the factory gives, and one that is stopped starts over. A buffer (register_buffer) "
+                "is kept; what classes, globals or a loss hold may even reach other trainings"
+            )
+
     def _keep(self) -> None:
         """Write weights, optimiser state, points and curve to the journal."""
+        if self._carried(self.trainee.state())[1] != Effect(False, False):
+            return  # taken up without that state it would end with other bits, so it starts over
         tensors = {f"state/{name}": tensor for name, tensor in self.trainee.state().items()}
         for index, slots in self.trainee.slots().items():
             tensors |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}

@@ -38,6 +38,7 @@ class TrainSettings:
         weight_decay: L2 penalty on all parameters (decoupled for ``adamw``).
         l1: L1 penalty on the weights that can be pruned; adds ``l1 * sign(w)`` to their gradient.
         batch_size: examples per iteration; the last batch of an epoch may be smaller.
+        drop_last: leave a smaller last batch out; other examples are left out in each epoch, as the order is new.
         epochs, length: how long; ``epochs: 60`` is short for ``length: 60ep``.
         schedule: ``constant``, ``multistep`` (the default where milestones are given: ``lr * gamma**k`` after k of
             them) or ``cosine`` (to 0 at the end).
@@ -58,6 +59,7 @@ class TrainSettings:
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     l1: Annotated[float, Field(ge=0)] = 0.0
     batch_size: Annotated[int, Field(ge=1)] = 128
+    drop_last: bool = False
     epochs: Annotated[float, Field(gt=0)] | None = None
     length: Length | None = None
     schedule: Literal["constant", "multistep", "cosine"] | None = None
@@ -92,3 +94,10 @@ class TrainSettings:
             return self.length
         assert self.epochs is not None
         return Length(self.epochs, "ep")
+
+    def smallest_batch(self, examples: int) -> int:
+        """Return how many examples the smallest batch of a training on so many has."""
+        last = examples % self.batch_size
+        per_epoch = -(-examples // self.batch_size)
+        reached = self.duration.iterations(per_epoch) >= per_epoch
+        return last if last and reached and not self.drop_last else min(self.batch_size, examples)

@@ -96,6 +96,11 @@ class PerceptronTrainee(Trainee):
         self.labels = data.train.labels.contiguous()
         self.order = torch.empty(0, dtype=torch.int64)
         self.next = 0
+        self.loss = cross_entropy
+
+    def running(self) -> None:
+        """None: no module is run."""
+        return None
 
     def begin(self, order: torch.Generator, skipped: int) -> None:
         """Begin an epoch."""
@@ -175,6 +180,10 @@ class NetworkTrainee(ModuleTrainee):
             for number, inner in enumerate(name for name, p in network.named_parameters() if p.requires_grad)
             if inner in sparse
         }
+
+    def running(self) -> nn.Module:
+        """Return the user's module with sparse layers in it."""
+        return self.module.model
 
     def state(self) -> dict[str, Tensor]:
         """Return the dense module's state."""

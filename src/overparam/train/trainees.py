@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from overparam.checkpoint import load_state, masked_state, state_of
+from overparam.content import for_one_use
 from overparam.errors import SpecError
 from overparam.train.evaluate import Score, evaluate
-from overparam.train.losses import loss_named
+from overparam.train.losses import Loss, loss_named
 from overparam.train.optimisers import optimiser
 from overparam.train.settings import TrainSettings
 from overparam.worlds import WorldData
@@ -28,9 +29,15 @@ class Trainee(ABC):
 
     Attributes:
         engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it is computed with.
+        loss: the loss, a copy that is this training's own where it is an object.
     """
 
     engines: Mapping[str, str]
+    loss: Loss
+
+    @abstractmethod
+    def running(self) -> nn.Module | None:
+        """Return the user's module as it is run; None if its forward is not, as in compiled epochs."""
 
     @abstractmethod
     def begin(self, order: torch.Generator, skipped: int) -> None:
@@ -65,7 +72,7 @@ class ModuleTrainee(Trainee):
     ) -> None:
         self.module, self.data, self.settings, self.masks = module, data, settings, dict(masks)
         self.engines = dict.fromkeys(masks, "dense")
-        self.loss = loss_named(settings.loss)
+        self.loss = for_one_use(loss_named(settings.loss))
         parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.optimiser = optimiser(settings, parameters.values())
         pruned = [name for name, mask in masks.items() if name in parameters and not mask.all()]
@@ -75,10 +82,15 @@ class ModuleTrainee(Trainee):
         self.prunable = [parameters[name] for name in masks if name in parameters]
         self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
 
+    def running(self) -> nn.Module | None:
+        """Return the module."""
+        return self.module
+
     def begin(self, order: torch.Generator, skipped: int) -> None:
         """Begin an epoch."""
         self.module.train()
-        self.batches = self.data.batches(self.settings.batch_size, order, start=skipped)
+        batch_size, drop_last = self.settings.batch_size, self.settings.drop_last
+        self.batches = self.data.batches(batch_size, order, drop_last, skipped)
 
     def advance(self, rates: Sequence[float]) -> Tensor:
         """Train on the next batches."""

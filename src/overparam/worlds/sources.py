@@ -11,6 +11,7 @@ from overparam.content import import_path
 from overparam.errors import DataError, OverparamError, SpecError, in_words
 from overparam.folders import CACHE
 from overparam.registry import suggest
+from overparam.streams import global_stream
 from overparam.worlds.builtin import DATASETS
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.files import DATA
@@ -69,7 +70,8 @@ def _load(source: Any, folder: str | Path | None) -> Dataset:
         return source
     name = getattr(source, "__qualname__", repr(source))
     try:
-        made = source()
+        with global_stream(0, "dataset"):  # so that data that a function draws are the same in each process
+            made = source()
     except OverparamError:
         raise
     except Exception as error:  # the user's own code may raise anything

@@ -130,6 +130,6 @@ def _normal(inputs: Tensor, statistics: tuple[tuple[float, ...], tuple[float, ..
     """Return ``(x - mean) / std`` in float32, uint8 scaled to [0, 1] before; channels are dimension 1."""
     scaled = inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs
     if statistics is not None:
-        mean, std = (torch.tensor(each).view(-1, *[1] * (inputs.dim() - 2)) for each in statistics)
+        mean, std = (torch.tensor(each, dtype=torch.float32).view(-1, *[1] * (inputs.dim() - 2)) for each in statistics)
         scaled = (scaled - mean if scaled is inputs else scaled.sub_(mean)).div_(std)
     return scaled.contiguous()
