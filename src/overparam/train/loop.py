@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
 from overparam.train.engines import trainee_for
 from overparam.train.evaluate import Score
-from overparam.train.outside import Effect, changed, effect, held
+from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held
 from overparam.train.schedules import learning_rate
 from overparam.train.settings import TrainSettings
 from overparam.worlds import Split, WorldData
@@ -165,7 +165,7 @@ class _Training:
         trained = [name for name, parameter in self.module.named_parameters() if parameter.requires_grad]
         if not all(bool(self.out.state[name].isfinite().all()) for name in trained):  # a buffer may hold infinities
             raise StepError(f"training diverged: weights became infinite; lower train.lr (now {self.settings.lr:g})")
-        self._check_held()
+        self._note(self._carried(self.out.state))
         load_state(self.module, self.out.state)
         self.out.iterations = self.iteration
         return self.out
@@ -246,39 +246,47 @@ class _Training:
         running = self.trainee.running()
         return {} if running is None else held(running, self.trainee.loss)
 
-    def _carried(self, state: Mapping[str, Tensor]) -> tuple[list[str], Effect]:
-        """Return what of it has changed since the training began, and what difference that makes."""
-        names = changed(self.held, self._held())
+    def _effect(self, state: Mapping[str, Tensor], names: Sequence[str]) -> Effect:
+        """Return what difference it makes that what is kept under ``names`` has changed."""
         running = self.trainee.running()
         if not names or running is None:
-            return [], Effect(False, False)
+            return NO_EFFECT
         if self.fresh is None:
-            return names, Effect(evaluation=False, training=True)
-        inputs = self.data.train.inputs[: self.settings.batch_size]
-        return names, effect(running, names, state, self.fresh, inputs)
+            return Effect(evaluation=False, training=True)
+        return effect(running, names, state, self.fresh, self.data.train.inputs[: self.settings.batch_size])
 
-    def _check_held(self) -> None:
-        """Raise :class:`StepError` if the trained network is more than its weights; note what each training loses."""
-        names, found = self._carried(self.out.state)
-        listed = ", ".join(names[:3])
+    def _carried(self, state: Mapping[str, Tensor]) -> list[str]:
+        """Return the names of what the network or the loss keeps outside ``state`` and goes on with.
+
+        Raises :class:`StepError` if the outputs depend on it: then the state is not the network that was trained.
+        """
+        names = changed(self.held, self._held())
+        found = self._effect(state, names)
+        if found == NO_EFFECT:
+            return []
+        names = [name for name in names if self._effect(state, [name]) != NO_EFFECT] or names
         if found.evaluation:
             raise StepError(
-                f"the network's outputs depend on what is not in its state dict ({listed}), so its weights alone are "
-                "not the network that was trained; make it a buffer (register_buffer), or return it as a tensor from "
-                "get_extra_state"
+                f"the network's outputs depend on what is not in its state dict ({', '.join(names)}), so its weights "
+                "alone are not the network that was trained; make it a buffer (register_buffer), or return it as a "
+                "tensor from get_extra_state"
             )
-        if found.training:
+        return names
+
+    def _note(self, carried: Sequence[str]) -> None:
+        if carried:
             self.out.notes.append(
-                f"{listed}: changed in training, though not in the network's state dict; each training of a chain "
-                "begins with what the factory gives, and one that is stopped starts over. A buffer (register_buffer) "
-                "is kept; what classes, globals or a loss hold may even reach other trainings"
+                f"{', '.join(carried)}: changed in training, though not in the network's state dict; each training of "
+                "a chain begins with what the factory gives, and one that is stopped starts over. A buffer "
+                "(register_buffer) is kept; what classes, globals or a loss hold may even reach other trainings"
             )
 
     def _keep(self) -> None:
         """Write weights, optimiser state, points and curve to the journal."""
-        if self._carried(self.trainee.state())[1] != Effect(False, False):
-            return  # taken up without that state it would end with other bits, so it starts over
-        tensors = {f"state/{name}": tensor for name, tensor in self.trainee.state().items()}
+        state = self.trainee.state()
+        if self._carried(state):
+            return  # taken up without what it keeps it would end with other bits, so it starts over
+        tensors = {f"state/{name}": tensor for name, tensor in state.items()}
         for index, slots in self.trainee.slots().items():
             tensors |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}
         for point, state in self.out.points.items():

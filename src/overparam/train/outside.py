@@ -36,6 +36,9 @@ class Effect:
     training: bool
 
 
+NO_EFFECT = Effect(evaluation=False, training=False)
+
+
 def effect(
     running: nn.Module,
     names: Sequence[str],
