@@ -67,7 +67,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the study's table: a measured checkpoint and where it stands."""
+    """One row of the study's table: a measured checkpoint and where it stands.
+
+    ``step`` is the place of the step in the chain, from 0 on; the row of an initialisation, of kind ``init``, has -1.
+    """
 
     experiment: int
     node: str

@@ -162,10 +162,10 @@ class _Training:
             if self.journal is not None and not ended and self.journal.due():
                 self._keep()
         self.out.state = self.trainee.state()
+        self._note(self._carried(self.out.state))
         trained = [name for name, parameter in self.module.named_parameters() if parameter.requires_grad]
         if not all(bool(self.out.state[name].isfinite().all()) for name in trained):  # a buffer may hold infinities
             raise StepError(f"training diverged: weights became infinite; lower train.lr (now {self.settings.lr:g})")
-        self._note(self._carried(self.out.state))
         load_state(self.module, self.out.state)
         self.out.iterations = self.iteration
         return self.out
