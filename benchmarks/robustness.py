@@ -259,7 +259,9 @@ class Original:
         shutil.rmtree(store.folder("steps", last))
         os.environ[JOURNAL_VARIABLE] = "0"
         try:
-            Workshop(store, Setup(plan.worlds, plan.networks, 1)).run(Task(plan.nodes[last], ()), _killed_at_the_end)
+            Workshop(store, Setup(plan.worlds, plan.world_prints, plan.networks, 1)).run(
+                Task(plan.nodes[last], ()), _killed_at_the_end
+            )
         except _Killed:
             assert list(store.journal(last).glob("*.safetensors"))
         finally:

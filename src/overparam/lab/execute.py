@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint, state_of
-from overparam.errors import OverparamError, SpecError, StepError, in_words
+from overparam.errors import DataError, OverparamError, SpecError, StepError, in_words
 from overparam.lab.fingerprint import fingerprint, part_content
 from overparam.lab.plan import Measurement, Node
 from overparam.lab.store import DamagedError, Store, checksum
@@ -250,7 +250,7 @@ class Workshop:
     def _world(self, place: int) -> WorldData:
         world = self.setup.worlds[place]
         if fingerprint(world.identity()) != self.setup.world_prints[place]:
-            raise StepError(
+            raise DataError(
                 "the dataset is not the one that the study was planned with; a function that makes data must make the "
                 "same at each call, and files must not change while a study runs"
             )

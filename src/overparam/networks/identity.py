@@ -13,7 +13,7 @@ from overparam.networks.content import Content, plain_repr
 from overparam.networks.origin import is_users
 
 
-def stateheld_digest(module: nn.Module) -> str:
+def state_digest(module: nn.Module) -> str:
     """Return the SHA-256 of a module's ``state_dict``: names, types, shapes and bytes."""
     return Content().add(dict(module.state_dict())).digest()
 
@@ -59,7 +59,7 @@ def module_identity(factory: Factory, options: Mapping[str, Any], module: nn.Mod
     """
     content = Content().add(factory, dict(options), module, plain_repr(module))
     return {
-        "state": stateheld_digest(module),
+        "state": state_digest(module),
         "content": content.digest(),
         "options": json.loads(json.dumps(options, default=plain_repr)),
         "sources": dict(sorted(content.sources.items())),

@@ -15,13 +15,17 @@ from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
 from overparam.train.engines import trainee_for
 from overparam.train.evaluate import Score
-from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held
+from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held, is_its_weights
 from overparam.train.schedules import learning_rate
 from overparam.train.settings import TrainSettings
 from overparam.worlds import Split, WorldData
 
 STRETCH = 500  # iterations at most between two looks at the clock, the keyboard and the points to save
 DIVERGED = 1e6  # how many times the loss it began with (or 1, if that is more) a training may reach
+MORE = (
+    "the network's outputs depend on what is not in its state dict ({}), so its weights alone are not the network that "
+    "was trained; make it a buffer (register_buffer), or return it as a tensor from get_extra_state"
+)
 
 
 class Journal(Protocol):
@@ -162,7 +166,7 @@ class _Training:
             if self.journal is not None and not ended and self.journal.due():
                 self._keep()
         self.out.state = self.trainee.state()
-        self._note(self._carried(self.out.state))
+        self._check_weights()
         trained = [name for name, parameter in self.module.named_parameters() if parameter.requires_grad]
         if not all(bool(self.out.state[name].isfinite().all()) for name in trained):  # a buffer may hold infinities
             raise StepError(f"training diverged: weights became infinite; lower train.lr (now {self.settings.lr:g})")
@@ -255,36 +259,31 @@ class _Training:
             return Effect(evaluation=False, training=True)
         return effect(running, names, state, self.fresh, self.data.train.inputs[: self.settings.batch_size])
 
-    def _carried(self, state: Mapping[str, Tensor]) -> list[str]:
-        """Return the names of what the network or the loss keeps outside ``state`` and goes on with.
-
-        Raises :class:`StepError` if the outputs depend on it: then the state is not the network that was trained.
-        """
-        names = changed(self.held, self._held())
-        found = self._effect(state, names)
-        if found == NO_EFFECT:
-            return []
-        names = [name for name in names if self._effect(state, [name]) != NO_EFFECT] or names
-        if found.evaluation:
-            raise StepError(
-                f"the network's outputs depend on what is not in its state dict ({', '.join(names)}), so its weights "
-                "alone are not the network that was trained; make it a buffer (register_buffer), or return it as a "
-                "tensor from get_extra_state"
-            )
-        return names
-
-    def _note(self, carried: Sequence[str]) -> None:
-        if carried:
-            self.out.notes.append(
-                f"{', '.join(carried)}: changed in training, though not in the network's state dict; each training of "
-                "a chain begins with what the factory gives, and one that is stopped starts over. A buffer "
-                "(register_buffer) is kept; what classes, globals or a loss hold may even reach other trainings"
-            )
+    def _check_weights(self) -> None:
+        """Raise :class:`StepError` if the weights are not all that was trained; note what only trainings go on with."""
+        names, state = changed(self.held, self._held()), self.out.state
+        if self._effect(state, names) == NO_EFFECT:
+            return
+        each = {name: self._effect(state, [name]) for name in names}
+        listed = ", ".join([name for name, found in each.items() if found != NO_EFFECT] or names)
+        running, inputs = self.trainee.running(), self.data.train.inputs[: self.settings.batch_size]
+        whole = running is None or self.fresh is None or is_its_weights(running, state, self.fresh, inputs)
+        if not whole or any(found.evaluation for found in each.values()):
+            raise StepError(MORE.format(listed))
+        self.out.notes.append(
+            f"{listed}: changed in training, though not in the network's state dict; each training of a chain begins "
+            "with what the factory gives, and one that is stopped starts over. A buffer (register_buffer) is kept; "
+            "what classes, globals or a loss hold may even reach other trainings"
+        )
 
     def _keep(self) -> None:
         """Write weights, optimiser state, points and curve to the journal."""
         state = self.trainee.state()
-        if self._carried(state):
+        names = changed(self.held, self._held())
+        found = self._effect(state, names)
+        if found.evaluation:
+            raise StepError(MORE.format(", ".join(names)))
+        if found != NO_EFFECT:
             return  # taken up without what it keeps it would end with other bits, so it starts over
         tensors = {f"state/{name}": tensor for name, tensor in state.items()}
         for index, slots in self.trainee.slots().items():

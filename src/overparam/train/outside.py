@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from overparam.checkpoint import load_state, state_of
+from overparam.networks.forward import run
 from overparam.networks.identity import held_digest, kept_outside
 from overparam.streams import global_stream
 from overparam.train.losses import Loss
@@ -48,40 +49,50 @@ def effect(
 ) -> Effect:
     """Return the effect of what ``running`` keeps under ``names``, tried on one batch.
 
-    Two new modules get the same weights, one of them what ``running`` keeps as well. If both compute the same, and keep
-    the same afterwards, then what was kept is forgotten at each call, as an activation that is held to be looked at.
-    What cannot be handed to another module is taken to have an effect in training.
+    Two new modules get the same weights, one of them copies of what ``running`` keeps as well. If both compute the
+    same, and keep the same afterwards, then what was kept is forgotten at each call, as an activation that is held to
+    be looked at. What cannot be copied, such as a class, a hook, a loss or a function that holds values, is taken to
+    have an effect in training; nothing is run then, which could change it.
     """
-
-    strange: set[str] = set()  # what cannot be handed over
-
-    def module(with_kept: bool) -> nn.Module:
-        made = fresh()
-        load_state(made, state)
-        for name in names if with_kept else ():
-            try:
-                _hand_over(running, made, name)
-            except Exception:  # noqa: BLE001  (a class, a hook, the loss, or what cannot be copied)
-                strange.add(name)
-        return made
-
     try:
-        without, with_kept = (_outcome(module(kept), inputs, training=False)[0] for kept in (False, True))
-        one, other = (_outcome(module(kept), inputs, training=True) for kept in (False, True))
-    except Exception:  # noqa: BLE001  (the user's own forward may raise anything, such as on a single example)
+        copies = {name: _copy(running, name) for name in names}
+
+        def outcomes(training: bool) -> list[tuple[Tensor, dict[str, str], str]]:
+            return [_outcome(_made(fresh, state, kept), inputs, training) for kept in ({}, copies)]
+
+        evaluation, training = outcomes(training=False), outcomes(training=True)
+    except Exception:  # noqa: BLE001  (a copy or a call of the user's own things may raise anything)
         return Effect(evaluation=False, training=True)
-    same = not strange and _equal(one[0], other[0]) and one[1:] == other[1:]
-    return Effect(evaluation=not _equal(without, with_kept), training=not same)
+    same = [_equal(one[0], other[0]) for one, other in (evaluation, training)]
+    return Effect(evaluation=not same[0], training=not same[1] or training[0][1:] != training[1][1:])
 
 
-def _hand_over(source: nn.Module, to: nn.Module, name: str) -> None:
-    """Copy what ``source`` keeps under a dotted name to the same place in ``to``."""
+def is_its_weights(
+    running: nn.Module, state: Mapping[str, Tensor], fresh: Callable[[], nn.Module], inputs: Tensor
+) -> bool:
+    """Tell whether a trained module computes in evaluation, to rounding, what a new one with its weights does."""
+    outputs, expected = run(running, inputs), run(_made(fresh, state, {}), inputs)
+    return bool(torch.allclose(outputs, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()), equal_nan=True))
+
+
+def _copy(module: nn.Module, name: str) -> bytes:
+    """Return what a module keeps under a dotted name; pickled, as a copy of a function would share what it holds."""
     path, _, leaf = name.rpartition(".")
-    giver, taker = source.get_submodule(path), to.get_submodule(path)
-    kept = giver._buffers if leaf in giver._non_persistent_buffers_set else vars(giver)
-    value: Any = kept[leaf]  # a class or the loss is not there: KeyError
-    value = value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
-    (taker._buffers if leaf in giver._non_persistent_buffers_set else vars(taker))[leaf] = value
+    return pickle.dumps(_place(module.get_submodule(path), leaf)[leaf])  # a class or the loss is not there: KeyError
+
+
+def _place(part: nn.Module, leaf: str) -> dict[str, Any]:
+    return part._buffers if leaf in part._non_persistent_buffers_set else vars(part)
+
+
+def _made(fresh: Callable[[], nn.Module], state: Mapping[str, Tensor], kept: Mapping[str, bytes]) -> nn.Module:
+    module = fresh()
+    load_state(module, state)
+    for name, value in kept.items():
+        path, _, leaf = name.rpartition(".")
+        part = module.get_submodule(path)
+        _place(part, leaf)[leaf] = pickle.loads(value)
+    return module
 
 
 def _outcome(module: nn.Module, inputs: Tensor, training: bool) -> tuple[Tensor, dict[str, str], str]:
