@@ -94,9 +94,11 @@ def test_result_of_another_step(original: Original, copy: Path) -> None:
 
 
 def test_valid_json_with_another_number(original: Original, copy: Path) -> None:
-    path = next((copy / "probes").glob("*/*/result.json"))
-    seal, _, rest = path.read_bytes().partition(b"\n")
-    body = json.loads(rest)
+    for path in (copy / "probes").glob("*/*/result.json"):
+        seal, _, rest = path.read_bytes().partition(b"\n")
+        body = json.loads(rest)
+        if Store(copy, reading=True).has("steps", body["checkpoint"]):  # not of the training that was taken out
+            break
     body["values"] = dict.fromkeys(body["values"], 0.5)
     path.write_bytes(seal + b"\n" + json.dumps(body).encode() + b"\n")
     seen = load_results(Store(copy, reading=True), "damaged")

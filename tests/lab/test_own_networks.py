@@ -22,6 +22,7 @@ from overparam.prune import Evidence
 from overparam.report import arms, find_phases
 from overparam.spec import spec
 from overparam.steps import Context, Outcome, Step
+from overparam.train import TrainSettings, fit
 from small import images, same_bits, vectors
 
 TRAIN = Train(epochs=2, batch_size=16)
@@ -192,13 +193,9 @@ def test_networks_whose_results_could_not_be_kept_are_refused(network: Any, mess
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """Those of a network that has learned the task."""
     torch.manual_seed(0)
-    module, data = Plain(), World(vectors()).build()
-    optimiser = torch.optim.Adam(module.parameters(), lr=0.05)
-    for _ in range(60):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(module(data.train.inputs), data.train.labels).backward()
-        optimiser.step()
-    return state_of(module)
+    return fit(
+        Plain(), World(vectors()).build(), TrainSettings(optimizer="adam", lr=0.05, epochs=40, batch_size=50)
+    ).state
 
 
 def pretrained(weights: dict[str, Tensor]) -> Callable[[], nn.Module]:

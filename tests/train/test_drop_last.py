@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from overparam import Network, SpecError
 from overparam.streams import torch_stream
 from overparam.train import Fit, TrainSettings, fit
+from overparam.train.optimisers import optimiser
 from overparam.train.schedules import learning_rate
 from small import MLP, begin, built, half_pruned, same_bits, vectors
 
@@ -44,13 +45,13 @@ def test_only_whole_batches_are_trained_on_and_counted() -> None:
 
 def test_the_bits_are_those_of_a_plain_loop() -> None:
     module = MLP.build(DATA.input_shape, DATA.classes, 0)
-    optimiser = torch.optim.SGD(module.parameters(), lr=0.1, fused=True)
+    torchs = optimiser(settings(), module.parameters())
     for epoch in range(4):
         order = torch.randperm(50, generator=torch_stream(0, "order", epoch))
         for batch in order[:48].split(16):
-            optimiser.zero_grad()
+            torchs.zero_grad()
             cross_entropy(module(DATA.train.inputs[batch]), DATA.train.labels[batch]).backward()
-            optimiser.step()
+            torchs.step()
     found = fit(MLP.build(DATA.input_shape, DATA.classes, 0), DATA, settings())
     assert same_bits(found.state, dict(module.state_dict()))
 

@@ -17,6 +17,7 @@ from overparam import Network, StepError
 from overparam.checkpoint import state_of
 from overparam.streams import global_stream, torch_stream
 from overparam.train import Fit, StopAt, TrainSettings, fit
+from overparam.train.optimisers import optimiser
 from small import built, same_bits, vectors
 
 DATA = built(vectors())
@@ -246,14 +247,14 @@ def plain_loop(factory: Callable[[], nn.Module], loss: Callable[[Tensor, Tensor]
     """The loop that a user would write around a module that the factory has just made."""
     with global_stream(0, "network", "init"):
         module = factory()
-    optimiser = torch.optim.SGD(module.parameters(), lr=SETTINGS.lr, momentum=SETTINGS.momentum, fused=True)
+    torchs = optimiser(SETTINGS, module.parameters())
     for epoch in range(4):
         module.train()
         with global_stream(0, "dropout", epoch):
             for inputs, labels in DATA.batches(SETTINGS.batch_size, torch_stream(0, "order", epoch)):
-                optimiser.zero_grad()
+                torchs.zero_grad()
                 loss(module(inputs), labels).backward()
-                optimiser.step()
+                torchs.step()
     return state_of(module)
 
 
