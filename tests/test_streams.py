@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,23 +49,35 @@ def test_generators_draw_the_same_each_time() -> None:
     assert np.array_equal(*[numpy_stream(0, "x", "y").random(5) for _ in range(2)])
 
 
+def drawn() -> list[float]:
+    """A number from each global generator."""
+    return [float(torch.rand(())), random.random(), float(np.random.rand())]  # noqa: NPY002
+
+
 def test_a_global_stream_leaves_the_generators_as_they_were() -> None:
-    torch.manual_seed(11)
-    state, python = torch.get_rng_state(), random.getstate()
-    with global_stream(0, "dropout", 1):
-        first = torch.rand(4)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert random.getstate() == python
-    torch.manual_seed(12)
-    with global_stream(0, "dropout", 1):
-        assert torch.equal(torch.rand(4), first)
+    found, after = [], []
+    for seed in (11, 12):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        expected = drawn()
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        with global_stream(0, "dropout", 1):
+            found.append(drawn())
+        after.append(drawn() == expected)
+    assert found[0] == found[1]
+    assert len(set(found[0])) == 3
+    assert after == [True, True]
+    with global_stream(0, "dropout", 2):
+        assert not set(drawn()) & set(found[0])
 
 
 def test_a_global_stream_is_put_back_after_an_error() -> None:
-    state = torch.get_rng_state()
-    try:
-        with global_stream(0, "dropout"):
-            raise KeyError
-    except KeyError:
-        pass
-    assert torch.equal(torch.get_rng_state(), state)
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    with pytest.raises(KeyError), global_stream(0, "dropout"):
+        raise KeyError(drawn())
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert (np.random.get_state()[1] == states[2]).all()  # noqa: NPY002
