@@ -168,6 +168,7 @@ def check(
     """Say what a study would run, how much of it is in the store, and what is wrong; runs nothing."""
     with _clear_errors():
         from overparam.lab import Store, status
+        from overparam.steps.prune import left_out
 
         chosen = _study(study, set_, sweep, data)
         plan = chosen.plan
@@ -188,7 +189,10 @@ def check(
         inits = {(n.network, n.world): n for n in plan.nodes.values() if n.step is None}
         for node in inits.values():  # shows whether the network can be made for the data at all
             built = plan.worlds[node.world].build()
-            plan.networks[node.network].build(built.input_shape, built.classes, node.seed)
+            module = plan.networks[node.network].build(built.input_shape, built.classes, node.seed)
+            steps = [other.step for other in plan.nodes.values() if other.network == node.network]
+            if told := left_out(module, steps):
+                typer.echo(f"network {plan.networks[node.network].label}: {told}")
         if not (store / "steps").exists():
             typer.echo(f"store {store}: not there yet, everything would be run")
             return
@@ -316,7 +320,7 @@ def _print_table(results: Results) -> None:
 
 def _complain(results: Results, notes: bool = True) -> None:
     """Say on stderr what is wrong and what is missing, and end with exit code 1 if anything is missing."""
-    for note in results.notes if notes else ():
+    for note in [*(results.notes if notes else ()), *results.remarks]:
         typer.echo(f"note: {note}", err=True)
     for failure in results.failures:
         typer.echo(f"failed: {failure}", err=True)

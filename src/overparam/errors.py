@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 def in_words(error: BaseException) -> str:
     """Return the kind of an error of somebody else's code and the first line of its message, without a full stop.
@@ -31,3 +34,23 @@ class StepError(OverparamError):
 
 class StoreError(OverparamError):
     """The store cannot be read or written."""
+
+
+class OverparamWarning(UserWarning):
+    """Base of every warning of overparam, for :func:`warnings.filterwarnings`."""
+
+
+class CoverageWarning(OverparamWarning):
+    """Pruning leaves out parameters that are neither biases nor scales and shifts of norms."""
+
+
+class LayerCollapseWarning(OverparamWarning):
+    """Pruning left a layer with fewer weights than it has outputs or inputs."""
+
+
+def warn(message: str, category: type[OverparamWarning]) -> None:
+    """Warn at the line, outside of overparam, that led here, so that Python tells each such line once."""
+    level = 1
+    while str(sys._getframe(level).f_globals.get("__name__", "")).partition(".")[0] == "overparam":
+        level += 1
+    warnings.warn(message, category, stacklevel=level + 1)

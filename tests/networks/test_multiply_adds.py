@@ -124,3 +124,19 @@ def test_cross_attention() -> None:
 def test_a_sample_needs_a_batch(sample: Tensor) -> None:
     with pytest.raises(SpecError, match="needs a batch"):
         applications(nn.Linear(4, 2), sample)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_a_recurrent_weight_is_used_once_a_token(kind: type[nn.RNNBase]) -> None:
+    module = kind(4, 6, num_layers=2, batch_first=True)
+    names = [name for name, _ in module.named_parameters() if name.startswith("weight")]
+    assert applications(module, torch.zeros(3, 7, 4)) == dict.fromkeys(names, 7)
+    cell = nn.ModuleDict({"cell": nn.GRUCell(4, 6)})
+    assert applications(cell["cell"], torch.zeros(3, 4)) == {"weight_ih": 1, "weight_hh": 1}
+
+
+def test_counting_does_not_move_the_buffers_of_a_spectral_norm() -> None:
+    module = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 6)), nn.Linear(6, 3))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    assert applications(module, torch.zeros(2, 4)) == {"1.weight": 1}
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())

@@ -84,12 +84,56 @@ def test_dead_units_of_a_hand_made_mask() -> None:
     masks["conv"][0, 1, 1, 0] = True  # filters 1 and 2 dead, channel 0 unused
     state = {name: mask.float() for name, mask in masks.items()}
     found = Density().measure(Checkpoint(state, masks, roles), view_of(Checkpoint(state, masks, roles)))
-    assert found.values == {"dead_units": 4}
-    assert found.layers == {
-        "one": {"kept": 3, "weights": 12, "density": 0.25, "dead_units": 2, "unused_inputs": 1},
-        "conv": {"kept": 1, "weights": 24, "density": 1 / 24, "dead_units": 2, "unused_inputs": 1},
-        "last": {"kept": 2, "weights": 4, "density": 0.5, "dead_units": 1, "unused_inputs": 0},
+    assert found.values == {"dead_units": 4, "collapsed_layers": 2, "parameters": 40, "density_of_all": 6 / 40}
+    keys = ("kept", "weights", "density", "dead_units", "unused_inputs", "collapsed", "share_of_all")
+    assert {name: tuple(row[key] for key in keys) for name, row in found.layers.items()} == {
+        "one": (3, 12, 0.25, 2, 1, 1, 12 / 40),  # three weights cannot reach four units
+        "conv": (1, 24, 1 / 24, 2, 1, 1, 24 / 40),
+        "last": (2, 4, 0.5, 1, 0, 0, 4 / 40),
     }
+    assert [(row["role"], row["masked"]) for row in found.layers.values()] == [
+        ("linear", 1),
+        ("conv", 1),
+        ("output", 1),
+    ]
+
+
+def test_dead_units_of_grouped_and_transposed_convolutions() -> None:
+    module = nn.Sequential(nn.Conv1d(4, 4, 2, groups=4), nn.ConvTranspose1d(4, 6, 1, groups=2))
+    masks = {"0.weight": torch.ones(4, 1, 2).bool(), "1.weight": torch.ones(4, 3, 1).bool()}
+    masks["0.weight"][1:3] = False  # channels 1 and 2 are cut off on both sides
+    masks["1.weight"][0] = (
+        False  # input 0 is read by no output, output 5 (the last of group 2) reads none of inputs 2, 3
+    )
+    masks["1.weight"][2:, 2] = False
+    roles = dict.fromkeys(masks, "conv")
+    checkpoint = Checkpoint({name: mask.float() for name, mask in masks.items()}, masks, roles)
+    found = Density().measure(checkpoint, view_of(checkpoint, module))
+    assert found.values["dead_units"] == 2 + 1
+    assert [(row["dead_units"], row["unused_inputs"]) for row in found.layers.values()] == [(2, 2), (1, 1)]
+
+
+def test_density_is_of_the_masked_and_of_all_parameters() -> None:
+    """An embedding of 30 x 4 and a norm of 4 + 4 beside 4 x 10 weights, a tenth of which stays, and 10 biases."""
+    roles = {"emb": "embedding", "scale": "norm", "shift": "norm", "head": "output", "bias": "bias"}
+    shapes = {"emb": (30, 4), "scale": (4,), "shift": (4,), "head": (10, 4), "bias": (10,)}
+    state = {name: torch.ones(shape) for name, shape in shapes.items()}
+    mask = torch.zeros(10, 4, dtype=torch.bool)
+    mask[0] = True
+    checkpoint = Checkpoint(state, {"head": mask}, roles).masked({"head": mask})
+    found = Density().measure(checkpoint, view_of(checkpoint))
+    assert checkpoint.density == 0.1
+    assert found.values["parameters"] == 178
+    assert found.values["density_of_all"] == (178 - 36) / 178
+    assert found.layers["emb"] == {
+        "role": "embedding",
+        "masked": 0,
+        "kept": 120,
+        "weights": 120,
+        "density": 1.0,
+        "share_of_all": 120 / 178,
+    }
+    assert list(found.layers) == ["head", "emb"]  # biases and norms are nobody's surprise
 
 
 def test_multiply_adds_of_lenet() -> None:

@@ -10,12 +10,16 @@ import torch
 
 from overparam import Checkpoint, Network, Train
 from overparam.lab.results import MEASURED
+from overparam.networks import ROLES
 from overparam.probes import PROBES, Probe, View
 from overparam.spec import plain
 from small import CONV, MLP, begin, built, context_of, frozen, half_pruned, images
 
 FACTS = {"seconds": 1.5, "peak_memory_bytes": 10**8, "bytes": 1234}
-WORDS = {"engine": (None, "dense", "sparse", "mixed")}  # columns that hold no numbers, and what they may hold
+WORDS = {
+    "engine": (None, "dense", "sparse", "mixed"),
+    "role": ROLES,
+}  # columns that hold no numbers, and what they may hold
 
 NAMES = [name for name in PROBES if PROBES.get(name).__module__.startswith("overparam.")]
 NETWORKS = [pytest.param(network, id=name) for name, network in {"mlp": MLP, "batch norm": CONV}.items()]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 import overparam.prune
-from overparam.errors import SpecError
+from overparam.errors import LayerCollapseWarning, SpecError
 from overparam.prune import CRITERIA, SCOPES, apply_masks, dense_masks, density, gradients, prune
 
 
@@ -108,7 +108,10 @@ def test_custom_criterion_and_scope_are_passed_in():
             found["4.weight"] += keep - sum(found.values())
             return found
 
-    masks = prune(small_net(), Position(), density=0.5, scope=LastLayerOnly())
+    with pytest.warns(
+        LayerCollapseWarning, match="'0.weight' keeps 1 of 36 weights for 4 units, '7.weight' keeps 1 of"
+    ):
+        masks = prune(small_net(), Position(), density=0.5, scope=LastLayerOnly())
     assert counts(masks) == {"0.weight": 1, "4.weight": 284, "7.weight": 1}
     assert masks["4.weight"].flatten().nonzero().min() == 512 - 284
 
@@ -249,7 +252,7 @@ MISUSE = {
     "half a batch": (lambda: prune(small_net(), "gradient", fraction=0.2, batch=batch()[0]), "batch must be a pair"),
     "unknown criterion": (lambda: prune(small_net(), "gradients", fraction=0.2), "did you mean 'gradient'"),
     "nan weight": (lambda: prune(with_nan(small_net()), fraction=0.2), "scores of '4.weight' are not finite for 1 of"),
-    "no weights": (lambda: prune(nn.ReLU(), fraction=0.2), "no linear or convolution weights"),
+    "no weights": (lambda: prune(nn.ReLU(), fraction=0.2), "no linear, convolution or recurrent weights"),
     "mask of nothing": (lambda: prune(small_net(), fraction=0.2, masks={"7.weigth": ONES}), "mean '7.weight'"),
     "mask of other shape": (lambda: apply_masks(small_net(), {"7.weight": ONES.T}), r"\(8, 3\).*\(3, 8\)"),
     "mask of floats": (lambda: apply_masks(small_net(), {"7.weight": ONES.float()}), "must be a bool tensor"),

@@ -21,6 +21,8 @@ from overparam.sparse.layers import SparseConv2d, SparseLayer, SparseLinear
 from overparam.sparse.network import SparseNetwork
 from small import same_bits
 
+pytestmark = pytest.mark.filterwarnings("ignore:layer collapse")  # layers of eight weights, masked at random
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> Iterator[None]:

@@ -13,6 +13,7 @@ from torch import nn
 from overparam.errors import StoreError
 from overparam.lab.store import DamagedError, Store, read_sealed
 from overparam.lab.weights import load_checkpoint
+from overparam.probes.density import remarks
 from overparam.registry import suggest
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Results:
         failures: a sentence for each step that failed.
         missing: how many rows are not there (yet), because of failures or because the study was stopped.
         notes: damage found, and what was done about it.
+        remarks: what a reader must know of the pruning: parameters that it leaves out, and layers that collapsed.
         facts: versions, machine, threads and times of the steps.
     """
 
@@ -45,6 +47,7 @@ class Results:
     failures: Sequence[str] = ()
     missing: int = 0
     notes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -87,6 +90,7 @@ class Results:
             facts=self.facts,
             failures=self.failures,
             verdicts=self.claims() if len(self.frame) else [],
+            remarks=self.remarks,
         )
         return goal
 
@@ -136,6 +140,7 @@ def load_results(store: Store, name: str, notes: Sequence[str] = ()) -> Results:
         failures=[f"{title}: {reason}" for title, reason in record["failures"]],
         missing=missing,
         notes=found,
+        remarks=remarks(layers),
         facts=_facts(record, list(manifests.values())),
     )
 

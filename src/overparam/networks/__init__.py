@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from overparam.networks import conv, lenet, mlp, resnet, vgg  # noqa: F401  (they register themselves)
 from overparam.networks.architecture import NETWORKS, Architecture, architecture
+from overparam.networks.collapse import collapsed_layers, warn_of_collapse
 from overparam.networks.cost import applications, multiply_adds
 from overparam.networks.initialise import Init, initialise
 from overparam.networks.network import Network
-from overparam.networks.roles import PRUNABLE, ROLES, prunable, tensor_roles
+from overparam.networks.roles import PRUNABLE, ROLES, first_names, prunable, roles_by_name, tensor_roles
 
 __all__ = [
     "NETWORKS",
@@ -18,8 +19,12 @@ __all__ = [
     "Network",
     "applications",
     "architecture",
+    "collapsed_layers",
+    "first_names",
     "initialise",
     "multiply_adds",
     "prunable",
+    "roles_by_name",
     "tensor_roles",
+    "warn_of_collapse",
 ]

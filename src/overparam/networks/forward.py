@@ -15,6 +15,9 @@ from torch.nn.parameter import is_lazy
 from overparam.errors import SpecError
 from overparam.streams import global_stream
 
+Inputs = Any
+"""What a module is called with: one tensor, several as a tuple or list, or named ones as a mapping."""
+
 LAYERS = (nn.Linear, _ConvNd)
 """Layers whose weights are pruned, and whose multiply-adds are counted."""
 
@@ -29,23 +32,48 @@ class Call:
     output: Any
 
 
-def run(module: nn.Module, batch: Tensor, label: str = "the module") -> Any:
-    """Return ``module(batch)`` in evaluation mode and without gradients, and leave the module as it was.
+def arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and the keyword arguments that ``inputs`` stands for.
 
-    Training flags, buffers and the global generators are put back, what a forward keeps in plain attributes is not:
-    give it a module that is looked at only. A module that fails on the batch raises :class:`SpecError`; ``label``
-    names it.
+    A plain tuple or list holds several arguments, a mapping keyword arguments; anything else is the only argument, so
+    ``(things,)`` hands over a tuple or list itself.
+    """
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return (tuple(inputs), {}) if type(inputs) in (tuple, list) else ((inputs,), {})
+
+
+def tensors_in(thing: Any) -> list[Tensor]:
+    """Return the tensors in ``thing``, looking into tuples, lists and mappings, in order."""
+    if isinstance(thing, Tensor):
+        return [thing]
+    if isinstance(thing, Mapping):
+        thing = tuple(thing.values())
+    return [tensor for part in thing for tensor in tensors_in(part)] if isinstance(thing, tuple | list) else []
+
+
+def described(inputs: Inputs) -> str:
+    """Return shapes and dtypes of a batch of inputs in words."""
+    found = [f"shape {tuple(tensor.shape)} and dtype {tensor.dtype}" for tensor in tensors_in(inputs)]
+    return ", ".join(found) or f"type {type(inputs).__name__}"
+
+
+def run(module: nn.Module, batch: Inputs, label: str = "the module") -> Any:
+    """Return what ``module`` gives for ``batch``, in evaluation mode and without gradients; leave it as it was.
+
+    ``batch`` is one tensor, several as a tuple, or keyword arguments as a mapping. Training flags, buffers and the
+    global generators are put back, what a forward keeps in plain attributes is not: give it a module that is looked at
+    only. A module that fails on the batch raises :class:`SpecError`; ``label`` names it.
     """
     with _undisturbed(module):
         try:
-            return module(batch.to(_device(module)))
+            positional, named = arguments(_moved(batch, _device(module)))
+            return module(*positional, **named)
         except Exception as error:
-            raise SpecError(
-                f"{label} fails on a batch of shape {tuple(batch.shape)} and dtype {batch.dtype}: {first_line(error)}"
-            ) from error
+            raise SpecError(f"{label} fails on a batch of {described(batch)}: {first_line(error)}") from error
 
 
-def record(module: nn.Module, batch: Tensor, kinds: tuple[type[nn.Module], ...] = LAYERS) -> tuple[Any, list[Call]]:
+def record(module: nn.Module, batch: Inputs, kinds: tuple[type[nn.Module], ...] = LAYERS) -> tuple[Any, list[Call]]:
     """Run as :func:`run` does; return the output and the calls of submodules of these ``kinds``, in order."""
     calls: list[Call] = []
 
@@ -87,3 +115,12 @@ def _device(module: nn.Module) -> torch.device:
     for tensor in (*module.parameters(), *module.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def _moved(inputs: Inputs, device: torch.device) -> Inputs:
+    """Return ``inputs`` on a device, wherever there are tensors in it."""
+    if isinstance(inputs, Mapping):
+        return {name: _moved(part, device) for name, part in inputs.items()}
+    if type(inputs) in (tuple, list):
+        return type(inputs)(_moved(part, device) for part in inputs)
+    return inputs.to(device) if hasattr(inputs, "to") else inputs

@@ -1,37 +1,120 @@
-"""How dense each layer is, and which units can no longer carry a signal."""
+"""How dense each layer is, of what that is a share, and which units can no longer carry a signal."""
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from overparam.checkpoint import Checkpoint
+from overparam.networks.collapse import REMEDY, collapsed_layers
 from overparam.probes.base import PROBES, Measurements, Probe, View
 from overparam.prune import empty_units
+from overparam.prune.coverage import Coverage, covering
 from overparam.spec import spec
 
 
 @PROBES.named("density")
 @spec
 class Density(Probe):
-    """Density of each layer, and dead units: units that lost all incoming weights.
+    """Density of each layer and of all parameters, dead units, and layers that have collapsed.
 
-    ``dead_units`` counts, over all layers but the output layer, units (filters) with no kept incoming weight: their
-    output is a constant. Per layer also ``unused_inputs``: inputs with no kept outgoing weight.
+    ``parameters`` counts all parameters of the network, and ``density_of_all`` is the share of them that is not pruned:
+    biases, norms and all that has no mask are kept. ``dead_units`` counts, over all linear and convolution layers but
+    the output layer, units (filters) with no kept incoming weight: their output is a constant. ``collapsed_layers``
+    counts layers with fewer kept weights than outputs or inputs (:func:`overparam.networks.collapsed_layers`).
+
+    Per layer also ``unused_inputs``: inputs with no kept outgoing weight; ``collapsed``; and ``share_of_all``, its
+    weights as a share of all parameters. Tensors that are left out, other than biases and norms, have a row with
+    ``masked`` 0.
     """
 
     kind: ClassVar[str] = "density"
+    version: ClassVar[int] = 2
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Count kept weights and empty rows and columns of each mask."""
-        layers: dict[str, dict[str, float | int | None]] = {}
-        dead = 0
+        sizes = {name: checkpoint.state[name].numel() for name in checkpoint.roles}
+        masked = {name: mask.numel() for name, mask in checkpoint.masks.items()}
+        covered = covering(sizes, checkpoint.roles, masked, checkpoint.kept)
+        collapsed = collapsed_layers(checkpoint.masks, checkpoint.roles)
+        layers: dict[str, dict[str, float | int | str | None]] = {}
+        parts, dead = dict(view.module().named_modules()), 0
         for name, mask in checkpoint.masks.items():
-            without_inputs, without_outputs = empty_units(mask)
-            kept, weights = int(mask.sum()), mask.numel()
+            without_inputs, without_outputs = _empty_units(mask, parts.get(name.rpartition(".")[0]))
             layers[name] = {
-                "kept": kept,
-                "weights": weights,
-                "density": kept / weights if weights else 1.0,
+                **_row(covered, checkpoint.roles[name], int(mask.sum()), mask.numel(), True),
                 "dead_units": without_inputs,
                 "unused_inputs": without_outputs,
+                "collapsed": int(name in collapsed),
             }
-            dead += without_inputs if checkpoint.roles[name] != "output" else 0
-        return Measurements({"dead_units": dead}, layers)
+            dead += without_inputs if checkpoint.roles[name] in ("linear", "conv") else 0
+        for name, (role, count) in covered.left_out.items():
+            layers[name] = _row(covered, role, count, count, False)
+        values = {
+            "dead_units": dead,
+            "collapsed_layers": len(collapsed),
+            "parameters": covered.parameters,
+            "density_of_all": covered.density_of_all,
+        }
+        return Measurements(values, layers)
+
+
+def _empty_units(mask: Tensor, layer: nn.Module | None) -> tuple[int, int]:
+    """Return (outputs without inputs, inputs without outputs) of a layer's mask, whichever of its axes comes first."""
+    if mask.ndim < 2:
+        return 0, 0
+    rows, columns = empty_units(mask, int(getattr(layer, "groups", 1)))
+    return (columns, rows) if isinstance(layer, _ConvTransposeNd | nn.Embedding | nn.EmbeddingBag) else (rows, columns)
+
+
+def _row(covered: Coverage, role: str, kept: int, weights: int, masked: bool) -> dict[str, float | int | str | None]:
+    return {
+        "role": role,
+        "masked": int(masked),
+        "kept": kept,
+        "weights": weights,
+        "density": kept / weights if weights else 1.0,
+        "share_of_all": weights / covered.parameters if covered.parameters else 0.0,
+    }
+
+
+def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what a reader of a study must know of its pruning, as sentences, given its row for each layer."""
+    return [*_left_out(rows), *_collapsed(rows)]
+
+
+def _left_out(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say for each network of the study which of its tensors are never pruned, if any are."""
+    if not any(row["kept"] < row["weights"] for row in rows if "masked" in row):
+        return []
+    pruned = {row["layer"] for row in rows if row.get("masked")}
+    networks: dict[str, dict[str, Mapping[str, Any]]] = {}  # by checkpoint: rows by layer
+    for row in rows:
+        if row.get("masked") == 0 and row["layer"] not in pruned:
+            networks.setdefault(row["fingerprint"], {})[row["layer"]] = row
+    found = [
+        Coverage(
+            kept=0,
+            weights=0,
+            parameters=max(round(row["weights"] / row["share_of_all"]) for row in network.values()),
+            left_out={layer: (row["role"], row["weights"]) for layer, row in network.items()},
+        ).sentence()
+        for network in networks.values()
+    ]
+    return [sentence for sentence in dict.fromkeys(found) if sentence]
+
+
+def _collapsed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say which layers have collapsed, in how many of the study's checkpoints."""
+    layers: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row.get("collapsed"):
+            layers.setdefault(row["layer"], []).append(row)
+    checkpoints = len({row["fingerprint"] for row in rows})
+    each = [
+        f"{layer} in {len(found)} of {checkpoints} checkpoints, from level {min(row['level'] for row in found)} on, "
+        f"down to {min(row['kept'] for row in found):,} of {found[0]['weights']:,} weights"
+        for layer, found in layers.items()
+    ]
+    return [f"layer collapse: {'; '.join(each)}; {REMEDY}"] if each else []

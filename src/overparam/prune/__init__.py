@@ -1,8 +1,10 @@
 """Pruning: criteria score weights, scopes spread the count over layers, masks decide who stays."""
 
 from overparam.prune.counts import apportion, exact_count
+from overparam.prune.coverage import Coverage, coverage
 from overparam.prune.criteria import CRITERIA, Criterion, Gradient, Magnitude, Random, criterion_named
 from overparam.prune.evidence import Evidence, gradients
+from overparam.prune.hold import Hold, hold
 from overparam.prune.masks import count_kept, density, empty_units, keep_top
 from overparam.prune.modules import apply_masks, dense_masks, prune
 from overparam.prune.rounds import new_masks
@@ -13,10 +15,12 @@ __all__ = [
     "ERK",
     "SCOPES",
     "Counted",
+    "Coverage",
     "Criterion",
     "Evidence",
     "Global",
     "Gradient",
+    "Hold",
     "Magnitude",
     "PerLayer",
     "Random",
@@ -25,12 +29,14 @@ __all__ = [
     "apply_masks",
     "apportion",
     "count_kept",
+    "coverage",
     "criterion_named",
     "dense_masks",
     "density",
     "empty_units",
     "exact_count",
     "gradients",
+    "hold",
     "keep_top",
     "new_masks",
     "prune",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from overparam.errors import SpecError
+from overparam.networks.forward import Inputs, arguments
+from overparam.networks.roles import check_shapes, first_names
 from overparam.registry import suggest
 from overparam.streams import global_stream
 
@@ -47,7 +49,7 @@ class Evidence:
 
 def gradients(
     module: nn.Module,
-    batch: tuple[Tensor, Tensor],
+    batch: tuple[Inputs, Any],
     loss: Loss = cross_entropy,
     *,
     names: Iterable[str] | None = None,
@@ -62,9 +64,10 @@ def gradients(
     of zeros. Weights at zero under a mask get their gradient like all others.
 
     Args:
-        batch: ``(inputs, labels)`` on the module's device.
+        batch: ``(inputs, labels)`` on the module's device; the inputs are one tensor, several as a tuple, or keyword
+            arguments as a mapping.
         loss: returns one number, by convention the mean over the batch.
-        names: parameters wanted; None means all.
+        names: parameters wanted, by any name that ``state_dict`` lists; None means all, by their first.
         mode: ``"train"`` (batch statistics and dropout at work, as in the code of He et al., ICML 2022,
             https://arxiv.org/abs/2206.08684) or ``"eval"``.
         seed, draw: of the stream that dropout uses.
@@ -77,17 +80,18 @@ def gradients(
         raise SpecError(f"mode must be 'train' or 'eval', got {mode!r}")
     if not (isinstance(batch, tuple | list) and len(batch) == 2):
         raise SpecError(f"batch must be a pair (inputs, labels), got {type(batch).__name__}")
-    known = dict(module.named_parameters())
+    check_shapes(module)
+    known, first = dict(module.named_parameters()), first_names(module)
     wanted = list(known if names is None else names)
     for name in wanted:
-        if name not in known:
-            raise SpecError(f"the module has no parameter {name!r}{suggest(name, known)}")
+        if name not in first:
+            raise SpecError(f"the module has no parameter {name!r}{suggest(name, first)}")
     # The call sees detached copies, so nothing it does can reach the module's own tensors.
-    weights = {name: known[name].detach().clone().requires_grad_() for name in wanted}
+    weights = {first[name]: known[first[name]].detach().clone().requires_grad_() for name in wanted}
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    inputs, labels = batch
+    (positional, named), labels = arguments(batch[0]), batch[1]
     with training_flags(module, mode == "train"), global_stream(seed, "gradient", draw), torch.enable_grad():
-        value = loss(functional_call(module, {**weights, **buffers}, (inputs,)), labels)
+        value = loss(functional_call(module, {**weights, **buffers}, positional, named), labels)
         if not (isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad):
             got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             without = "" if getattr(value, "requires_grad", False) else " without a gradient"
@@ -95,7 +99,8 @@ def gradients(
         found = torch.autograd.grad(
             value.reshape(()), list(weights.values()), allow_unused=True, materialize_grads=True
         )
-    return dict(zip(weights, found, strict=True))
+    slopes = dict(zip(weights, found, strict=True))
+    return {name: slopes[first[name]] for name in wanted}
 
 
 @contextmanager

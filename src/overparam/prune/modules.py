@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from overparam.errors import SpecError
-from overparam.networks import prunable, tensor_roles
+from overparam.errors import CoverageWarning, SpecError, warn
+from overparam.networks import first_names, prunable, warn_of_collapse
+from overparam.networks.forward import Inputs
+from overparam.networks.roles import check_shapes
+from overparam.prune.coverage import coverage
 from overparam.prune.criteria import Criterion, criterion_named
 from overparam.prune.evidence import Evidence, Loss, gradients
 from overparam.prune.masks import Masks, check_masks
 from overparam.prune.rounds import Counting, new_masks
 from overparam.prune.scopes import Scope
+from overparam.prune.selection import Named, Selection
 from overparam.registry import suggest
 
+PRUNED_BEFORE = 0.01
+"""The share of exact zeros from which a tensor must have been pruned before: none are drawn or trained so often."""
 
-def dense_masks(module: nn.Module, sample: Tensor | None = None) -> dict[str, Tensor]:
-    """Return masks of ones for the weights of ``module`` that can be pruned: linear, convolution, output.
+
+def dense_masks(
+    module: nn.Module, sample: Inputs | None = None, *, include: Selection = (), exclude: Selection = ()
+) -> dict[str, Tensor]:
+    """Return masks of ones for the weights of ``module`` that are pruned, in the order of its parameters.
+
+    Those are the weights of linear, convolution and recurrent layers, and what ``include`` names. If parameters other
+    than biases, norms and what ``include`` and ``exclude`` name get none, a :class:`CoverageWarning` says which and how
+    large a share they are; :func:`coverage` lists them.
 
     Args:
         module: any network.
-        sample: one input batch, which helps to find the output layer (see
-            :func:`overparam.networks.tensor_roles`).
+        sample: one batch of inputs, several as a tuple, or keyword arguments as a mapping, which helps to find the
+            output layer (see :func:`overparam.networks.tensor_roles`).
+        include: further tensors that get masks: roles such as ``"embedding"``, parameter names or patterns, parts of
+            the module or parameters, or a list of these.
+        exclude: tensors that need no warning, in the same forms; what is pruned by default gets a mask all the same.
+
+    Raises:
+        SpecError: nothing can be pruned; an entry that means nothing; lazy parameters, or parameters without values.
     """
-    weights = dict(module.named_parameters())
-    names = prunable(tensor_roles(module, sample))
-    if not names:
-        raise SpecError("the module has no linear or convolution weights that could be pruned")
-    return {name: torch.ones_like(weights[name], dtype=torch.bool) for name in names}
+    named = Named.of(module, sample)
+    return _dense(named, named.wanted(include), named.meant(exclude, "exclude"))
 
 
 def prune(
@@ -40,75 +57,153 @@ def prune(
     fraction: float | None = None,
     density: float | None = None,
     scope: str | Scope = "global",
-    exclude: str | Iterable[str] = (),
+    include: Selection = (),
+    exclude: Selection = (),
     counting: Counting = "prunable",
     allow_empty: bool = False,
     masks: Masks | None = None,
-    batch: tuple[Tensor, Tensor] | None = None,
+    batch: tuple[Inputs, Any] | None = None,
     loss: Loss = cross_entropy,
-    sample: Tensor | None = None,
+    sample: Inputs | None = None,
     seed: int = 0,
     draw: int = 0,
 ) -> dict[str, Tensor]:
     """Return the masks of one round of pruning; the module is not changed (see :func:`apply_masks`).
 
     >>> net = nn.Sequential(nn.Linear(20, 10), nn.ReLU(), nn.Linear(10, 5))
-    >>> masks = prune(net, "magnitude", density=0.1)
+    >>> masks = prune(net, "magnitude", density=0.2)
     >>> sum(int(mask.sum()) for mask in masks.values())  # of 250
-    25
+    50
     >>> apply_masks(net, masks)
+
+    An optimiser moves weights away from zero again: :func:`hold` keeps them there in a training loop of one's own.
+    A further round is told of the one before with ``masks=masks``.
+
+    Warns with :class:`CoverageWarning` of parameters that get no masks (see :func:`dense_masks`), and with
+    :class:`LayerCollapseWarning` of layers left with fewer weights than outputs or inputs (see
+    :func:`overparam.networks.collapsed_layers`).
 
     Args:
         module: any network.
         criterion: ``magnitude``, ``gradient``, ``random``, or an object such as ``Magnitude()``.
-        fraction, density, scope, exclude, counting, allow_empty: see :func:`overparam.prune.new_masks`.
-        masks: those of the round before; None means that all weights are alive.
-        batch: ``(inputs, labels)``, for criteria that need gradients; taken in train mode at the module's
-            weights.
+        fraction, density, scope, counting, allow_empty: see :func:`overparam.prune.new_masks`.
+        include: further tensors to prune than linear, convolution and recurrent weights: roles such as ``"embedding"``,
+            parameter names or patterns, parts of the module or parameters, or a list of these.
+        exclude: tensors that stay as they are, in the same forms.
+        masks: those of the round before, by any names that ``state_dict`` lists; None means that all weights are alive,
+            which is refused where many are exactly zero.
+        batch: ``(inputs, labels)``, for criteria that need gradients; taken in train mode at the module's weights.
+            The inputs are one tensor, several as a tuple, or keyword arguments as a mapping.
         loss: ``(outputs, labels) -> number``, for the same.
-        sample: one input batch, which helps to find the output layer.
+        sample: one batch of inputs in the same forms, which helps to find the output layer.
         seed, draw: of the randomness; give each round its own ``draw``, e.g. the number of rounds before it.
+
+    Returns:
+        The masks by the first name of each tensor, as ``named_parameters`` lists it.
 
     Raises:
         SpecError: a wrong argument, a missing batch, or scores that are not finite.
     """
     criterion = criterion_named(criterion)
-    masks = dense_masks(module, sample) if masks is None else masks
-    weights = _parameters_of(module, masks)
+    named = Named.of(module, sample)
+    wanted, spared = named.wanted(include), named.meant(exclude, "exclude")
+    if masks is None:
+        masks = _dense(named, wanted, spared)
+        _check_unpruned(module, [name for name in prunable(named.roles) if name not in spared])
+    else:
+        masks = by_first_names(module, masks)
+        masks = {**masks, **_ones(module, wanted - set(masks))}
+    weights = parameters_under(module, masks)
     slopes = None
     if "gradients" in criterion.needs:
         if batch is None:
             raise SpecError(f"criterion {type(criterion).__name__} needs gradients; give batch=(inputs, labels)")
         slopes = gradients(module, batch, loss, names=masks, seed=seed, draw=draw)
     seen = Evidence({name: weight.detach() for name, weight in weights.items()}, slopes, seed, draw)
-    return new_masks(
+    found = new_masks(
         criterion(seen),
         masks,
-        tensor_roles(module, sample),
+        named.uses,
+        names=named.names,
         fraction=fraction,
         density=density,
         scope=scope,
-        exclude=exclude,
+        exclude=spared,
         counting=counting,
         allow_empty=allow_empty,
     )
+    warn_of_collapse(found, named.roles)
+    return found
 
 
 def apply_masks(module: nn.Module, masks: Masks) -> None:
-    """Set every weight outside its mask to exactly ``+0.0``, in place; all else stays bit for bit."""
-    weights = _parameters_of(module, masks)
+    """Set every weight outside its mask to exactly ``+0.0``, in place; all else stays bit for bit.
+
+    ``masks`` may use any of the names that ``state_dict`` lists for a tensor. Raises :class:`SpecError` where they do
+    not fit the module. An optimiser moves the weights again unless :func:`overparam.prune.hold` keeps it from that.
+    """
+    masks = by_first_names(module, masks)
     with torch.no_grad():
-        for name, weight in weights.items():
+        for name, weight in parameters_under(module, masks).items():
             weight.masked_fill_(~masks[name].to(weight.device), 0.0)
 
 
-def _parameters_of(module: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
-    """Return the parameters that ``masks`` are for; raises :class:`SpecError` where they disagree."""
+def by_first_names(module: nn.Module, masks: Masks) -> dict[str, Tensor]:
+    """Return ``masks`` by the first names of their tensors; raises :class:`SpecError` where they disagree."""
     check_masks(masks)
+    names = first_names(module)
+    found: dict[str, Tensor] = {}
+    for name, mask in masks.items():
+        if name not in names:
+            raise SpecError(f"masks name {name!r}, which the module lacks{suggest(name, names)}")
+        if names[name] in found and not torch.equal(found[names[name]], mask):
+            raise SpecError(f"masks of {name!r} and {names[name]!r} differ, but they are one tensor; give one of them")
+        found[names[name]] = mask
+    return found
+
+
+def parameters_under(module: nn.Module, masks: Masks) -> dict[str, nn.Parameter]:
+    """Return the parameters that ``masks``, by first names, are for; raises :class:`SpecError` where they disagree."""
+    check_shapes(module)
     known = dict(module.named_parameters())
     for name, mask in masks.items():
-        if name not in known:
-            raise SpecError(f"masks name {name!r}, which the module lacks{suggest(name, known)}")
         if mask.shape != known[name].shape:
             raise SpecError(f"mask of {name!r} has shape {tuple(mask.shape)}, its parameter {tuple(known[name].shape)}")
+        if known[name].is_meta:
+            raise SpecError(f"the module's {name!r} is on the meta device and has no values; load its weights first")
     return {name: known[name] for name in masks}
+
+
+def _dense(named: Named, wanted: set[str], spared: set[str]) -> dict[str, Tensor]:
+    """Return masks of ones for what is pruned by default and what is ``wanted``; warn of the rest, ``spared`` apart."""
+    masks = _ones(named.module, wanted.union(prunable(named.roles)))
+    told = coverage(named.module, masks).without(spared).sentence()
+    if not masks:
+        nothing = "the module has no linear, convolution or recurrent weights that could be pruned"
+        raise SpecError("; ".join(filter(None, [nothing, told])))
+    if told:
+        warn(told, CoverageWarning)
+    return masks
+
+
+def _ones(module: nn.Module, names: set[str]) -> dict[str, Tensor]:
+    """Return masks of ones, in the order of the parameters."""
+    masks = {
+        name: torch.ones_like(parameter, dtype=torch.bool)
+        for name, parameter in module.named_parameters()
+        if name in names
+    }
+    parameters_under(module, masks)
+    return masks
+
+
+def _check_unpruned(module: nn.Module, names: Iterable[str]) -> None:
+    """Raise :class:`SpecError` if weights are exactly zero as after pruning; a tensor of zeros is an initialisation."""
+    for name, weight in parameters_under(module, {name: module.get_parameter(name) for name in names}).items():
+        zeros = weight.numel() - int(weight.detach().count_nonzero())
+        if PRUNED_BEFORE * weight.numel() < zeros < weight.numel():
+            raise SpecError(
+                f"{zeros:,} of {weight.numel():,} weights of {name!r} are exactly zero, as after pruning, but masks is "
+                "None, which means that all are alive; give masks=, those of the round before, or "
+                "masks=dense_masks(module) if the zeros are alive"
+            )

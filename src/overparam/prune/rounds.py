@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from overparam.errors import SpecError
+from overparam.networks.roles import foremost
 from overparam.prune.counts import exact, exact_count
 from overparam.prune.masks import Masks, check_masks, check_room, count_kept, keep_top
 from overparam.prune.scopes import Counted, Scope, scope_named
@@ -21,6 +22,7 @@ def new_masks(
     masks: Masks,
     roles: Mapping[str, str] | None = None,
     *,
+    names: Mapping[str, str] | None = None,
     fraction: float | None = None,
     density: float | None = None,
     scope: str | Scope = "global",
@@ -34,6 +36,9 @@ def new_masks(
         scores: by name, finite, higher means "keep"; those of excluded tensors are not needed.
         masks: bool, by name; only weights still alive are ranked, none comes back.
         roles: role of every tensor (see :func:`overparam.networks.tensor_roles`); None if roles play no part.
+        names: where tensors have several names and a role under each (:func:`overparam.networks.roles_by_name`), the
+            name in ``masks`` by each of them (:func:`overparam.networks.first_names`). ``exclude`` and the rates of a
+            scope may use all; a scope is told the foremost role.
         fraction: share of the weights still alive that goes, in [0, 1).
         density: share of the weights, pruned ones included, that is kept afterwards, in (0, 1].
             Give one of the two.
@@ -52,16 +57,17 @@ def new_masks(
     """
     check_masks(masks)
     roles = dict.fromkeys(masks, "other") if roles is None else roles
-    unknown = sorted(set(masks) - set(roles))
+    known = foremost(roles, names or {})
+    unknown = sorted(set(masks) - set(known))
     if unknown:
         raise SpecError(f"roles lack {', '.join(unknown)}; give the role of every tensor that has a mask")
     scope = scope_named(scope)
-    spared = excluded(exclude, roles)
-    rates = pruning_rates(scope.rates, roles)
+    spared = excluded(exclude, roles, names)
+    rates = pruning_rates(scope.rates, roles, names)
     counted = [
         Counted(
             name=name,
-            role=roles[name],
+            role=known[name],
             shape=tuple(masks[name].shape),
             alive=(alive := count_kept({name: masks[name]})),
             least=0 if allow_empty else min(alive, 1),
@@ -70,6 +76,11 @@ def new_masks(
         for name in sorted(masks)
     ]
     tensors = [tensor for tensor in counted if tensor.name not in spared]
+    if not masks:
+        raise SpecError(
+            "nothing is left to prune: no tensor has a mask; weights of linear, convolution and recurrent layers get "
+            "one, but not those under a parametrisation such as weight norm; name others in include"
+        )
     if not tensors:
         raise SpecError(f"nothing is left to prune: of {len(masks)} tensors with a mask all are excluded")
     keep = number_to_keep(tensors, [tensor for tensor in counted if tensor.name in spared], fraction, density, counting)

@@ -19,7 +19,8 @@ MEASURED = frozenset(
         *("study", "seed", "chain", "level", "step", "kind", "fingerprint", "density", "kept", "weights"),
         *("train_accuracy", "train_loss", "train_accuracy_clean", "train_loss_clean"),
         *("test_accuracy", "test_loss", "test_soft_error"),
-        *("learning_distance", "learning_distance_kept", "learning_distance_pruned", "dead_units"),
+        *("learning_distance", "learning_distance_kept", "learning_distance_pruned"),
+        *("dead_units", "collapsed_layers", "parameters", "density_of_all"),
         *(
             "seconds",
             "multiply_adds",

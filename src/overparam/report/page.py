@@ -33,6 +33,7 @@ def write_page(
     facts: Mapping[str, str],
     failures: Sequence[str] = (),
     verdicts: Sequence[Verdict] | None = None,
+    remarks: Sequence[str] = (),
 ) -> Path:
     """Write the report of a study as one self-contained HTML file and return its path.
 
@@ -47,12 +48,21 @@ def write_page(
         facts: versions, machine, threads, times: what a reader needs to judge or repeat the numbers.
         failures: one sentence per failed step.
         verdicts: claims tested on ``frame``; None or empty leaves the section out.
+        remarks: further sentences that a reader must know, shown below the headline.
 
     Raises:
         DataError: ``frame`` has rows but lacks a column that every results table has.
     """
     path = Path(path)
-    text = page(name=name, frame=frame, spec_yaml=spec_yaml, facts=facts, failures=failures, verdicts=verdicts or ())
+    text = page(
+        name=name,
+        frame=frame,
+        spec_yaml=spec_yaml,
+        facts=facts,
+        failures=failures,
+        verdicts=verdicts or (),
+        remarks=remarks,
+    )
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -65,6 +75,7 @@ def page(
     facts: Mapping[str, str],
     failures: Sequence[str],
     verdicts: Sequence[Verdict],
+    remarks: Sequence[str] = (),
 ) -> str:
     """Return the text of the page; the arguments are those of :func:`write_page`."""
     every = arms(frame) if not frame.is_empty() else []
@@ -76,7 +87,7 @@ def page(
     return _environment().from_string(_text("page.html")).render(
         name=name,
         headline=finding(main) if main else _nothing(every),
-        remarks=[*(notes(main) if main else []), *_others(shown, main), *_missing(main)],
+        remarks=[*(notes(main) if main else []), *_others(shown, main), *_missing(main), *remarks],
         main=main and _arm_row(main),
         tiles=_tiles(main) if main else [],
         arms=[_arm_row(one) for one in shown],
@@ -170,7 +181,8 @@ def _caption(shown: Sequence[ArmPhases]) -> str:
     if max(seeds, default=1) == 1:
         lines = "One seed, so there are no bands."
     distance = "Learning distance: how far the weights moved from their initial values, pruned weights counted as 0."
-    return f"{lines} Density is logarithmic and falls to the right; point at a level for its values. {distance}"
+    axis = "Density, the kept share of the weights that can be pruned, is logarithmic and falls to the right"
+    return f"{lines} {axis}; point at a level for its values. {distance}"
 
 
 def _tiles(main: ArmPhases) -> list[dict[str, str]]:

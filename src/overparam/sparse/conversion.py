@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError, in_words
+from overparam.networks import tensor_roles, warn_of_collapse
 from overparam.registry import suggest
 from overparam.sparse.autograd import DTYPES
 from overparam.sparse.hooks import has_hooks
@@ -45,7 +46,8 @@ def convert(
         strict: raise instead of falling back.
 
     Raises :class:`SpecError` for wrong masks or names, a model that torch.fx cannot trace (use :func:`replace_layers`),
-    and with ``strict`` for fallbacks.
+    and with ``strict`` for fallbacks. Warns with :class:`~overparam.errors.LayerCollapseWarning` of layers left with
+    fewer weights than outputs or inputs (:func:`overparam.networks.collapsed_layers`).
     """
     copied = _checked_copy(model)
     if type(model) in AXES:
@@ -53,6 +55,7 @@ def convert(
     keys = tuple(model.state_dict())
     aliases = _aliases(copied)
     chosen = _masks(copied, masks, aliases)
+    warn_of_collapse(chosen, tensor_roles(model))
     kept = {_known("dense", name, aliases) for name in dense}
     graphs = [trace(copied, training) for training in (False, True)]
     called = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "call_module"}

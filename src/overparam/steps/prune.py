@@ -1,16 +1,19 @@
 """The step that prunes: score what is alive, keep the best, set the rest to zero."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, PlainValidator
+from torch import nn
 
 from overparam.checkpoint import Checkpoint
 from overparam.content import for_one_use
 from overparam.networks.identity import content_of, own_content
-from overparam.prune import CRITERIA, Criterion, PerLayer, criterion_named, gradients, new_masks, scope_named
+from overparam.prune import CRITERIA, Criterion, PerLayer, coverage, criterion_named, gradients, new_masks, scope_named
 from overparam.prune.evidence import Evidence
+from overparam.prune.selection import Named
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.streams import global_stream, torch_stream
@@ -45,8 +48,10 @@ class Prune(Step):
         density: share of the weights that is kept afterwards, in (0, 1].
         scope: over what the count is spread: ``global``, ``per-layer``, ``uniform`` or ``erk``.
         rates: with ``scope: per-layer``, factors of the fraction by role or name, e.g. ``{"output": 0.5}``.
+        include: roles (``embedding``, ...) or name patterns of tensors that are pruned from here on, besides the
+            weights of linear, convolution and recurrent layers.
         exclude: roles (``output``, ``conv``, ...) or name patterns of tensors that are not pruned. Biases and norms
-            never are.
+            never are unless included. A tensor that layers share is spared under each of its names and roles.
         counting: ``prunable`` or ``all``, the counting rule of the Sparse Double Descent code; see
             :func:`overparam.prune.new_masks`.
         allow_empty: whether a layer may lose its last weight.
@@ -63,6 +68,7 @@ class Prune(Step):
     density: Annotated[float, Field(gt=0, le=1)] | None = None
     scope: str = "global"
     rates: Mapping[str, float] | None = None
+    include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     counting: Literal["prunable", "all"] = "prunable"
     allow_empty: bool = False
@@ -85,6 +91,8 @@ class Prune(Step):
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""
         criterion, draw = criterion_named(self.criterion), start.level
+        named = self._named(context)
+        start = self._including(start, named)
         found = self._gradients(start, context, draw) if "gradients" in criterion.needs else None
         weights = {name: start.state[name] for name in start.masks}
         evidence = Evidence(weights=weights, gradients=found, seed=context.seed, draw=draw)
@@ -93,7 +101,8 @@ class Prune(Step):
         masks = new_masks(
             scores,
             start.masks,
-            start.roles,
+            named.uses if named else start.roles,
+            names=named.names if named else None,
             fraction=self.fraction,
             density=self.density,
             scope=PerLayer(rates=self.rates) if self.rates else self.scope,
@@ -102,6 +111,18 @@ class Prune(Step):
             allow_empty=self.allow_empty,
         )
         return Outcome(start.masked(masks).counted("prune"))
+
+    def _named(self, context: Context) -> Named | None:
+        """Return all names and roles of the network's tensors, if needed: a checkpoint has only the first of each."""
+        if not (self.include or self.exclude or self.rates):
+            return None
+        return Named.of(context.module(), context.world.test.inputs[:1])
+
+    def _including(self, start: Checkpoint, named: Named | None) -> Checkpoint:
+        """Return ``start`` with masks of ones for the tensors that are pruned from here on."""
+        added = named.wanted(self.include) - set(start.masks) if named else set[str]()
+        masks = {name: torch.ones_like(start.state[name], dtype=torch.bool) for name in start.roles if name in added}
+        return dataclasses.replace(start, masks={**start.masks, **masks})
 
     def _gradients(self, start: Checkpoint, context: Context, draw: int) -> Mapping[str, Any]:
         """Take gradients on one random training mini-batch, labels as trained on."""
@@ -113,3 +134,14 @@ class Prune(Step):
         return gradients(
             module, batch, for_one_use(loss_named(self.loss)), names=start.masks, seed=context.seed, draw=draw
         )
+
+
+def left_out(module: nn.Module, steps: Iterable[Step | None]) -> str:
+    """Say what none of the pruning steps among ``steps`` reaches in ``module`` or excludes; empty if nothing.
+
+    Raises :class:`SpecError` for an entry of ``include`` or ``exclude`` that means nothing there.
+    """
+    named, found = Named.of(module), [step for step in steps if isinstance(step, Prune)]
+    told = {name for step in found for name in named.wanted(step.include)}
+    told |= {name for step in found for name in named.meant(step.exclude, "exclude")}
+    return coverage(module).without(told).sentence() if found else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from overparam.checkpoint import masked_state, state_of
-from overparam.errors import SpecError
+from overparam.errors import LayerCollapseWarning, SpecError
 from overparam.sparse import convert
 from overparam.sparse.autograd import DTYPES
 from overparam.sparse.calibration import choose
@@ -166,7 +167,9 @@ class NetworkTrainee(ModuleTrainee):
         masks: Mapping[str, Tensor],
         dense: Sequence[str],
     ) -> None:
-        network = convert(module, masks, dense=dense, example=data.train.inputs[:1])
+        with warnings.catch_warnings():  # who chose the masks has been told of collapsed layers
+            warnings.simplefilter("ignore", LayerCollapseWarning)
+            network = convert(module, masks, dense=dense, example=data.train.inputs[:1])
         own = {name: inner for inner, name in network.names.items()}
         super().__init__(network, data, settings, {})
         parameters = dict(network.named_parameters())

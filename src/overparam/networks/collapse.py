@@ -1,0 +1,49 @@
+"""Layer collapse: layers that pruning has left with too few weights to use all of their units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from overparam.errors import LayerCollapseWarning, warn
+
+REMEDY = "use a scope that gives every layer its share (erk, uniform or per-layer), prune less, or exclude the layer"
+
+
+def collapsed_layers(masks: Mapping[str, Tensor], roles: Mapping[str, str] | None = None) -> list[str]:
+    """Return the names of the layers that have collapsed, in the order of ``masks``.
+
+    A layer has collapsed where its mask keeps fewer weights than the layer has outputs, or inputs: then some unit on
+    that side certainly carries no signal. The inputs of the output layer do not count, if ``roles`` tells which one it
+    is: a class needs few of them. A layer without any weight left, which Tanaka et al. (2020,
+    https://arxiv.org/abs/2006.05467) call layer collapse, is the extreme of it.
+
+    Args:
+        masks: bool tensors ``(outputs, inputs, ...)`` by name, of a convolution's inputs those of one group. A mask
+            with fewer than two axes collapses when nothing is left, one without elements never.
+        roles: by name, see :func:`overparam.networks.tensor_roles`.
+    """
+    roles = roles or {}
+    return [name for name, mask in masks.items() if int(mask.sum()) < units(tuple(mask.shape), roles.get(name))]
+
+
+def units(shape: Sequence[int], role: str | None = None) -> int:
+    """Return how many weights a tensor of ``shape`` needs so that none of its units must be without any."""
+    if 0 in shape:
+        return 0
+    return max(shape[: 1 if role == "output" else 2]) if len(shape) > 1 else 1
+
+
+def warn_of_collapse(masks: Mapping[str, Tensor], roles: Mapping[str, str] | None = None) -> None:
+    """Warn with :class:`LayerCollapseWarning` if layers have collapsed; see :func:`collapsed_layers`."""
+    found = collapsed_layers(masks, roles)
+    if not found:
+        return
+    each = [
+        f"{name!r} keeps {int(masks[name].sum()):,} of {masks[name].numel():,} weights for "
+        f"{units(tuple(masks[name].shape), (roles or {}).get(name)):,} units"
+        for name in found[:4]
+    ]
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    warn(f"layer collapse: {', '.join(each)}{more}; {REMEDY}", LayerCollapseWarning)
