@@ -114,8 +114,11 @@ def _persistent(part: nn.Module) -> list[Any]:
 
 def _kept_by(part: nn.Module) -> Iterator[tuple[str, Any]]:
     """Yield what a part keeps besides its parameters, persistent buffers, parts and the training flag."""
+    skipped = ["training", "_parameters", "_buffers", "_modules", "_compiled_call_impl"]
+    if isinstance(part, nn.RNNBase):  # torch's lists of its parameters, made anew at each call where they are others
+        skipped += ["_flat_weights", "_flat_weight_refs"]
     for name, value in vars(part).items():
-        if name in ("training", "_parameters", "_buffers", "_modules", "_compiled_call_impl"):
+        if name in skipped:
             continue
         if "_hooks" not in name or not isinstance(value, dict):
             yield name, value
