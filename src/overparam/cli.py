@@ -229,7 +229,7 @@ def doctor(
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
-            examine(typer.echo, lambda line: typer.secho(line, bold=True), measure)
+            examine(typer.echo, lambda line: typer.secho(line, bold=True), measure, threads)
         finally:
             torch.set_num_threads(before)
 

@@ -62,11 +62,12 @@ def threads_sentence() -> str:
     import numba
     import torch
 
-    from overparam.sparse.compiled import processor_threads
+    from overparam.sparse.compiled import processor_threads, torch_threads_kept
 
     wanted, most = torch.get_num_threads(), processor_threads()
     own: Any = numba  # whose names mypy does not know
-    own.get_num_threads()  # starts them: until then the threading layer is not decided
+    with torch_threads_kept():
+        own.get_num_threads()  # starts them: until then the threading layer is not decided
     layer = own.threading_layer()
     limit = (
         f" Numba may start only {most} here, so kernels use no more: raise NUMBA_NUM_THREADS." if most < wanted else ""
@@ -223,8 +224,10 @@ def listed(facts: Iterable[tuple[str, str]]) -> list[str]:
     return [line for name, value in facts for line in wrapped(value, name, 11)]
 
 
-def doctor(tell: Tell, heading: Tell, measuring: bool) -> None:
+def doctor(tell: Tell, heading: Tell, measuring: bool, threads: int | None = None) -> None:
     """Tell everything, line by line; with ``measuring`` after having measured the default shapes.
+
+    With ``threads``, which torch is set to by the caller, only what was measured with so many is shown.
 
     Raises :class:`StoreError` if the cache folder cannot be written, or another process measures without end.
     """
@@ -232,7 +235,7 @@ def doctor(tell: Tell, heading: Tell, measuring: bool) -> None:
     for line in listed(general_facts()):
         tell(line)
     try:
-        _sparse_part(tell, heading, measuring)
+        _sparse_part(tell, heading, measuring, threads)
     except OSError as error:
         folder = str(writable_cache_folder())
         raise StoreError(
@@ -241,7 +244,7 @@ def doctor(tell: Tell, heading: Tell, measuring: bool) -> None:
         ) from None
 
 
-def _sparse_part(tell: Tell, heading: Tell, measuring: bool) -> None:
+def _sparse_part(tell: Tell, heading: Tell, measuring: bool, threads: int | None) -> None:
     from overparam.sparse.calibration import known_times
 
     heading("\nSparse kernels")
@@ -251,9 +254,16 @@ def _sparse_part(tell: Tell, heading: Tell, measuring: bool) -> None:
     if measuring:
         measure(default_shapes(), lambda line: print(line, file=sys.stderr, flush=True))
     known = known_times()
+    if threads is not None:
+        known = {key: times for key, times in known.items() if f" t{threads} " in key}
     if not known:
-        tell("Nothing is measured yet. Studies measure their layers when they need to;")
-        tell("overparam doctor --measure measures some usual ones now, in about a minute.")
+        asked = "" if threads is None else f" --threads {threads}"
+        nothing = (
+            f"Nothing is measured yet{' with that many threads' * bool(asked)}. Studies measure their layers when they "
+            f"need to; overparam doctor --measure{asked} measures some usual ones now, in about a minute."
+        )
+        for line in wrapped(nothing):
+            tell(line)
         return
     for line in times_table(known):
         tell(line)

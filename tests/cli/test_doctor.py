@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +107,31 @@ def test_measuring_measures_what_is_not_known_and_keeps_it(cache: Path, monkeypa
     assert again.stdout == first.stdout
     fine("--measure", "--threads", "1")
     assert len(asked) == 8
+
+
+def test_one_thread_is_one_in_what_is_measured_and_in_what_is_shown(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "known_times", lambda: KNOWN)
+    said = fine("--threads", "1").stdout
+    assert "784->300 " in said
+    assert "64->64 " not in said
+    assert "Nothing is measured yet with that many threads." in fine("--threads", "3").stdout.replace("\n", " ")
+    # in a process of its own, as numba's threads start once, and the first time they may change torch's number
+    script = (
+        "import sys, torch\n"
+        "from overparam import cli\n"
+        "from overparam.sparse import calibration\n"
+        "def measured(shape):\n"
+        "    print(shape.threads, torch.get_num_threads(), file=sys.stderr)\n"
+        "    return calibration.Times(*[1.0] * 7)\n"
+        "calibration._measure = measured\n"
+        "sys.argv[1:] = ['doctor', '--measure', '--threads', '1']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ))
+    assert [line for line in done.stderr.splitlines() if line[:1].isdigit()] == ["1 1"] * 4
+    assert done.returncode == 0
 
 
 def test_a_default_shape_is_what_a_network_s_layer_has(cache: Path) -> None:

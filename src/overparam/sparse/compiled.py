@@ -135,8 +135,20 @@ def use_threads(threads: int) -> None:
     To be called with :data:`POOL` held. Numba takes 20 us for it, so it is told only what is new.
     """
     if getattr(_told, "threads", None) != threads:
-        numba.set_num_threads(min(threads, settings.NUMBA_NUM_THREADS))
+        with torch_threads_kept():
+            numba.set_num_threads(min(threads, settings.NUMBA_NUM_THREADS))
         _told.threads = threads
+
+
+@contextlib.contextmanager
+def torch_threads_kept() -> Iterator[None]:
+    """Keep torch's number of threads while numba may start its own: with OpenMP that sets the number for both."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 _told = threading.local()
@@ -152,7 +164,8 @@ def runner(name: str, dtype: torch.dtype) -> Any:
         dispatcher = getattr(runners, name)
         integers = len(inspect.signature(dispatcher.py_func).parameters) - 1
         signature = (SCALARS[dtype], *[types.int64] * integers)
-        compile_once(f"{name}-{SCALARS[dtype]}", lambda: dispatcher.compile(signature))
+        with torch_threads_kept():  # compiling what runs on several threads starts them
+            compile_once(f"{name}-{SCALARS[dtype]}", lambda: dispatcher.compile(signature))
         found = _runners[name, dtype] = dispatcher
     return found
 
