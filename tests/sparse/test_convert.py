@@ -82,7 +82,7 @@ def agree(model: nn.Module, inputs: Tensor, network: SparseNetwork | None = None
             continue
         mask = masks.get(original)
         if mask is not None:
-            gradient = gradient[mask] if name.endswith(".values") else gradient * mask
+            gradient = gradient[mask].view(1, 1, -1) if name.endswith(".values") else gradient * mask
         close(parameter.grad, gradient, 5 * tolerance)
     for name, value in reference.state_dict().items():
         close(network.dense_state()[name].double(), value.double(), tolerance)

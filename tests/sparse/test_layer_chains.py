@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from overparam.sparse import SparseConv2d, SparseLinear, autograd, batch_last, convert, rewire
 from overparam.sparse.autograd import KEPT_CHAINS, sparse_chain
 from overparam.sparse.batch_last import Tiles, apply_layers
-from overparam.sparse.chain import Borders
+from overparam.sparse.chain import Borders, Chain
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
 
@@ -161,15 +161,61 @@ def test_gradients_can_be_changed_one_by_one():
     assert all(same_bits(one, two) for one, two in zip(before[1:], after[1:], strict=True))
 
 
-def test_programs_are_made_once_for_each_shape_of_batch():
+@pytest.fixture
+def made(monkeypatch) -> list[int]:
+    """The batch sizes that programs are made for."""
+    sizes = []
+
+    def counted(*args):
+        found = Chain(*args)
+        sizes.append(found.tiles * found.width)
+        return found
+
+    monkeypatch.setattr(autograd, "Chain", counted)
+    return sizes
+
+
+def test_programs_are_made_once_for_each_shape_of_batch(made):
+    """Batches of all sizes in any order, as with texts of different lengths: an epoch makes what all others use."""
     layer = SparseLinear(6, 5, density=0.5)
-    for batch in (32, 64, 32, 64):
+    every = [*range(1, 129, 4), 130, 192]
+    for _ in range(3):
+        for batch in every:
+            layer(normal(batch, 6)).sum().backward()
+    assert made == every
+
+
+def test_a_batch_that_cannot_be_cut_evenly_is_whole_tiles_and_a_rest(made):
+    layers = perceptron([6, 5, 4], 0.5, torch.float32)
+    for batch in (131, 257, 258, 259, 131, 387 + 4):
+        inputs = normal(batch, 6).requires_grad_()
+        outputs = apply_layers(layers, [True, False], True, inputs)
+        given = inputs.detach().requires_grad_()
+        expected = one_by_one(layers, [True, False], given)
+        assert close(outputs, expected)
+        errors = normal(batch, 4)
+        for found, wanted in zip(
+            gradients(outputs, inputs, layers, errors), gradients(expected, given, layers, errors), strict=True
+        ):
+            assert close(found, wanted)
+    chains = layers[0].link((6,)).structure.chains.values()
+    assert sorted({chain.tiles * chain.width for chain in chains if len(chain.structures) == 2}) == [
+        1,
+        3,
+        7,
+        128,
+        256,
+        258,
+        384,
+    ]
+
+
+def test_programs_are_not_kept_without_end(monkeypatch):
+    monkeypatch.setattr(autograd, "KEPT_CHAINS", 8)
+    layer = SparseLinear(6, 5, density=0.5)
+    for batch in range(1, 30):
         layer(normal(batch, 6))
-    link = layer.link((6,))
-    assert len(link.structure.chains) == 2
-    for batch in range(1, 40):
-        layer(normal(batch, 6))
-    assert len(link.structure.chains) == KEPT_CHAINS
+    assert len(layer.link((6,)).structure.chains) == 8
 
 
 def dense_network() -> nn.Sequential:

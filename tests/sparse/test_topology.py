@@ -25,12 +25,12 @@ OPTIMIZERS = {
 
 def linear(*indices: int) -> SparseLinear:
     layer = SparseLinear(COLUMNS, ROWS, indices=torch.tensor(indices, dtype=torch.int64), generator=generator(0))
-    layer.values.data = torch.arange(1.0, 1 + len(indices))
+    layer.values.data = torch.arange(1.0, 1 + len(indices)).view(1, 1, -1)
     return layer
 
 
 def entries(layer: SparseLayer) -> dict[int, float]:
-    return dict(zip(layer.indices.tolist(), layer.values.tolist(), strict=True))
+    return dict(zip(layer.indices.tolist(), layer.values.flatten().tolist(), strict=True))
 
 
 def test_drop_and_grow():
@@ -58,10 +58,10 @@ def test_what_is_dropped_may_grow_again():
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
     layer(torch.ones(1, COLUMNS)).sum().backward()
     optimizer.step()
-    before = layer.values.tolist()
+    before = layer.values.flatten().tolist()
     rewire(layer, torch.tensor([1]), torch.tensor([5, 6]), 9.0, optimizer)
     assert entries(layer) == {2: before[0], 5: 9, 6: 9, 7: before[2]}
-    assert optimizer.state[layer.values]["momentum_buffer"].tolist() == [1, 0, 0, 1]
+    assert optimizer.state[layer.values]["momentum_buffer"].flatten().tolist() == [1, 0, 0, 1]
 
 
 def test_all_and_nothing():
@@ -78,10 +78,10 @@ def test_all_and_nothing():
 
 def test_values_keep_their_bits():
     layer = linear(1, 3, 5)
-    layer.values.data = torch.tensor([-0.0, torch.nan, 1e-45])
+    layer.values.data = torch.tensor([[[-0.0, torch.nan, 1e-45]]])
     kept = layer.values.detach().clone()
     rewire(layer, torch.arange(0), torch.tensor([0, 4]))
-    assert same_bits(layer.values[[1, 2, 4]], kept)
+    assert same_bits(layer.values[..., [1, 2, 4]], kept)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -149,7 +149,7 @@ def test_an_optimizer_before_its_first_step_and_its_own_state_dict():
     grow(layer, torch.tensor([8]), optimizer=optimizer)
     state = optimizer.state[layer.values]
     assert state["step"] == 1
-    assert state["exp_avg"].shape == state["exp_avg_sq"].shape == (3,)
+    assert state["exp_avg"].shape == state["exp_avg_sq"].shape == (1, 1, 3)
     other = copy.deepcopy(layer)
     again = torch.optim.Adam(other.parameters())
     again.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # torch would share the tensors

@@ -2,6 +2,8 @@
 
 Autograd's own work for an operation takes as long as a sparse layer may; so layers that follow each other, with nothing
 but ReLUs between them, are one operation, and each pass through it is one call of compiled code.
+
+What kernels do not compute, second derivatives and whatever is traced, is left to torch's own operations.
 """
 
 from __future__ import annotations
@@ -13,16 +15,18 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from overparam.errors import SpecError
 from overparam.sparse.chain import Borders, Chain, Scratch
-from overparam.sparse.layout import tile_width
+from overparam.sparse.layout import TILE, tile_width, viewed_first, viewed_last
+from overparam.sparse.reference import layer_product
 from overparam.sparse.structure import Structure
+from overparam.sparse.tracing import is_differentiated, is_traced
 
 DTYPES = (torch.float32, torch.float64)
 KEPT_SCRATCH = 2**26  # bytes
 LAST, FIRST = Borders(), Borders(True, True)
-KEPT_CHAINS = 16  # that begin with a structure, or have it among them
+KEPT_CHAINS = 256  # that begin with a structure, or have it among them: some kilobytes each, for as many batch sizes
 WORK = 400_000  # multiply-adds of a pass that are worth a further thread: starting it takes about 20 us
 
 _thread = threading.local()  # its scratch memory
@@ -48,14 +52,51 @@ class Link(NamedTuple):
 def sparse_chain(inputs: Tensor, links: Sequence[Link], borders: Borders = LAST) -> Tensor:
     """Return the output of layers one after another.
 
-    Gradients of the inputs, values and biases are computed at a cost of order nonzeros times places times batch.
+    Gradients of the inputs, values and biases are computed at a cost of order nonzeros times places times batch. Under
+    torch.autocast it is computed in float32, and returned in the dtype that a dense layer's output has there.
+
+    Raises :class:`SpecError` unless inputs and values are of one dtype that there are kernels for, on the CPU.
     """
+    if torch.is_autocast_enabled("cpu") and links[0].values.dtype == torch.float32 and inputs.dtype != torch.float64:
+        with torch.autocast("cpu", enabled=False):
+            return sparse_chain(inputs.float(), links, borders).to(torch.get_autocast_dtype("cpu"))
+    _check(inputs, links)
+    if is_traced():
+        width = tile_width(len(inputs), inputs.element_size(), torch.get_num_threads())
+        return _traced_chain(inputs, links, borders, width if borders.inputs else inputs.shape[-1])
+    if borders == FIRST and tile_width(len(inputs), inputs.element_size()) > TILE:
+        whole = len(inputs) // TILE * TILE  # a batch that cannot be cut evenly: tiles, and what is left
+        return torch.cat([sparse_chain(part, links, borders) for part in (inputs[:whole], inputs[whole:])])
+    inputs = inputs.contiguous()  # here, so that second derivatives find the inputs themselves
     both = [each for link in links for each in (link.values, link.bias)]
     numbers = [None if each is None else each.contiguous() for each in both]
     given = [inputs, *(each for each in numbers if each is not None)]
     kept = torch.is_grad_enabled() and any(each.requires_grad for each in given)
     out: Tensor = _SparseChain.apply(inputs, _chain(inputs, links, borders, kept), *numbers)  # type: ignore[no-untyped-call]
     return out
+
+
+def _check(inputs: Tensor, links: Sequence[Link]) -> None:
+    for link in links:
+        dtype, device = link.values.dtype, link.values.device
+        if dtype not in DTYPES or device.type != "cpu":
+            raise SpecError(
+                f"a sparse layer computes in float32 or float64 on the CPU, but this one is in {dtype} on {device}; "
+                "convert it with .float() or .cpu() (from meta: .to_empty(device='cpu')), or take its to_dense()"
+            )
+        if inputs.dtype != dtype or inputs.device.type != "cpu":
+            raise SpecError(
+                f"inputs must be {dtype} on the CPU, as the layer is, got {inputs.dtype} on {inputs.device}"
+            )
+
+
+def _traced_chain(inputs: Tensor, links: Sequence[Link], borders: Borders, width: int) -> Tensor:
+    """Do as :func:`sparse_chain` with torch's own operations, differentiable as often as one likes."""
+    found = inputs if borders.inputs else viewed_first(inputs)
+    for link in links:
+        found = layer_product(link.structure, found, link.values, link.bias)
+        found = found.relu() if link.relu else found
+    return found if borders.outputs else viewed_last(found, width)
 
 
 def _chain(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: bool) -> Chain:
@@ -114,7 +155,6 @@ def _forget(key: Any, structure: Structure) -> None:
 class _SparseChain(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, chain: Chain, *numbers: Tensor | None) -> Tensor:
-        inputs = inputs.contiguous()
         kept = inputs.new_empty(chain.kept_bytes // inputs.element_size())
         result = inputs.new_empty(chain.result)
         program, sizes = chain.forward
@@ -123,17 +163,21 @@ class _SparseChain(torch.autograd.Function):
         del scratch
         if chain.kept:
             ctx.chain = chain
+            # only second derivatives read them
+            ctx.numbers, ctx.versions = numbers, [None if each is None else each._version for each in numbers]
             # nothing but what the way back reads: the rest may be changed in place meanwhile
             needs = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
             gate = result if chain.relus[-1] and not chain.borders.outputs else None
             values = zip(numbers[::2], chain.values_needed(needs), strict=True)
             ctx.save_for_backward(
-                inputs if any(needs[1:3]) else None, gate, kept, *(each if needed else None for each, needed in values)
+                inputs if any(needs[1:]) or any(chain.relus) else None,
+                gate,
+                kept,
+                *(each if needed else None for each, needed in values),
             )
         return result
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, errors: Tensor) -> tuple[Any, ...]:
         chain: Chain = ctx.chain
         if not all(structure.current for structure in chain.structures):
@@ -141,6 +185,8 @@ class _SparseChain(torch.autograd.Function):
                 "the nonzeros of a sparse layer were replaced between its forward and its backward; "
                 "call drop, grow and rewire after backward"
             )
+        if is_differentiated(errors):
+            return _differentiable_gradients(ctx, errors)
         inputs, gate, kept, *values = ctx.saved_tensors
         numbers = [each for pair in zip(values, repeat(None)) for each in pair]  # no bias is read
         needs = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
@@ -153,7 +199,36 @@ class _SparseChain(torch.autograd.Function):
         given = _addresses(inputs, gate, kept, errors, to_inputs)
         program.run([*given, *places, *_addresses(*numbers, *found)])
         del scratch
-        return to_inputs, None, *[each if need else None for each, need in zip(found, needs[1:], strict=True)]
+        gradients = [each if need else None for each, need in zip(found, needs[1:], strict=True)]
+        for place in range(0, len(gradients), 2):
+            if needs[1 + place]:
+                gradients[place] = found[place].view(ctx.numbers[place].shape)
+        return to_inputs, None, *gradients
+
+
+def _differentiable_gradients(ctx: Any, errors: Tensor) -> tuple[Tensor | None, ...]:
+    """Return what the backward returns, with a graph: a gradient penalty goes through it."""
+    chain: Chain = ctx.chain
+    if ctx.versions != [None if each is None else each._version for each in ctx.numbers]:
+        raise RuntimeError(
+            "the values or bias of a sparse layer were changed in place between its forward and a backward with "
+            "create_graph=True, which needs them as they were"
+        )
+    inputs = ctx.saved_tensors[0]  # None where the gradient does not depend on them
+    given = [errors.new_zeros(chain.inputs) if inputs is None else inputs, *ctx.numbers]
+    wanted = [place for place, need in enumerate((ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])) if need]
+
+    def outputs(*tensors: Tensor) -> Tensor:
+        now = dict(enumerate(given)) | dict(zip(wanted, tensors, strict=True))
+        each = range(len(chain.structures))
+        links = [Link(chain.structures[k], now[2 * k + 1], now[2 * k + 2], chain.relus[k]) for k in each]
+        return _traced_chain(now[0], links, chain.borders, chain.width)
+
+    with torch.autocast("cpu", enabled=False):
+        pull = torch.func.vjp(outputs, *[given[place] for place in wanted])[1]
+        found = dict(zip(wanted, pull(errors), strict=True))
+    to_inputs, *rest = [found.get(place) for place in range(len(given))]
+    return to_inputs, None, *rest
 
 
 def _addresses(*arrays: Tensor | None) -> list[int]:

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from overparam.errors import SpecError
-from overparam.sparse.autograd import DTYPES, sparse_chain
+from overparam.sparse.autograd import sparse_chain
 from overparam.sparse.chain import Borders
 from overparam.sparse.layers import SparseLayer
-from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
+from overparam.sparse.layout import to_batch_first, to_batch_last
 from overparam.sparse.structure import Indices
+from overparam.sparse.tracing import is_differentiated, is_traced
 
 
 class Tiles:
@@ -54,10 +54,7 @@ class Tiles:
 
 def to_tiles(inputs: Tensor, width: int | None = None) -> Tiles:
     """Return the batch-first tensor (batch, features, *positions) as tiles, of this ``width`` or the usual one."""
-    if inputs.dtype in DTYPES:
-        return Tiles(to_batch_last(inputs, width))
-    width = width or tile_width(len(inputs), inputs.element_size(), torch.get_num_threads())
-    return Tiles(_split(inputs, 0, (len(inputs) // width, width)).movedim((1, 2), (-1, -2)))
+    return Tiles(to_batch_last(inputs, width))
 
 
 def to_first(tiles: Tiles) -> Tensor:
@@ -65,7 +62,7 @@ def to_first(tiles: Tiles) -> Tensor:
     data = tiles.data
     if tiles.channels is not None:
         data = _split(data, 1, (-1, tiles.channels))
-    first = to_batch_first(data) if data.dtype in DTYPES else data.movedim((-1, -2), (1, 2)).flatten(0, 1)
+    first = to_batch_first(data)
     return first if tiles.channels is None else first.flatten(1)
 
 
@@ -111,7 +108,6 @@ def apply_layers(
         data, shape = inputs, (*inputs.shape[2:], inputs.shape[1])
     links = []
     for layer, relu in zip(layers, relus, strict=True):
-        layer.check_inputs(data, "inputs")
         links.append(layer.link(shape, order, relu))
         shape, order = links[-1].structure.output, None
     out = sparse_chain(data, links, Borders(not isinstance(inputs, Tiles), first))
@@ -120,7 +116,10 @@ def apply_layers(
 
 def dense_linear(inputs: Tiles, weight: Tensor, bias: Tensor | None) -> Tiles:
     """Apply a dense linear layer to (batch, features)."""
-    out: Tensor = _DenseLinear.apply(natural(inputs).data, weight, bias)  # type: ignore[no-untyped-call]
+    data = natural(inputs).data
+    if is_traced() or torch.is_autocast_enabled("cpu"):
+        return Tiles(F.linear(data.transpose(1, 2), weight, bias).transpose(1, 2))
+    out: Tensor = _DenseLinear.apply(data, weight, bias)  # type: ignore[no-untyped-call]
     return Tiles(out)
 
 
@@ -139,9 +138,10 @@ class _DenseLinear(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         inputs, weight = ctx.saved_tensors
+        if is_differentiated(errors):
+            return weight.t() @ errors, (errors @ inputs.transpose(1, 2)).sum(0), errors.sum((0, 2))
         to_inputs = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
             to_inputs = errors.new_empty(inputs.shape)

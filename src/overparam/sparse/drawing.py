@@ -24,16 +24,16 @@ def random_indices(count: int, size: int, generator: torch.Generator | None = No
     if not 0 <= count <= size:
         raise SpecError(f"count must be between 0 and size={size:,}, got {count:,}")
     if 2 * count > size:
-        return torch.randperm(size, generator=generator)[:count].sort().values
-    found = torch.empty(0, dtype=torch.int64)
+        return torch.randperm(size, generator=generator, device="cpu")[:count].sort().values
+    found = torch.empty(0, dtype=torch.int64, device="cpu")
     while len(found) < count:
         missing = count - len(found)
-        drawn = torch.randint(size, (missing + missing // 8 + 8,), generator=generator)
+        drawn = torch.randint(size, (missing + missing // 8 + 8,), generator=generator, device="cpu")
         found = torch.unique(torch.cat([found, drawn]))  # sorted
     if len(found) == count:
         return found
     # all numbers are treated alike, so a random part of a random set is uniform as well
-    chosen = torch.randperm(len(found), generator=generator)[:count]
+    chosen = torch.randperm(len(found), generator=generator, device="cpu")[:count]
     return found[chosen.sort().values]
 
 

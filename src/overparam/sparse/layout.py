@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from overparam.sparse import kernels
+from overparam.sparse.compiled import KINDS
 from overparam.sparse.lanes import REGISTER_BYTES
+from overparam.sparse.tracing import is_differentiated, is_traced, uncompiled
 
 TILE = 128  # examples; wider tiles spread a layer's rows over more cache than a core has
 
@@ -36,17 +37,33 @@ def tile_width(batch: int, itemsize: int = 4, threads: int = 1) -> int:
     return whole[0] if whole else (divisors[0] if divisors and divisors[0] > TILE // 2 else batch)
 
 
+@uncompiled
 def to_batch_last(inputs: Tensor, width: int | None = None) -> Tensor:
     """Return ``(tiles, *positions, channels, width)`` of ``(batch, channels, *positions)``, differentiable."""
     width = width or tile_width(len(inputs), inputs.element_size(), torch.get_num_threads())
+    if inputs.dtype not in KINDS or is_traced():
+        return viewed_last(inputs, width)
     out: Tensor = _ToBatchLast.apply(inputs, width)  # type: ignore[no-untyped-call]
     return out
 
 
+@uncompiled
 def to_batch_first(inputs: Tensor) -> Tensor:
     """Return ``(batch, channels, *positions)`` of ``(tiles, *positions, channels, width)``, differentiable."""
+    if inputs.dtype not in KINDS or is_traced():
+        return viewed_first(inputs)
     out: Tensor = _ToBatchFirst.apply(inputs)  # type: ignore[no-untyped-call]
     return out
+
+
+def viewed_last(inputs: Tensor, width: int) -> Tensor:
+    """Do as :func:`to_batch_last` with torch's own operations, for any dtype."""
+    return inputs.reshape(len(inputs) // width, width, *inputs.shape[1:]).movedim((1, 2), (-1, -2))
+
+
+def viewed_first(inputs: Tensor) -> Tensor:
+    """Do as :func:`to_batch_first` with torch's own operations, for any dtype."""
+    return inputs.movedim((-1, -2), (1, 2)).flatten(0, 1)
 
 
 def moving(shape: Sequence[int], width: int, itemsize: int) -> tuple[int, tuple[int, int, int]]:
@@ -88,9 +105,8 @@ class _ToBatchLast(torch.autograd.Function):
         return moved_last(inputs, width)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, errors: Tensor) -> tuple[Tensor, None]:
-        return moved_first(errors), None
+        return to_batch_first(errors) if is_differentiated(errors) else moved_first(errors), None
 
 
 class _ToBatchFirst(torch.autograd.Function):
@@ -100,6 +116,5 @@ class _ToBatchFirst(torch.autograd.Function):
         return moved_first(inputs)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, errors: Tensor) -> Tensor:
-        return moved_last(errors, ctx.width)
+        return to_batch_last(errors, ctx.width) if is_differentiated(errors) else moved_last(errors, ctx.width)

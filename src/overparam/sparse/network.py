@@ -168,7 +168,7 @@ class SparseNetwork(nn.Module):
                 continue
             layer = self.part(self._layers[key])
             assert isinstance(layer, SparseLayer)
-            translated[f"{key.removesuffix('weight')}values"] = state[key].reshape(-1)[layer.indices]
+            translated[f"{key.removesuffix('weight')}values"] = layer.gather(state[key])
         self.model.load_state_dict(translated, strict=False)  # indices stay as they are
 
     def to_dense(self) -> nn.Module:

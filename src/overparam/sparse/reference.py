@@ -1,4 +1,7 @@
-"""What the kernels compute, in a few lines of dense torch: tests compare the two.
+"""What the kernels compute, in a few lines of torch: tests compare the two.
+
+:func:`layer_product` also computes what kernels cannot: second derivatives, and what torch.func and torch.export
+want to look into.
 
 Batches are batch-first here, ``(batch, features)`` or ``(batch, channels, *positions)``, and weights dense, of shape
 ``(outputs, inputs / groups, *kernel)``. ``indices`` are the flat indices of the nonzeros.
@@ -6,13 +9,31 @@ Batches are batch-first here, ``(batch, features)`` or ``(batch, channels, *posi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from overparam.sparse.structure import Axis
+from overparam.sparse.structure import Axis, Structure
+
+
+def layer_product(structure: Structure, inputs: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    """Return a layer's outputs (batch, outputs, *positions), differentiable as often as one likes.
+
+    A linear layer takes memory of order nonzeros times batch, a convolution that of its dense weight.
+    """
+    values, whole = values.reshape(-1), structure.convolution
+    if whole is not None:
+        weight = values.new_zeros(math.prod(whole.weight)).scatter(0, torch.from_numpy(whole.indices), values)
+        return conv_product(inputs, weight.reshape(whole.weight), bias, axes=whole.axes, groups=whole.groups)
+    table = structure.forward
+    rows = torch.from_numpy(np.repeat(np.arange(table.rows), table.nonzeros_by_row))
+    columns = torch.from_numpy(table.offsets.astype(np.int64))
+    outputs = inputs.new_zeros(len(inputs), table.rows).index_add(1, rows, inputs[:, columns] * values)
+    return outputs if bias is None else outputs + bias
 
 
 def linear_product(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

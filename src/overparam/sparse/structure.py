@@ -12,7 +12,7 @@ dilation and groups cost nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product as pairs
 from typing import Any
@@ -48,6 +48,9 @@ class Table:
     offsets: Ints
     slots: Ints | None
 
+    def __deepcopy__(self, memo: Any) -> Table:
+        return self  # it never changes, and its address is that of its own arrays
+
     @cached_property
     def _addresses(self) -> Indices:
         slots = 0 if self.slots is None else self.slots.ctypes.data
@@ -82,6 +85,7 @@ class Structure:
         size: number of nonzeros.
         forward: by output row.
         backward: by input row.
+        convolution: what a convolution is with its dense weight; None for a linear layer.
     """
 
     output: tuple[int, ...]
@@ -89,8 +93,12 @@ class Structure:
     size: int
     forward: Table
     backward: Table
+    convolution: Convolution | None = None
     current: bool = field(default=True, init=False)  # False when its layer has other nonzeros
     chains: dict[Any, Any] = field(default_factory=dict, init=False)  # programs of autograd.py that it is part of
+
+    def __deepcopy__(self, memo: Any) -> Structure:
+        return replace(self)  # without the programs
 
     @property
     def places(self) -> int:
@@ -164,6 +172,16 @@ class Axis:
         return base, found
 
 
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A convolution as torch has it: shape of the dense weight, flat indices of its nonzeros, axes and groups."""
+
+    weight: tuple[int, ...]
+    indices: Indices
+    axes: tuple[Axis, ...]
+    groups: int
+
+
 def conv_structure(indices: Indices, outputs: int, inputs: int, groups: int, axes: Sequence[Axis]) -> Structure:
     """Return the structure of a convolution's weight ``(outputs, inputs / groups, *kernel)``, for images of one size.
 
@@ -175,7 +193,8 @@ def conv_structure(indices: Indices, outputs: int, inputs: int, groups: int, axe
     images = [axis.size for axis in axes], [axis.output for axis in axes]
     forward = _table(row, channel, taps, outputs, inputs, [axis.forward() for axis in axes], kernel, images[0])
     backward = _table(channel, row, taps, inputs, outputs, [axis.backward() for axis in axes], kernel, images[1])
-    return Structure((*images[1], outputs), (*images[0], inputs), len(indices), forward, backward)
+    whole = Convolution((outputs, inputs // groups, *kernel), indices, tuple(axes), groups)
+    return Structure((*images[1], outputs), (*images[0], inputs), len(indices), forward, backward, whole)
 
 
 def _table(

@@ -202,11 +202,7 @@ class NetworkTrainee(ModuleTrainee):
 
     def _spread(self, number: int, value: Tensor) -> Tensor:
         layer = self.layers.get(number)
-        if layer is None or value.dim() == 0:
-            return value
-        whole = value.new_zeros(layer.shape)
-        whole.view(-1)[layer.indices] = value
-        return whole
+        return value if layer is None or value.dim() == 0 else layer.spread(value)
 
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
         """Go back to a state."""
@@ -217,4 +213,4 @@ class NetworkTrainee(ModuleTrainee):
 
     def _gathered(self, number: int, value: Tensor) -> Tensor:
         layer = self.layers.get(number)
-        return value if layer is None or value.dim() == 0 else value.reshape(-1)[layer.indices]
+        return value if layer is None or value.dim() == 0 else layer.gather(value)
