@@ -182,7 +182,10 @@ def test_programs_are_made_once_for_each_shape_of_batch(made):
     for _ in range(3):
         for batch in every:
             layer(normal(batch, 6)).sum().backward()
+        kept = autograd._thread.memory
     assert made == every
+    layer(normal(every[0], 6))
+    assert autograd._thread.memory is kept  # nor is scratch memory made anew
 
 
 def test_a_batch_that_cannot_be_cut_evenly_is_whole_tiles_and_a_rest(made):

@@ -221,6 +221,16 @@ def test_graphs_compute_the_same(kind):
         torch.jit.script(layer)
 
 
+@pytest.mark.parametrize("make", [lambda: SparseLinear(8, 3, density=0.5), lambda: SparseConv2d(2, 3, 3, density=0.5)])
+def test_exported_layers_take_any_batch(make):
+    layer = make()
+    shape = (8,) if isinstance(layer, SparseLinear) else (2, 4, 4)
+    batch = torch.export.Dim("batch", min=1, max=1000)
+    exported = torch.export.export(layer, (normal(3, *shape),), dynamic_shapes=({0: batch},)).module()
+    for count in (1, 5, 300):
+        assert close(exported(normal(count, *shape)), layer(normal(count, *shape)))
+
+
 @TORCH_S_OWN
 def test_compiled_networks(monkeypatch):
     monkeypatch.setattr("overparam.sparse.autograd.layer_product", None)  # the kernels compute

@@ -62,8 +62,7 @@ def sparse_chain(inputs: Tensor, links: Sequence[Link], borders: Borders = LAST)
             return sparse_chain(inputs.float(), links, borders).to(torch.get_autocast_dtype("cpu"))
     _check(inputs, links)
     if is_traced():
-        width = tile_width(len(inputs), inputs.element_size(), torch.get_num_threads())
-        return _traced_chain(inputs, links, borders, width if borders.inputs else inputs.shape[-1])
+        return _traced_chain(inputs, links, borders)
     if borders == FIRST and tile_width(len(inputs), inputs.element_size()) > TILE:
         whole = len(inputs) // TILE * TILE  # a batch that cannot be cut evenly: tiles, and what is left
         return torch.cat([sparse_chain(part, links, borders) for part in (inputs[:whole], inputs[whole:])])
@@ -90,13 +89,16 @@ def _check(inputs: Tensor, links: Sequence[Link]) -> None:
             )
 
 
-def _traced_chain(inputs: Tensor, links: Sequence[Link], borders: Borders, width: int) -> Tensor:
+def _traced_chain(inputs: Tensor, links: Sequence[Link], borders: Borders) -> Tensor:
     """Do as :func:`sparse_chain` with torch's own operations, differentiable as often as one likes."""
     found = inputs if borders.inputs else viewed_first(inputs)
     for link in links:
         found = layer_product(link.structure, found, link.values, link.bias)
         found = found.relu() if link.relu else found
-    return found if borders.outputs else viewed_last(found, width)
+    if borders.outputs:
+        return found
+    tiled = tile_width(len(inputs), inputs.element_size(), torch.get_num_threads()) if borders.inputs else None
+    return viewed_last(found, tiled or inputs.shape[-1])
 
 
 def _chain(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: bool) -> Chain:
@@ -222,7 +224,7 @@ def _differentiable_gradients(ctx: Any, errors: Tensor) -> tuple[Tensor | None, 
         now = dict(enumerate(given)) | dict(zip(wanted, tensors, strict=True))
         each = range(len(chain.structures))
         links = [Link(chain.structures[k], now[2 * k + 1], now[2 * k + 2], chain.relus[k]) for k in each]
-        return _traced_chain(now[0], links, chain.borders, chain.width)
+        return _traced_chain(now[0], links, chain.borders)
 
     with torch.autocast("cpu", enabled=False):
         pull = torch.func.vjp(outputs, *[given[place] for place in wanted])[1]

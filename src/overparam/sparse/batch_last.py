@@ -22,7 +22,7 @@ from overparam.sparse.chain import Borders
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.layout import to_batch_first, to_batch_last
 from overparam.sparse.structure import Indices
-from overparam.sparse.tracing import is_differentiated, is_traced
+from overparam.sparse.tracing import is_differentiated, is_traced, uncompiled
 
 
 class Tiles:
@@ -85,6 +85,7 @@ def flattened_order(channels: int, features: int) -> Indices:
     return np.arange(features).reshape(-1, channels).T.ravel()
 
 
+@uncompiled
 def apply_layers(
     layers: Sequence[SparseLayer], relus: Sequence[bool], first: bool, inputs: Tiles | Tensor
 ) -> Tiles | Tensor:
@@ -114,6 +115,7 @@ def apply_layers(
     return out if first else Tiles(out)
 
 
+@uncompiled
 def dense_linear(inputs: Tiles, weight: Tensor, bias: Tensor | None) -> Tiles:
     """Apply a dense linear layer to (batch, features)."""
     data = natural(inputs).data

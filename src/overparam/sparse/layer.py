@@ -91,7 +91,7 @@ class SparseLayer(nn.Module):
         self.register_parameter(
             "bias", nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype)) if bias else None
         )
-        self.register_buffer("checksum", checksum_of(self.places, shape).to(device))
+        self.register_buffer("checksum", checksum_of(self._places, shape).to(device))
         self._structures: dict[object, tuple[object, Structure]] = {}
         self._seen: tuple[weakref.ref[Tensor], tuple[int, int]] | None = None  # checksum and versions, as checked
         self._family = Family([self])
@@ -110,7 +110,7 @@ class SparseLayer(nn.Module):
         fan_in = math.prod(self.shape[1:])
         mean = max(self.nonzeros / max(self.shape[0], 1), 1.0)
         with torch.no_grad():
-            self.checksum.copy_(checksum_of(self.places, self.shape))
+            self.checksum.copy_(checksum_of(self._places, self.shape))
             self.values.uniform_(-1 / math.sqrt(mean), 1 / math.sqrt(mean), generator=generator)
             if self.bias is not None:
                 bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
@@ -250,12 +250,14 @@ class SparseLayer(nn.Module):
         self.values.data = values.detach().reshape(1, 1, -1).contiguous()
         self._keep(indices.clone())
         with torch.no_grad():
-            self.checksum.copy_(checksum_of(self.places, self.shape))
+            self.checksum.copy_(checksum_of(self._places, self.shape))
         self._outdate()  # at once, so that a backward under way notices
 
     def _keep(self, indices: Tensor) -> None:
         self._indices = indices
-        self.places: Indices = indices.numpy()  # the same memory, for what is not torch: it works under torch.func, too
+        self._places: Indices = (
+            indices.numpy()
+        )  # the same memory, for what is not torch: it works under torch.func, too
 
     def copies(self) -> list[SparseLayer]:
         """Return what is left of the layers that are copies of this one, or the other way round, with its nonzeros."""
@@ -298,7 +300,7 @@ class SparseLayer(nn.Module):
 
     def _check_nonzeros(self) -> None:
         """Raise SpecError if the values may be those of other nonzeros."""
-        if is_mixed(self.checksum, self.places, self.shape):
+        if is_mixed(self.checksum, self._places, self.shape):
             raise SpecError(
                 "the layer's values and nonzeros do not belong together: values were averaged with or copied from a "
                 "layer of other nonzeros, or indices changed in place; change nonzeros with rewire(layer, ..., "

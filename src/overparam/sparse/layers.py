@@ -93,7 +93,7 @@ class SparseLinear(SparseLayer, dense=nn.Linear):
         return Link(self._structure(None if order is None else id(order), order), self.values, self.bias, relu)
 
     def _build(self, key: object, held: Any) -> Structure:
-        return linear_structure(self.places, self.out_features, self.in_features, held)
+        return linear_structure(self._places, self.out_features, self.in_features, held)
 
     def extra_repr(self) -> str:
         """Describe the layer in its repr."""
@@ -208,7 +208,7 @@ class _SparseConv(SparseLayer):
         return Link(self._structure(tuple(positions), None), self.values, self.bias, relu)
 
     def _build(self, key: Any, held: object) -> Structure:
-        return conv_structure(self.places, self.out_channels, self.in_channels, self.groups, self.axes(key))
+        return conv_structure(self._places, self.out_channels, self.in_channels, self.groups, self.axes(key))
 
     def extra_repr(self) -> str:
         """Describe the layer in its repr."""

@@ -58,7 +58,7 @@ def to_batch_first(inputs: Tensor) -> Tensor:
 
 def viewed_last(inputs: Tensor, width: int) -> Tensor:
     """Do as :func:`to_batch_last` with torch's own operations, for any dtype."""
-    return inputs.reshape(len(inputs) // width, width, *inputs.shape[1:]).movedim((1, 2), (-1, -2))
+    return inputs.reshape(inputs.shape[0] // width, width, *inputs.shape[1:]).movedim((1, 2), (-1, -2))
 
 
 def viewed_first(inputs: Tensor) -> Tensor:

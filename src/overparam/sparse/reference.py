@@ -32,7 +32,7 @@ def layer_product(structure: Structure, inputs: Tensor, values: Tensor, bias: Te
     table = structure.forward
     rows = torch.from_numpy(np.repeat(np.arange(table.rows), table.nonzeros_by_row))
     columns = torch.from_numpy(table.offsets.astype(np.int64))
-    outputs = inputs.new_zeros(len(inputs), table.rows).index_add(1, rows, inputs[:, columns] * values)
+    outputs = inputs.new_zeros(inputs.shape[0], table.rows).index_add(1, rows, inputs[:, columns] * values)
     return outputs if bias is None else outputs + bias
 
 
