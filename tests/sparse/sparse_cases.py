@@ -6,8 +6,11 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from overparam.sparse.layers import SparseLayer
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
 
@@ -90,3 +93,27 @@ def divisors(number: int) -> list[int]:
 
 def size(shape: tuple[int, ...]) -> int:
     return math.prod(shape)
+
+
+SHAPES = {
+    "linear": (lambda: nn.Linear(13, 7), (9, 13)),
+    "linear, leading axes": (lambda: nn.Linear(13, 7), (2, 3, 13)),
+    "linear, one example": (lambda: nn.Linear(13, 7, bias=False), (13,)),
+    "conv1d": (lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2), (5, 4, 11)),
+    "conv1d, no batch": (lambda: nn.Conv1d(4, 6, 3), (4, 11)),
+    "conv1d, same": (lambda: nn.Conv1d(2, 3, 4, padding="same", dilation=3), (3, 2, 12)),
+    "conv2d": (lambda: nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0)), (5, 4, 7, 6)),
+    "conv2d, same": (lambda: nn.Conv2d(4, 6, (2, 3), padding="same"), (5, 4, 7, 6)),
+    "conv2d, valid": (lambda: nn.Conv2d(4, 6, 3, padding="valid", groups=2, bias=False), (5, 4, 7, 6)),
+    "conv2d, dilated": (lambda: nn.Conv2d(2, 4, 3, padding=2, dilation=(1, 2), groups=2), (2, 2, 7, 6)),
+    "conv2d, no batch": (lambda: nn.Conv2d(4, 6, 3), (4, 7, 6)),
+}
+CASES = pytest.mark.parametrize(("make", "shape"), SHAPES.values(), ids=SHAPES)
+
+
+def pair(make, density=0.4, dtype=torch.float32):
+    """Return a dense layer with zeros, and its sparse copy."""
+    dense = make().to(dtype)
+    mask = random_mask(tuple(dense.weight.shape), density)
+    dense.weight.data *= mask
+    return dense, SparseLayer.from_dense(dense, mask), mask

@@ -125,8 +125,9 @@ def test_an_average_over_other_nonzeros_is_refused(make):
     average.update_parameters(layer)
     renew(layer, averages=[])
     average.update_parameters(layer)
-    with pytest.raises(SpecError, match=MIXED):
-        average(INPUTS)
+    for use in (lambda: average(INPUTS), average.module.to_dense, average.module.weight, lambda: renew(average.module)):
+        with pytest.raises(SpecError, match=MIXED):
+            use()
     layer(INPUTS)
 
 

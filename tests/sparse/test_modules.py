@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils import prune as torch_prune
 
 from overparam.errors import SpecError
+from overparam.networks.content import Content
 from overparam.sparse import SparseConv1d, SparseConv2d, SparseLinear, rewire
 from overparam.sparse.layers import SparseLayer
 
@@ -243,6 +244,15 @@ def test_copies_files_and_shared_memory(kind):
     ):
         assert torch.equal(other(inputs), expected)
         assert same_bits(other.values, layer.values)
+
+
+def test_what_a_layer_makes_for_itself_is_no_part_of_it():
+    layer = SparseLinear(6, 4, density=0.5)
+    before = Content().add(layer).digest()
+    layer(normal(5, 6))
+    assert Content().add(layer).digest() == before
+    rewire(layer, torch.tensor([0]), torch.tensor([], dtype=torch.int64))
+    assert Content().add(layer).digest() != before
 
 
 def test_state_dict_hooks_are_called():

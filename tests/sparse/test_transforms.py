@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sparse_cases import close, normal
-from test_layers import CASES, pair
+from sparse_cases import CASES, close, normal, pair
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jvp, stack_module_state, vmap
@@ -83,6 +82,17 @@ def test_second_derivatives_of_chains(frozen, borders):
         return (found if borders.outputs else to_batch_first(found)).square()
 
     assert torch.autograd.gradgradcheck(outputs, tuple(given))
+
+
+def test_second_derivatives_of_a_layer_that_comes_twice():
+    layer = SparseLinear(4, 4, density=0.6, dtype=F64)
+    inputs = normal(5, 4, dtype=F64).requires_grad_()
+
+    def outputs(inputs, values, bias):
+        links = [layer.link((4,), relu=True)._replace(values=values, bias=bias)] * 2
+        return sparse_chain(inputs, links, FIRST).square()
+
+    assert torch.autograd.gradgradcheck(outputs, (inputs, *layer.parameters()))
 
 
 def penalty(critic: nn.Module, data: Tensor) -> Tensor:

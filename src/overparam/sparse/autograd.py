@@ -24,6 +24,7 @@ from overparam.sparse.structure import Structure
 from overparam.sparse.tracing import is_differentiated, is_traced
 
 DTYPES = (torch.float32, torch.float64)
+AUTOCAST = (torch.float32, torch.bfloat16, torch.float16)
 KEPT_SCRATCH = 2**26  # bytes
 LAST, FIRST = Borders(), Borders(True, True)
 KEPT_CHAINS = 256  # that begin with a structure, or have it among them: some kilobytes each, for as many batch sizes
@@ -57,7 +58,7 @@ def sparse_chain(inputs: Tensor, links: Sequence[Link], borders: Borders = LAST)
 
     Raises :class:`SpecError` unless inputs and values are of one dtype that there are kernels for, on the CPU.
     """
-    if torch.is_autocast_enabled("cpu") and links[0].values.dtype == torch.float32 and inputs.dtype != torch.float64:
+    if torch.is_autocast_enabled("cpu") and links[0].values.dtype == torch.float32 and inputs.dtype in AUTOCAST:
         with torch.autocast("cpu", enabled=False):
             return sparse_chain(inputs.float(), links, borders).to(torch.get_autocast_dtype("cpu"))
     _check(inputs, links)

@@ -21,7 +21,7 @@ from overparam.prune.counts import exact_count
 from overparam.sparse.autograd import DTYPES, Link, forget_chains
 from overparam.sparse.dense_copies import DenseCopy, check_dense
 from overparam.sparse.drawing import checked_density, random_indices
-from overparam.sparse.nonzeros import Family, check_indices, checksum_of, is_mixed, version
+from overparam.sparse.nonzeros import Family, Made, check_indices, checksum_of, is_mixed, version
 from overparam.sparse.structure import LARGEST, Indices, Structure
 
 Dense = nn.Linear | nn.Conv1d | nn.Conv2d
@@ -92,8 +92,7 @@ class SparseLayer(nn.Module):
             "bias", nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype)) if bias else None
         )
         self.register_buffer("checksum", checksum_of(self._places, shape).to(device))
-        self._structures: dict[object, tuple[object, Structure]] = {}
-        self._seen: tuple[weakref.ref[Tensor], tuple[int, int]] | None = None  # checksum and versions, as checked
+        self._structures = Made()
         self._family = Family([self])
         self.reset_parameters(generator)
 
@@ -149,7 +148,11 @@ class SparseLayer(nn.Module):
     @property
     def weight(self) -> DenseCopy:
         """``weight()`` returns the dense weight, 0 where there is no nonzero; a copy, without gradient."""
-        return DenseCopy(lambda: self.spread(self.values.detach()))
+        return DenseCopy(self._weight)
+
+    def _weight(self) -> Tensor:
+        self.check_nonzeros()
+        return self.spread(self.values.detach())
 
     def spread(self, numbers: Tensor) -> Tensor:
         """Return a tensor of the dense shape with ``numbers``, one for each nonzero, in their places, else 0."""
@@ -254,18 +257,17 @@ class SparseLayer(nn.Module):
         self._outdate()  # at once, so that a backward under way notices
 
     def _keep(self, indices: Tensor) -> None:
+        """Keep indices as a tensor and, for what may run under torch.func, as an array of the same memory."""
         self._indices = indices
-        self._places: Indices = (
-            indices.numpy()
-        )  # the same memory, for what is not torch: it works under torch.func, too
+        self._places: Indices = indices.numpy()
 
     def copies(self) -> list[SparseLayer]:
         """Return what is left of the layers that are copies of this one, or the other way round, with its nonzeros."""
         family = [each for each in self._family if isinstance(each, SparseLayer) and each is not self]
         return [each for each in family if torch.equal(each.indices, self._indices)]
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the layer's output; shapes as those of the dense layer."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the layer's output; shapes, and the argument's name, as those of the dense layer."""
         raise NotImplementedError
 
     def forward_last(self, tiles: Tensor, order: Indices | None = None) -> Tensor:
@@ -287,10 +289,11 @@ class SparseLayer(nn.Module):
     def _structure(self, key: object, held: object) -> Structure:
         """Return the lists for ``key``, built if they are new; ``held`` is kept alive with them."""
         now = version(self.checksum), version(self._indices)
-        if self._seen is None or self._seen[0]() is not self.checksum or self._seen[1] != now:
-            self._check_nonzeros()
-            self._seen = weakref.ref(self.checksum), now
-        found = self._structures.get(key)
+        seen = self._structures.seen
+        if seen is None or seen[0]() is not self.checksum or seen[1] != now:
+            self.check_nonzeros()
+            self._structures.seen = weakref.ref(self.checksum), now
+        found: tuple[object, Structure] | None = self._structures.get(key)
         if found is None:
             if len(self._structures) == KEPT_STRUCTURES:
                 _, oldest = self._structures.pop(next(iter(self._structures)))
@@ -298,8 +301,8 @@ class SparseLayer(nn.Module):
             found = self._structures[key] = (held, self._build(key, held))
         return found[1]
 
-    def _check_nonzeros(self) -> None:
-        """Raise SpecError if the values may be those of other nonzeros."""
+    def check_nonzeros(self) -> None:
+        """Raise :class:`SpecError` if the values may be those of other nonzeros, as its ``checksum`` tells."""
         if is_mixed(self.checksum, self._places, self.shape):
             raise SpecError(
                 "the layer's values and nonzeros do not belong together: values were averaged with or copied from a "
@@ -318,7 +321,7 @@ class SparseLayer(nn.Module):
         raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_structures": {}, "_seen": None}
+        return self.__dict__ | {"_structures": Made()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

@@ -68,8 +68,9 @@ class SparseLinear(SparseLayer, dense=nn.Linear):
         return layer.in_features, layer.out_features
 
     @uncompiled
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return (*, out_features) of inputs (*, in_features) with any leading dimensions."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (*, out_features) of an input (*, in_features) with any leading dimensions."""
+        inputs = input
         if not inputs.dim() or inputs.shape[-1] != self.in_features:
             raise SpecError(f"inputs must be of shape (*, {self.in_features}), got {tuple(inputs.shape)}")
         leading = inputs.shape[:-1]
@@ -180,8 +181,9 @@ class _SparseConv(SparseLayer):
         return found
 
     @uncompiled
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return (batch, out_channels, *positions) of inputs (batch, in_channels, *positions); no batch is fine."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (batch, out_channels, *positions) of an input (batch, in_channels, *positions); no batch is fine."""
+        inputs = input
         single = inputs.dim() == self.AXES + 1
         if inputs.dim() not in (self.AXES + 1, self.AXES + 2) or inputs.shape[-1 - self.AXES] != self.in_channels:
             shape = f"batch, {self.in_channels}, {self.POSITIONS}"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xxhash
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from overparam.errors import SpecError
 from overparam.sparse.structure import Indices
@@ -30,12 +31,13 @@ def is_mixed(checksum: Tensor, indices: Indices, shape: Sequence[int]) -> bool:
     functorch: Any = torch._C._functorch
     while functorch.is_functorch_wrapped_tensor(checksum):  # a stack of them under torch.vmap
         checksum = functorch.get_unwrapped(checksum)
-    checksum = checksum.detach()
-    if type(checksum) is not Tensor or checksum.device.type == "meta":
-        return False  # there is nothing to read
-    found = checksum.double().cpu().reshape(-1, 32) * checksum_of(indices, shape)
-    low, high = found.amin(1), found.amax(1)
-    return not bool(((high - low <= MIXED * high) & (low >= 0)).all())
+    with _disable_current_modes():  # of torch.export and the like, which read no numbers
+        checksum = checksum.detach()
+        if type(checksum) is not Tensor or checksum.device.type == "meta":
+            return False  # there is nothing to read
+        found = checksum.double().cpu().reshape(-1, 32) * checksum_of(indices, shape)
+        low, high = found.amin(1), found.amax(1)
+        return not bool(((high - low <= MIXED * high) & (low >= 0)).all())
 
 
 def version(tensor: Tensor) -> int:
@@ -53,6 +55,18 @@ def check_indices(indices: Tensor, size: int) -> None:
     ascending = bool((indices[1:] > indices[:-1]).all())
     if len(indices) and (not ascending or int(indices[0]) < 0 or int(indices[-1]) >= size):
         raise SpecError(f"indices must be ascending, without repeats and from 0 to below {size:,}; sort them first")
+
+
+class Made(dict[Any, Any]):
+    """Lists by what they are made for, and the checksum, with versions, that was found right: of one layer alone.
+
+    Copies, pickles and hashes of the layer are without them: they hold addresses.
+    """
+
+    seen: tuple[weakref.ref[Tensor], tuple[int, int]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
 
 
 class Family(weakref.WeakSet[nn.Module]):

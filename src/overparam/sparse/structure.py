@@ -12,7 +12,7 @@ dilation and groups cost nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product as pairs
 from typing import Any
@@ -47,9 +47,6 @@ class Table:
     pointers: Ints
     offsets: Ints
     slots: Ints | None
-
-    def __deepcopy__(self, memo: Any) -> Table:
-        return self  # it never changes, and its address is that of its own arrays
 
     @cached_property
     def _addresses(self) -> Indices:
@@ -96,9 +93,6 @@ class Structure:
     convolution: Convolution | None = None
     current: bool = field(default=True, init=False)  # False when its layer has other nonzeros
     chains: dict[Any, Any] = field(default_factory=dict, init=False)  # programs of autograd.py that it is part of
-
-    def __deepcopy__(self, memo: Any) -> Structure:
-        return replace(self)  # without the programs
 
     @property
     def places(self) -> int:

@@ -62,6 +62,7 @@ def rewire(
             shape; an optimiser that does not train ``layer.values`` or keeps what cannot be carried (LBFGS); copies
             with the same nonzeros and no ``averages``, or averages with others. Nothing has changed then.
     """
+    layer.check_nonzeros()
     count, size = layer.nonzeros, math.prod(layer.shape)
     _check(drop, "drop", count)
     _check(grow, "grow", size)
@@ -110,6 +111,7 @@ def _followers(layer: SparseLayer, averages: Averages) -> Sequence[SparseLayer]:
     for each in averages or ():
         if not isinstance(each, SparseLayer) or each is layer or not torch.equal(each.indices, layer.indices):
             raise SpecError(f"averages must be copies of layer with its nonzeros, got {each}; make the average anew")
+        each.check_nonzeros()
     return averages or ()
 
 
