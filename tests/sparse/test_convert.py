@@ -82,7 +82,7 @@ def agree(model: nn.Module, inputs: Tensor, network: SparseNetwork | None = None
             continue
         mask = masks.get(original)
         if mask is not None:
-            gradient = gradient[mask].view(1, 1, -1) if name.endswith(".sparse_weight") else gradient * mask
+            gradient = gradient[mask].view(1, 1, -1) if name.endswith(".values") else gradient * mask
         close(parameter.grad, gradient, 5 * tolerance)
     for name, value in reference.state_dict().items():
         close(network.dense_state()[name].double(), value.double(), tolerance)
@@ -407,7 +407,7 @@ def test_copies_pickles_and_states() -> None:
     fresh = convert(Noisy(), masks, dense=["fc2.weight"]).eval()
     fresh.load_state_dict(network.state_dict())
     assert torch.equal(fresh(inputs), wanted)
-    assert network.names["model.fc1.sparse_weight"] == "fc1.weight"
+    assert network.names["model.fc1.values"] == "fc1.weight"
 
 
 def test_masks_none_takes_the_nonzeros() -> None:

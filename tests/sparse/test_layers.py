@@ -253,7 +253,7 @@ def test_state_goes_into_a_layer_with_other_nonzeros(make, shape):
     assert torch.equal(other.indices, sparse.indices)
     assert same_bits(other.values, sparse.values)
     assert torch.equal(other(inputs), sparse(inputs))
-    assert set(sparse.state_dict()) == {"sparse_weight", "indices", "checksum"} | (
+    assert set(sparse.state_dict()) == {"values", "indices", "checksum"} | (
         {"bias"} if sparse.bias is not None else set()
     )
     other.values.data.zero_()
@@ -283,10 +283,10 @@ def test_wrong_state():
             layer.load_state_dict(state | {"indices": torch.tensor(indices)})
     with pytest.raises(RuntimeError, match="int64"):
         layer.load_state_dict(state | {"indices": torch.arange(4.0)})
-    with pytest.raises(RuntimeError, match=r"sparse_weight must be of shape \(1, 1, 3\)"):
+    with pytest.raises(RuntimeError, match=r"values must be of shape \(1, 1, 3\)"):
         layer.load_state_dict(state | {"indices": torch.arange(3)})
     with pytest.raises(RuntimeError, match="Missing key"):
-        layer.load_state_dict({"sparse_weight": state["sparse_weight"], "bias": state["bias"]})
+        layer.load_state_dict({"values": state["values"], "bias": state["bias"]})
 
 
 @CASES

@@ -263,9 +263,9 @@ def test_state_dict_hooks_are_called():
     layer.register_load_state_dict_pre_hook(lambda *_: seen.append("load"))
     layer.register_load_state_dict_post_hook(lambda *_: seen.append("loaded"))
     layer.load_state_dict(layer.state_dict())
-    assert seen == ["pre", ["bias", "checksum", "indices", "sparse_weight"], "load", "loaded"]
+    assert seen == ["pre", ["bias", "checksum", "indices", "values"], "load", "loaded"]
     state = layer.state_dict()
-    found = layer.load_state_dict({"sparse_weight": state["sparse_weight"]}, strict=False)
+    found = layer.load_state_dict({"values": state["values"]}, strict=False)
     assert found.missing_keys == ["indices", "bias", "checksum"]
     with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "indices"'):
         layer.load_state_dict({name: each for name, each in state.items() if name != "indices"})
@@ -278,38 +278,34 @@ class Doubled(nn.Module):
         return 2 * values
 
 
-def test_a_parametrisation_of_the_values():
+def test_values_cannot_be_parametrised():
     layer, inputs = SparseLinear(6, 4, density=0.5), normal(5, 6)
-    plain = layer.to_dense()
-    with torch.no_grad():
-        plain.weight.mul_(2)
-    parametrize.register_parametrization(layer, "sparse_weight", Doubled())
-    assert close(layer(inputs), plain(inputs))
-    layer(inputs).sum().backward()
-    original = layer.parametrizations.sparse_weight.original
-    assert original.grad.any()
-    assert torch.equal(layer.to_dense().weight, plain.weight)
-    with pytest.raises(SpecError, match="cannot be replaced while a parametrisation or"):
-        rewire(layer, torch.tensor([0]), torch.tensor([], dtype=torch.int64))
-    other = copy.deepcopy(layer)
-    layer.load_state_dict(other.state_dict())
-    del layer
-    assert close(other(inputs), plain(inputs))
-    third = parametrize.register_parametrization(SparseLinear(6, 4, density=0.5), "sparse_weight", Doubled())
-    with pytest.raises(RuntimeError, match="cannot be replaced while a parametrisation"):
-        third.load_state_dict(other.state_dict())
+    expected = layer(inputs)
+    with pytest.raises(SpecError, match="can be neither deleted nor parametrised; parametrise a dense layer"):
+        parametrize.register_parametrization(layer, "values", Doubled())
     with pytest.raises(ValueError, match="weight"):
-        parametrizations.weight_norm(SparseLinear(6, 4, density=0.5))
+        parametrizations.weight_norm(layer)
+    assert torch.equal(layer(inputs), expected)
+    assert type(layer) is SparseLinear
+    parametrize.register_parametrization(layer, "bias", Doubled())
+    assert close(layer(inputs), expected + layer.bias / 2)
+    other = copy.deepcopy(layer)
+    del layer
+    assert close(other(inputs), other.to_dense()(inputs))
+    rewire(other, torch.tensor([0]), torch.tensor([], dtype=torch.int64), averages=[])
+    assert close(other(inputs), other.to_dense()(inputs))
 
 
 def test_torch_s_own_pruning_of_the_values():
     layer, inputs = SparseLinear(6, 4, density=0.5), normal(5, 6)
-    torch_prune.l1_unstructured(layer, "sparse_weight", amount=4)
+    torch_prune.l1_unstructured(layer, "values", amount=4)
     assert int((layer.weight() != 0).sum()) == 8
     assert close(layer(inputs), layer.to_dense()(inputs))
     layer(inputs).sum().backward()
-    assert int((layer.sparse_weight_orig.grad != 0).sum()) == 8
-    torch_prune.remove(layer, "sparse_weight")
+    assert int((layer.values_orig.grad != 0).sum()) == 8
+    with pytest.raises(SpecError, match=r"cannot be replaced while torch.nn.utils.prune makes its values"):
+        rewire(layer, torch.tensor([0]), torch.tensor([], dtype=torch.int64))
+    torch_prune.remove(layer, "values")
     rewire(layer, (layer.values == 0).flatten().nonzero().flatten(), torch.tensor([], dtype=torch.int64))
     assert layer.nonzeros == 8
     assert close(layer(inputs), layer.to_dense()(inputs))

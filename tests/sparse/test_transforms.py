@@ -114,7 +114,7 @@ def test_a_gradient_penalty_is_that_of_the_dense_network():
     for name, parameter in network.named_parameters():
         gradient = wanted[network.names[name]].grad
         mask = masks.get(network.names[name])
-        if name.endswith("sparse_weight"):
+        if name.endswith("values"):
             gradient = gradient[mask].view(1, 1, -1)
         elif mask is not None:
             gradient = gradient * mask

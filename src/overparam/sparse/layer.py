@@ -34,8 +34,7 @@ class SparseLayer(nn.Module):
     Attributes:
         values: the nonzeros, (1, 1, nonzeros), in the order of the dense weight's flattened elements. Some may be 0: a
             nonzero is a weight that is there and is trained. It has three axes so that rules for parameters of two or
-            more, such as weight decay, hold for it as for the dense weight, and those for matrices, such as Muon, not;
-            and among parameters and in the state_dict it is called ``sparse_weight``, for rules by name.
+            more, such as weight decay, hold for it as for the dense weight, and those for matrices, such as Muon, not.
         bias: (outputs,), or None.
         indices: flat indices of the nonzeros into the dense weight, (nonzeros,), int64, ascending; in the state_dict,
             but no buffer, which would be averaged. Not to be changed in place.
@@ -47,7 +46,7 @@ class SparseLayer(nn.Module):
     change them during training see :mod:`overparam.sparse.topology`. It computes in float32 or float64, on the CPU.
     """
 
-    sparse_weight: nn.Parameter
+    values: nn.Parameter
     bias: nn.Parameter | None
     checksum: Tensor
     shape: tuple[int, ...]
@@ -87,7 +86,7 @@ class SparseLayer(nn.Module):
         if count > LARGEST:
             raise SpecError(f"a sparse layer can have {LARGEST:,} nonzeros, got {count:,}; use a lower density")
         self._keep(random_indices(count, size, generator) if indices is None else indices.clone())
-        self.sparse_weight = nn.Parameter(torch.empty(1, 1, count, device=device, dtype=dtype))
+        self.values = nn.Parameter(torch.empty(1, 1, count, device=device, dtype=dtype))
         self.register_parameter(
             "bias", nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype)) if bias else None
         )
@@ -114,11 +113,6 @@ class SparseLayer(nn.Module):
             if self.bias is not None:
                 bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
                 self.bias.uniform_(-bound, bound, generator=generator)
-
-    @property
-    def values(self) -> nn.Parameter:
-        """The nonzeros, (1, 1, nonzeros): the parameter ``sparse_weight``."""
-        return self.sparse_weight
 
     @property
     def indices(self) -> Tensor:
@@ -244,10 +238,10 @@ class SparseLayer(nn.Module):
                 f"values must be {self.values.dtype} of shape {tuple(indices.shape)} like indices, "
                 f"got {values.dtype} of {tuple(values.shape)}"
             )
-        if "sparse_weight" not in self._parameters:
+        if "values" not in self._parameters:
             raise SpecError(
-                "the layer's nonzeros cannot be replaced while a parametrisation or torch.nn.utils.prune makes its "
-                "values; remove that first"
+                "the layer's nonzeros cannot be replaced while torch.nn.utils.prune makes its values; call "
+                "torch.nn.utils.prune.remove(layer, 'values') first"
             )
         self.values.grad = None
         self.values.data = values.detach().reshape(1, 1, -1).contiguous()
@@ -328,6 +322,14 @@ class SparseLayer(nn.Module):
         self._keep(self._indices)
         self._family.add(self)
 
+    def __delattr__(self, name: str) -> None:
+        if name == "values" and name in self._parameters:  # torch fails halfway: its ModuleDict has such a method
+            raise SpecError(
+                "the values of a sparse layer can be neither deleted nor parametrised; parametrise a dense layer, as "
+                "to_dense() returns it, or change values after each step of the optimiser"
+            )
+        super().__delattr__(name)
+
     def __prepare_scriptable__(self) -> NoReturn:
         raise SpecError(
             "a sparse layer cannot be scripted; use torch.export or torch.jit.trace, or script its to_dense()"
@@ -351,10 +353,10 @@ class SparseLayer(nn.Module):
         if name in state_dict:
             try:
                 self._take_indices(
-                    state_dict[name], state_dict.get(f"{prefix}checksum"), state_dict.get(f"{prefix}sparse_weight")
+                    state_dict[name], state_dict.get(f"{prefix}checksum"), state_dict.get(f"{prefix}values")
                 )
             except SpecError as error:
-                error_msgs.append(f"{name}, sparse_weight and checksum do not fit {self}: {error}")
+                error_msgs.append(f"{name}, values and checksum do not fit {self}: {error}")
                 return
         elif strict:
             missing_keys.append(name)
@@ -370,6 +372,6 @@ class SparseLayer(nn.Module):
         if checksum is not None and is_mixed(checksum, indices.numpy(), self.shape):
             raise SpecError("they are an average over layers of other nonzeros, or of their indices")
         if values is not None and values.shape != (1, 1, len(indices)):
-            raise SpecError(f"sparse_weight must be of shape {(1, 1, len(indices))}, got {tuple(values.shape)}")
+            raise SpecError(f"values must be of shape {(1, 1, len(indices))}, got {tuple(values.shape)}")
         if not torch.equal(indices, self._indices):
             self.replace_nonzeros(indices, self.values.new_empty(len(indices)))

@@ -25,7 +25,7 @@ class SparseNetwork(nn.Module):
     Attributes:
         model: the module's copy that holds the layers; it is not to be called itself.
         fallbacks: what is computed batch-first by torch's own dense operations, in words; empty is best.
-        names: the user's name of each of this network's parameters, e.g. ``{"model.fc1.sparse_weight": "fc1.weight"}``.
+        names: the user's name of each of this network's parameters, e.g. ``{"model.fc1.values": "fc1.weight"}``.
     """
 
     fallbacks: tuple[str, ...]
@@ -66,7 +66,7 @@ class SparseNetwork(nn.Module):
         self.fallbacks = tuple(dict.fromkeys(plans[0].fallbacks + plans[1].fallbacks))
         weights: dict[str, str] = {}
         for name, path in layers.items():
-            weights.setdefault(f"{path}.sparse_weight", name)
+            weights.setdefault(f"{path}.values", name)
         inner = [name for name, _ in model.named_parameters()]
         self.names = {f"model.{name}": weights.get(name, name) for name in inner}
         self.training = model.training  # its parts keep the flags that they had
@@ -168,7 +168,7 @@ class SparseNetwork(nn.Module):
                 continue
             layer = self.part(self._layers[key])
             assert isinstance(layer, SparseLayer)
-            translated[f"{key.removesuffix('weight')}sparse_weight"] = layer.gather(state[key])
+            translated[f"{key.removesuffix('weight')}values"] = layer.gather(state[key])
         self.model.load_state_dict(translated, strict=False)  # indices stay as they are
 
     def to_dense(self) -> nn.Module:

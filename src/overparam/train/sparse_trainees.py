@@ -176,10 +176,10 @@ class NetworkTrainee(ModuleTrainee):
         self.prunable = [parameters[own[name]] for name in masks]
         self.original_masks = dict(masks)
         self.order_of_state = list(state_of(module))
-        sparse = {f"{path}.sparse_weight" for path, layer in network.named_modules() if isinstance(layer, SparseLayer)}
+        sparse = {f"{path}.values" for path, layer in network.named_modules() if isinstance(layer, SparseLayer)}
         self.engines = {name: "sparse" if own[name] in sparse else "dense" for name in masks}
         self.layers: dict[int, SparseLayer] = {
-            number: network.get_submodule(inner.removesuffix(".sparse_weight"))  # type: ignore[misc]
+            number: network.get_submodule(inner.removesuffix(".values"))  # type: ignore[misc]
             for number, inner in enumerate(name for name, p in network.named_parameters() if p.requires_grad)
             if inner in sparse
         }
