@@ -59,6 +59,7 @@ def run(
     """Run a study. What the store has already is not run again: running again is resuming."""
     with _clear_errors():
         from overparam.lab import LogReporter, reporter_for
+        from overparam.lab.signals import Stopped
 
         chosen = _study(study, set_, sweep, data)
         reporter = reporter_for(sys.stderr)
@@ -71,12 +72,12 @@ def run(
             results = chosen.run(
                 store, jobs=jobs, threads=threads, engine=engine, reporter=reporter, retry_failed=retry_failed
             )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Stopped) as stop:
             typer.echo(
                 f"\nstopped; every finished step of {chosen.name} is in {store}. Run the same command again to go on.",
                 err=True,
             )
-            raise typer.Exit(130) from None
+            raise typer.Exit(int(stop.code) if isinstance(stop, Stopped) else 130) from None
         _print_table(results)
         if report is not None and len(results.frame):
             typer.echo(f"report: {results.report(report)}")

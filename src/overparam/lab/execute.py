@@ -24,6 +24,7 @@ from overparam.checkpoint import Checkpoint, state_of
 from overparam.errors import DataError, OverparamError, SpecError, StepError, in_words
 from overparam.lab.fingerprint import fingerprint, part_content
 from overparam.lab.plan import Measurement, Node
+from overparam.lab.signals import Stopped
 from overparam.lab.store import DamagedError, Store, checksum
 from overparam.lab.torch_settings import full_precision
 from overparam.lab.weights import load_checkpoint, save_checkpoint, save_tensors, tensors_of
@@ -130,11 +131,11 @@ class Workshop:
                     self._step(task.node, progress)
                 missing = [m for m in task.measurements if not self.store.has("probes", m.fingerprint)]
                 values = self._measure(task.node, missing) if missing else {}
-        except (BrokenParentError, KeyboardInterrupt):
+        except (BrokenParentError, KeyboardInterrupt, Stopped):
             raise
         except OverparamError as error:
             raise StepFailure(f"{self._probing}{error}", "", isinstance(error, StepError | SpecError)) from None
-        except Exception as error:  # noqa: BLE001 (a user's module or loss may raise anything)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (a user's module or loss may raise anything)
             reason = f"{self._probing}{in_words(error)}{_place(error)}"
             raise StepFailure(reason, traceback.format_exc(), False) from None
         return Done(ran, time.perf_counter() - began, values, tuple(self.notes))
@@ -308,7 +309,7 @@ class Workshop:
             raise BrokenParentError(fingerprint, str(damage)) from None
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Return where in the user's own code an error came up, as words to put behind it; nothing if in none of it."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not {"overparam", "site-packages", "dist-packages"}.intersection(Path(frame.filename).parts):

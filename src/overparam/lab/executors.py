@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -19,6 +21,8 @@ import torch
 from overparam.errors import OverparamError, SpecError, in_words
 from overparam.lab.execute import BrokenParentError, Setup, StepFailure, Task, Workshop
 from overparam.lab.store import Store
+
+GRACE = 5.0  # seconds in which a worker that is told to stop ends the writing of a result, which takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Inline:
     places = 1
 
     def __init__(self, store: Store, setup: Setup) -> None:
+        self._store = store
         self._workshop = Workshop(store, setup)
         self._tasks: list[Task] = []
         self._before = torch.get_num_threads()
@@ -86,6 +91,7 @@ class Inline:
     def close(self) -> None:
         """Give torch its threads back."""
         torch.set_num_threads(self._before)
+        self._store.sweep(self._store.writer)  # only if an interruption came while a writer cleaned up
 
 
 def outcome_of(workshop: Workshop, task: Task, progress: Any) -> Event:
@@ -103,6 +109,7 @@ def outcome_of(workshop: Workshop, task: Task, progress: Any) -> Event:
 class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
+    writer: str  # its name in the store
     task: Task | None = None
     last: str | None = None  # the node it ran last, whose result is still in its memory
     forgotten: list[str] = field(default_factory=list)
@@ -118,6 +125,7 @@ class Pool:
 
     def __init__(self, store: Store, setup: Setup, places: int) -> None:
         self.places = places
+        self._store = store
         self._setup = _packed((str(store.root.resolve()), setup))
         self._threads = setup.threads
         self._workers: list[_Worker] = []
@@ -145,11 +153,11 @@ class Pool:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, uuid.uuid4().hex)
 
     def _set_up(self, worker: _Worker) -> None:
         try:
-            worker.connection.send(sys.path)
+            worker.connection.send((sys.path, worker.writer))
             worker.connection.send_bytes(self._setup)
         except OSError:
             code = worker.process.wait()
@@ -181,7 +189,9 @@ class Pool:
             except (EOFError, OSError):
                 worker.connection.close()
                 self._workers.remove(worker)  # another is started when there is a task for it
-                yield Event("died", fingerprint, worker.process.wait())
+                code = worker.process.wait()
+                self._store.sweep(worker.writer)
+                yield Event("died", fingerprint, code)
                 continue
             if event.what != "progress":
                 worker.task = None
@@ -194,16 +204,18 @@ class Pool:
             worker.forgotten.append(fingerprint)
 
     def close(self) -> None:
-        """Stop all workers at once; what they were in the middle of is in no store."""
+        """Stop all workers: each ends the writing of a result, if it is at that, and nothing else."""
         for worker in self._workers:
             worker.process.terminate()
+        deadline = time.monotonic() + GRACE
         for worker in self._workers:
             worker.connection.close()
             try:
-                worker.process.wait(timeout=5)
+                worker.process.wait(timeout=max(deadline - time.monotonic(), 0.0))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
+            self._store.sweep(worker.writer)
 
 
 def _packed(things: Any) -> bytes:

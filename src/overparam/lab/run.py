@@ -12,6 +12,7 @@ from overparam.lab.executors import Event, Executor, Inline, Pool
 from overparam.lab.order import Order
 from overparam.lab.plan import Measurement, Node, Plan
 from overparam.lab.progress import Reporter
+from overparam.lab.signals import obeyed
 from overparam.lab.store import DamagedError, Store
 from overparam.machine import available_cores
 from overparam.train.engines import check_engine
@@ -93,8 +94,10 @@ def execute(
     Raises:
         StoreError: the store cannot be written.
         KeyboardInterrupt: after stopping the workers; what was finished is in the store.
+        Stopped: likewise, on SIGTERM or SIGHUP.
     """
-    return _Run(plan, store, reporter or Reporter(), retry_failed).go(jobs, threads, check_engine(engine))
+    with obeyed():
+        return _Run(plan, store, reporter or Reporter(), retry_failed).go(jobs, threads, check_engine(engine))
 
 
 class _Run:

@@ -10,7 +10,7 @@
       studies/NAME.json        what a study's table is made of
       journals/ab12.../        state of a long training under way
       set-aside/               results found damaged, kept for inspection
-      scratch/                 results being written; may be deleted when nothing runs
+      scratch/                 results being written, each named by who writes it; may be deleted when nothing runs
 
 A result is written in ``scratch`` and renamed into place, so a kill at any moment leaves either the whole result or
 nothing. ``result.json`` is written last; its first line is the checksum of the rest, which lists the checksums of the
@@ -23,6 +23,7 @@ import contextlib
 import json
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
@@ -81,13 +82,19 @@ class Store:
     Args:
         root: the folder; made if it is not there.
         reading: only look: the folder must be there, and nothing in it is changed.
+        writer: a name for what this object has in ``scratch``, by which :meth:`sweep` finds it; None: a new one.
+
+    Attributes:
+        writing: held while a result is written, so that another thread can end the process between two results.
 
     Raises:
         StoreError: the folder cannot be made or written, or was written by a later version of overparam.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, reading: bool = False) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, reading: bool = False, writer: str | None = None) -> None:
         self.root = Path(root)
+        self.writer = writer or uuid.uuid4().hex
+        self.writing = threading.Lock()
         self.notes: list[str] = []  # damage found while opening, to be reported
         if not reading:
             self._make()
@@ -142,7 +149,11 @@ class Store:
         self, kind: str, fingerprint: str, body: Mapping[str, Any], fill: Callable[[Path], None] | None = None
     ) -> None:
         """Store a result at once: ``fill`` writes data files into the folder it is given, ``body`` is its manifest."""
-        scratch = self.root / "scratch" / uuid.uuid4().hex
+        with self.writing:
+            self._write(kind, fingerprint, body, fill)
+
+    def _write(self, kind: str, fingerprint: str, body: Mapping[str, Any], fill: Callable[[Path], None] | None) -> None:
+        scratch = self.root / "scratch" / f"{self.writer}-{uuid.uuid4().hex}"
         try:
             scratch.mkdir()
             if fill is not None:
@@ -212,6 +223,11 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot move a damaged result to {str(goal)!r} ({error.strerror})") from None
         return goal
+
+    def sweep(self, writer: str) -> None:
+        """Remove what ``writer``, who is gone, was in the middle of writing."""
+        for path in (self.root / "scratch").glob(f"{writer}-*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def tidy(self, finished: Collection[str]) -> None:
         """Remove what killed runs left behind: half-written files of yesterday, and journals of finished steps."""

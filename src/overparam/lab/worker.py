@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import signal
 import sys
 import threading
 import time
@@ -14,28 +16,48 @@ import cloudpickle
 import torch
 
 from overparam.lab.execute import Workshop
-from overparam.lab.executors import Event, outcome_of
+from overparam.lab.executors import GRACE, Event, outcome_of
 from overparam.lab.store import Store
+
+ENDINGS = frozenset({signal.SIGTERM, signal.SIGHUP})  # SIGINT is for the parent alone
 
 
 def main() -> None:
     """Be a worker: take the setup from the parent, then run its tasks one after another until it is gone."""
     connection, parent = Connection(int(sys.argv[1])), int(sys.argv[2])
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
-        sys.path[:] = connection.recv()  # first, so that the user's modules are found when the rest is unpacked
+        # first, so that the user's modules are found when the rest is unpacked
+        sys.path[:], writer = connection.recv()
         root, setup = cloudpickle.loads(connection.recv_bytes())
         torch.set_num_threads(setup.threads)
-        _serve(connection, parent, Workshop(Store(root), setup))
+        store = Store(root, writer=writer)
+        _end_between_writes(parent, store)
+        _serve(connection, Workshop(store, setup))
 
 
-def _serve(connection: Connection, parent: int, workshop: Workshop) -> None:
+def _end_between_writes(parent: int, store: Store) -> None:
+    """End this process on SIGTERM or SIGHUP, or when the parent is gone: in the middle of anything but a write.
+
+    A thread does it, since the main one may be in native code for seconds, or in a user's ``except``. One that is
+    stuck in a write has :data:`GRACE` seconds.
+    """
+    told, teller = os.pipe()
+    os.set_blocking(teller, False)
+    signal.set_wakeup_fd(teller, warn_on_full_buffer=False)
+    for number in ENDINGS:
+        signal.signal(number, lambda *_: None)  # without a handler there is no wake-up
+
     def watch() -> None:
-        """End this process as soon as the parent is gone, even in the middle of a task."""
         while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
+            if select.select([told], [], [], 0.2)[0] and ENDINGS.intersection(os.read(told, 100)):
+                break
+        store.writing.acquire(timeout=GRACE)
+        os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _serve(connection: Connection, workshop: Workshop) -> None:
     while True:
         task, forgotten = cloudpickle.loads(connection.recv_bytes())
         for fingerprint in forgotten:

@@ -1,0 +1,46 @@
+"""Stopping a run from outside: Ctrl-C, the SIGTERM of a batch system, a terminal that is closed."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+PATIENCE = 10.0  # seconds for which further signals change nothing: stopping is under way, and takes less
+
+
+class Stopped(SystemExit):
+    """SIGTERM or SIGHUP has come; as any :class:`SystemExit`, it ends a script without a traceback."""
+
+
+@contextlib.contextmanager
+def obeyed() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP unwind the main thread while inside, so that what must be cleaned up is.
+
+    SIGINT raises :class:`KeyboardInterrupt`, as ever. The others, which would end the process at once, raise
+    :class:`Stopped` with the code that a shell gives for them (143 and 129). A second one within :data:`PATIENCE`
+    seconds is not obeyed. Handlers of the user's and ignored signals (``nohup``) stay as they are.
+    """
+    stopped = -PATIENCE
+
+    def stop(number: int, _: Any) -> None:
+        nonlocal stopped
+        if time.monotonic() - stopped >= PATIENCE:
+            stopped = time.monotonic()
+            raise KeyboardInterrupt if number == signal.SIGINT else Stopped(128 + number)
+
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if hasattr(signal, "SIGHUP"):
+        defaults[signal.SIGHUP] = signal.SIG_DFL
+    here = threading.current_thread() is threading.main_thread()  # no other may set handlers
+    changed = [number for number, usual in defaults.items() if here and signal.getsignal(number) is usual]
+    try:
+        for number in changed:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, defaults[number])
