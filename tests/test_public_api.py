@@ -37,7 +37,7 @@ def test_every_public_thing_has_a_docstring() -> None:
 
 def test_our_errors_are_one_family() -> None:
     errors = [getattr(overparam, name) for name in overparam.__all__ if name.endswith("Error")]
-    assert len(errors) == 5
+    assert len(errors) == 6
     assert all(issubclass(error, OverparamError) for error in errors)
 
 

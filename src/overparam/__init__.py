@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from overparam import sparse as sparse
     from overparam.checkpoint import Checkpoint
-    from overparam.errors import DataError, OverparamError, SpecError, StepError, StoreError
+    from overparam.errors import (
+        DataError,
+        IncompleteWarning,
+        OverparamError,
+        OverparamWarning,
+        RunError,
+        SpecError,
+        StepError,
+        StoreError,
+    )
     from overparam.lab import Chain, Repeat, Results, Store, Study, load_results
     from overparam.length import Length
     from overparam.networks import Network
@@ -23,7 +32,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "overparam.checkpoint": ("Checkpoint",),
-    "overparam.errors": ("DataError", "OverparamError", "SpecError", "StepError", "StoreError"),
+    "overparam.errors": (
+        *("DataError", "OverparamError", "RunError", "SpecError", "StepError", "StoreError"),
+        *("IncompleteWarning", "OverparamWarning"),
+    ),
     "overparam.lab": ("Chain", "Repeat", "Results", "Store", "Study", "load_results"),
     "overparam.length": ("Length",),
     "overparam.networks": ("Network",),
@@ -44,12 +56,14 @@ __all__ = [
     "Density",
     "Finetune",
     "ImageFolder",
+    "IncompleteWarning",
     "LabelNoise",
     "LearningDistance",
     "Length",
     "LrRewind",
     "Network",
     "OverparamError",
+    "OverparamWarning",
     "Probe",
     "Prune",
     "Redense",
@@ -57,6 +71,7 @@ __all__ = [
     "Repeat",
     "Results",
     "Rewind",
+    "RunError",
     "SpecError",
     "Step",
     "StepError",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from overparam.files import check_writable
+from overparam.terminal import clear_errors, open_standard_streams, say, say_exactly, show, tell
+
 if TYPE_CHECKING:
-    from overparam.lab import Results, Study
+    from overparam.lab import Reporter, Results, Study
 
 app = typer.Typer(
     name="overparam",
@@ -23,9 +26,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-KINDS = ("datasets", "networks", "criteria", "scopes", "steps", "probes", "studies")
+KINDS = ("datasets", "networks", "criteria", "scopes", "steps", "probes", "studies", "results")
 
 StudyArgument = Annotated[str, typer.Argument(help="A study's name, or the path of a YAML file.", show_default=False)]
+ResultsArgument = Annotated[
+    str,
+    typer.Argument(
+        help="The path of a YAML file: its own results. A study's name: the results of its newest revision. "
+        "NAME@REVISION: those of another, as `overparam list results` has them.",
+        show_default=False,
+        metavar="STUDY",
+    ),
+]
 StoreOption = Annotated[Path, typer.Option(help="Folder of results.")]
 SetOption = Annotated[
     list[str] | None,
@@ -57,45 +69,47 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed steps again.")] = False,
 ) -> None:
     """Run a study. What the store has already is not run again: running again is resuming."""
-    with _clear_errors():
+    with clear_errors():
         from overparam.lab import LogReporter, reporter_for
         from overparam.lab.signals import Stopped
 
         chosen = _study(study, set_, sweep, data)
+        for option, path in (("--log", log), ("--report", report)):
+            if path is not None:
+                check_writable(path, option)
         reporter = reporter_for(sys.stderr)
         if log is not None:
-            _writable(log, "--log")
             reporter = LogReporter(reporter, log)
-        if report is not None:
-            _writable(report, "--report")
         try:
-            results = chosen.run(
-                store, jobs=jobs, threads=threads, engine=engine, reporter=reporter, retry_failed=retry_failed
-            )
+            results = _run(chosen, store, jobs, threads, engine, reporter, retry_failed)
         except (KeyboardInterrupt, Stopped) as stop:
-            typer.echo(
-                f"\nstopped; every finished step of {chosen.name} is in {store}. Run the same command again to go on.",
-                err=True,
-            )
-            raise typer.Exit(int(stop.code) if isinstance(stop, Stopped) else 130) from None
-        _print_table(results)
-        if report is not None and len(results.frame):
-            typer.echo(f"report: {results.report(report)}")
-        else:
-            typer.echo(f"next: overparam report {chosen.name} --store {store}")
+            tell(f"\nstopped; every finished step of {chosen.name} is in {store}. Run the same command again to go on.")
+            raise typer.Exit(stop.code if isinstance(stop, Stopped) else 130) from None
+        tell(f"results of {results.shown}")
+        shown = sys.stdout is not None  # closed, it does not fail what has been computed
+        if shown:
+            _print_table(results)
+        line = f"next: overparam report {results.name} --store {store}"
+        if len(results.frame) and report is not None:
+            line = f"report: {results.report(report)}"
+        if len(results.frame) and shown:
+            say(line)
         _complain(results, notes=False)  # the run has told them when they came up
 
 
 @app.command()
 def table(
-    study: StudyArgument,
+    study: ResultsArgument,
+    set_: SetOption = None,
+    sweep: SweepOption = None,
     store: StoreOption = Path("runs"),
+    data: DataOption = None,
     format: Annotated[str, typer.Option("--format", help="text, csv, json or parquet.")] = "text",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="One row per layer.")] = False,
 ) -> None:
     """Print a study's results: means as text, or every checkpoint as csv, json or parquet."""
-    with _clear_errors():
+    with clear_errors():
         from overparam.errors import SpecError
         from overparam.report import export
 
@@ -103,59 +117,66 @@ def table(
             raise SpecError(f"--format must be text, csv, json or parquet, got {format!r}")
         if format == "parquet" and out is None:
             raise SpecError("--format parquet needs --out FILE, since it is not text")
-        results = _results(study, store)
+        if format == "text" and (layers or out is not None):
+            raise SpecError(f"{'--layers' if layers else '--out'} needs --format csv, json or parquet")
+        results = _results(study, set_, sweep, store, data)
+        frame = results.layers if layers else results.frame
         if format == "text":
             _print_table(results)
+        elif out is None:
+            say_exactly(str(export(frame, format)))
         else:
-            frame = results.layers if layers else results.frame
-            if out is not None:
-                _writable(out, "--out")
-                export(frame, format, out)
-                typer.echo(str(out))
-            else:
-                typer.echo(export(frame, format), nl=False)
+            check_writable(out, "--out")
+            export(frame, format, out)
+            say(str(out))
         _complain(results)
 
 
 @app.command()
 def report(
-    study: StudyArgument,
+    study: ResultsArgument,
+    set_: SetOption = None,
+    sweep: SweepOption = None,
     store: StoreOption = Path("runs"),
+    data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="The page; default: STUDY.html.")] = None,
     charts: Annotated[Path | None, typer.Option(help="Also write the charts as PNG and SVG into this folder.")] = None,
 ) -> None:
     """Write one self-contained HTML page with the curves, the phases and the claims."""
-    with _clear_errors():
+    with clear_errors():
         from overparam.errors import StoreError
         from overparam.report import write_charts
 
-        results = _results(study, store)
+        results = _results(study, set_, sweep, store, data)
         if not len(results.frame):
             raise StoreError(f"study {results.name!r} has no finished checkpoint yet; run it first")
-        goal = out or Path(f"{results.name}.html")
-        _writable(goal, "--out")
-        typer.echo(str(results.report(goal).resolve()))
-        if charts is not None:
-            for path in write_charts(results.frame, charts):
-                typer.echo(str(path))
+        other = "@" in study or set_ or sweep  # of which the page does not take the place of the study's own
+        goal = out or Path(f"{results.name}@{results.revision}.html" if other else f"{results.name}.html")
+        check_writable(goal, "--out")
+        say(str(results.report(goal).resolve()))
+        for path in write_charts(results.frame, charts) if charts is not None else ():
+            say(str(path))
         _complain(results)
 
 
 @app.command("list")
 def list_(
     kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.", show_default=False)],
+    store: Annotated[Path, typer.Option(help="Folder of results, for `list results`.")] = Path("runs"),
 ) -> None:
     """List what there is, with one line on each."""
-    with _clear_errors():
+    with clear_errors():
         from overparam.errors import SpecError
         from overparam.registry import suggest
 
         if kind not in KINDS:
             raise SpecError(f"cannot list {kind!r}{suggest(kind, KINDS)} (known: {', '.join(KINDS)})")
-        entries = _entries(kind)
-        width = max(len(name) for name, _ in entries)
-        for name, line in entries:
-            typer.echo(f"{name:<{width}}  {line}")
+        from overparam.listing import entries
+
+        found = entries(kind, store)
+        width = max((len(name) for name, _ in found), default=0)
+        for name, line in found:
+            say(f"{name:<{width}}  {line}")
 
 
 @app.command()
@@ -167,48 +188,48 @@ def check(
     data: DataOption = None,
 ) -> None:
     """Say what a study would run, how much of it is in the store, and what is wrong; runs nothing."""
-    with _clear_errors():
+    with clear_errors():
         from overparam.lab import Store, status
         from overparam.steps.prune import left_out
 
         chosen = _study(study, set_, sweep, data)
         plan = chosen.plan
         trainings = sum(node.step is not None and node.step.trains for node in plan.nodes.values())
-        typer.echo(
+        say(
             f"{chosen.name}: {len(chosen.experiments)} chains, {len(plan.nodes)} different steps "
             f"({trainings} trainings), {len(plan.rows)} rows, {len(plan.measurements)} measurements"
         )
         for place, world in enumerate(plan.worlds):
             built = world.build()
             noise = f", {built.noise_realised:.1%} wrong labels" if built.noise_realised else ""
-            typer.echo(
+            say(
                 f"world {place + 1}: {len(built.train.labels)} training and {len(built.test.labels)} test examples, "
                 f"{built.classes} classes, shape {tuple(built.input_shape)}{noise}"
             )
         for note in plan.notes():
-            typer.echo(f"note: {note}")
+            say(f"note: {note}")
         inits = {(n.network, n.world): n for n in plan.nodes.values() if n.step is None}
         for node in inits.values():  # shows whether the network can be made for the data at all
             built = plan.worlds[node.world].build()
             module = plan.networks[node.network].build(built.input_shape, built.classes, node.seed)
             steps = [other.step for other in plan.nodes.values() if other.network == node.network]
             if told := left_out(module, steps):
-                typer.echo(f"network {plan.networks[node.network].label}: {told}")
+                say(f"network {plan.networks[node.network].label}: {told}")
         if not (store / "steps").exists():
-            typer.echo(f"store {store}: not there yet, everything would be run")
+            say(f"store {store}: not there yet, everything would be run")
             return
         opened = Store(store, reading=True)
         found = status(plan, opened)
-        typer.echo(
+        say(
             f"store {store}: {len(found.steps)} of {len(plan.nodes)} steps and {len(found.probes)} of "
             f"{len(plan.measurements)} measurements are there"
         )
         for fingerprint, reason in found.failures.items():
-            typer.echo(f"failed before: {plan.nodes[fingerprint].title}: {reason} (--retry-failed runs it again)")
+            say(f"failed before: {plan.nodes[fingerprint].title}: {reason} (--retry-failed runs it again)")
         for note in opened.notes:
-            typer.echo(note)
+            say(note)
         for _, _, damage in found.damaged:
-            typer.echo(f"{damage}; a run sets it aside and computes it again")
+            say(f"{damage}; a run sets it aside and computes it again")
         if found.damaged or opened.notes:
             raise typer.Exit(1)
 
@@ -221,8 +242,9 @@ def doctor(
     threads: Annotated[int | None, typer.Option(min=1, help="Torch's threads; default: torch's own.")] = None,
 ) -> None:
     """Say what this machine is, and below which densities its layers are faster sparse."""
-    with _clear_errors():
+    with clear_errors():
         import torch
+        from rich.text import Text
 
         from overparam.doctor import doctor as examine
 
@@ -230,43 +252,44 @@ def doctor(
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
-            examine(typer.echo, lambda line: typer.secho(line, bold=True), measure, threads)
+            examine(say, lambda line: show(Text(line, style="bold")), measure, threads)
         finally:
             torch.set_num_threads(before)
 
 
-def _entries(kind: str) -> list[tuple[str, str]]:
-    from overparam.lab import built_in_studies, parse_yaml
-    from overparam.networks import NETWORKS
-    from overparam.probes import PROBES
-    from overparam.prune import CRITERIA, SCOPES
-    from overparam.registry import Registry
-    from overparam.steps import STEPS
-    from overparam.worlds import DATASETS
+def _run(
+    study: Study,
+    store: Path,
+    jobs: int | None,
+    threads: int | None,
+    engine: str | None,
+    reporter: Reporter,
+    retry_failed: bool,
+) -> Results:
+    """Run a study; what failed of it stands in the results, for :func:`_complain` to say."""
+    from overparam.errors import IncompleteWarning, RunError
 
-    if kind == "studies":
-        return [(n, str(parse_yaml(t, n).get("description", "")).strip()) for n, t in built_in_studies().items()]
-    registries: dict[str, Registry[Any]] = {
-        "datasets": DATASETS,
-        "networks": NETWORKS,
-        "criteria": CRITERIA,
-        "scopes": SCOPES,
-        "steps": STEPS,
-        "probes": PROBES,
-    }
-    return [(name, registries[kind].summary(name)) for name in registries[kind]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IncompleteWarning)
+        try:
+            return study.run(
+                store, jobs=jobs, threads=threads, engine=engine, reporter=reporter, retry_failed=retry_failed
+            )
+        except RunError as error:
+            results: Results = error.results
+            return results
 
 
 def _study(given: str, set_: list[str] | None, sweep: list[str] | None, data: str | None) -> Study:
-    import os
-
     from overparam.errors import SpecError
-    from overparam.lab import Study, parse_yaml
+    from overparam.lab import Study, built_in_studies, parse_yaml
 
     if data is not None:
         if not Path(data).is_dir():
             raise SpecError(f"--data {data!r} is not a folder")
         os.environ["OVERPARAM_DATA"] = os.pathsep.join(filter(None, [data, os.environ.get("OVERPARAM_DATA", "")]))
+    if os.path.isdir(given) and given not in built_in_studies():
+        raise SpecError(f"{given!r} is a folder; name the YAML file of a study in it")
     chosen = Study.from_file(given) if _is_file(given) else Study.named(given)
     changes = {path: parse_yaml(text, f"--set {path}") for path, text in _pairs(set_, "--set").items()}
     sweeps = {path: parse_yaml(f"[{text}]", f"--sweep {path}") for path, text in _pairs(sweep, "--sweep").items()}
@@ -276,7 +299,8 @@ def _study(given: str, set_: list[str] | None, sweep: list[str] | None, data: st
 
 
 def _is_file(given: str) -> bool:
-    return given.endswith((".yaml", ".yml")) or Path(given).is_file()
+    """Tell a path from a name: whatever is there and no folder, and what is called like a study file."""
+    return given.endswith((".yaml", ".yml")) or (os.path.lexists(given) and not os.path.isdir(given))
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
@@ -293,78 +317,52 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
-def _results(given: str, store: Path) -> Results:
-    from overparam.lab import Store, Study, load_results
+def _results(given: str, set_: list[str] | None, sweep: list[str] | None, store: Path, data: str | None) -> Results:
+    """Return the results that a command asks for, and say on stderr which they are."""
+    from overparam.lab import Store, load_results
 
-    name = Study.from_file(given).name if _is_file(given) else given
-    return load_results(Store(store, reading=True), name)
+    opened = Store(store, reading=True)
+    if _is_file(given) or set_ or sweep:
+        results = _study(given, set_, sweep, data).results(opened)
+    else:
+        name, _, revision = given.partition("@")
+        results = load_results(opened, name, revision or None)
+    tell(f"results of {results.shown}")
+    return results
 
 
 def _print_table(results: Results) -> None:
-    from rich.console import Console
-
     from overparam.report import arms, find_phases, finding, rich_table
 
     if not len(results.frame):
-        typer.echo("no checkpoint is finished yet")
+        say("no checkpoint is finished yet")
         return
-    console = Console()
     for arm in arms(results.frame):
         found = find_phases(arm)
-        console.print(rich_table(arm, found))
+        show(rich_table(arm, found))
         if found is not None:
-            console.print(finding(found), highlight=False)
+            show(finding(found))
     for verdict in results.claims():
         if verdict.verdict != "not tested":
-            console.print(f"{verdict.id} {verdict.verdict}: {verdict.sentence}", highlight=False)
+            show(f"{verdict.id} {verdict.verdict}: {verdict.sentence}")
 
 
 def _complain(results: Results, notes: bool = True) -> None:
     """Say on stderr what is wrong and what is missing, and end with exit code 1 if anything is missing."""
     for note in [*(results.notes if notes else ()), *results.remarks]:
-        typer.echo(f"note: {note}", err=True)
+        tell(f"note: {note}")
     for failure in results.failures:
-        typer.echo(f"failed: {failure}", err=True)
+        tell(f"failed: {failure}")
     if results.missing:
         advice = "--retry-failed runs again what failed" if results.failures else "run the study to compute them"
-        typer.echo(f"{results.missing} rows are missing; {advice}", err=True)
+        tell(f"{results.missing} rows are missing; {advice}")
     if results.missing or results.failures:
         raise typer.Exit(1)
 
 
-def _writable(path: Path, option: str) -> None:
-    from overparam.errors import SpecError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        known = path.exists()
-        with path.open("a"):
-            pass
-        if not known:
-            path.unlink()
-    except OSError as error:
-        raise SpecError(f"{option} {str(path)!r} cannot be written ({error.strerror})") from None
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Turn our errors into one sentence on stderr and exit code 2."""
-    from overparam.errors import OverparamError
-
-    try:
-        yield
-    except OverparamError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        raise typer.Exit(0) from None
-
-
 def main() -> None:
     """Entry point of the ``overparam`` command."""
+    open_standard_streams()
     app()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import Any
 
 
 def in_words(error: BaseException) -> str:
@@ -36,6 +37,18 @@ class StoreError(OverparamError):
     """The store cannot be read or written."""
 
 
+class RunError(OverparamError):
+    """Nothing of a study could be computed.
+
+    Attributes:
+        results: the study's :class:`overparam.Results`: a table without rows, and a sentence on each failure.
+    """
+
+    def __init__(self, message: str, results: Any) -> None:
+        super().__init__(message)
+        self.results = results
+
+
 class OverparamWarning(UserWarning):
     """Base of every warning of overparam, for :func:`warnings.filterwarnings`."""
 
@@ -46,6 +59,10 @@ class CoverageWarning(OverparamWarning):
 
 class LayerCollapseWarning(OverparamWarning):
     """Pruning left a layer with fewer weights than it has outputs or inputs."""
+
+
+class IncompleteWarning(OverparamWarning):
+    """Some rows of a study are missing, because steps failed."""
 
 
 def warn(message: str, category: type[OverparamWarning]) -> None:

@@ -376,8 +376,9 @@ def test_no_file() -> None:
 
 
 def test_directory() -> None:
-    Path("study.yaml").mkdir()
-    assert the_error(invoke("run", "study.yaml")) == "study file 'study.yaml' cannot be read (Is a directory)"
+    for name in ("study.yaml", "studies"):
+        Path(name).mkdir()
+        assert the_error(invoke("run", name)) == f"{name!r} is a folder; name the YAML file of a study in it"
 
 
 def test_unknown_study() -> None:

@@ -12,7 +12,7 @@ import pytest
 from mortal import Mortal
 from torch import nn
 
-from overparam import Chain, Network, SpecError, Study, Train, World
+from overparam import Chain, IncompleteWarning, Network, SpecError, Study, Train, World
 from overparam.lab import Reporter
 from overparam.lab.plan import Node
 from small import vectors
@@ -39,7 +39,8 @@ def test_a_worker_that_dies(tmp_path: Path) -> None:
     once, ever = (Network(Mortal, {"flag": str(tmp_path / str(n)), "times": n}) for n in (1, 2))
     study = Study("mortal", World(vectors()), once, Chain(TRAINING), sweep={"network": [once, ever]})
     heard = Heard()
-    results = study.run(tmp_path / "runs", jobs=2, threads=1, reporter=heard)
+    with pytest.warns(IncompleteWarning):
+        results = study.run(tmp_path / "runs", jobs=2, threads=1, reporter=heard)
     reason = f"the worker process died (signal {signal.SIGKILL.value}; the machine may be short of memory)"
     assert len(results.frame) == 1
     assert results.missing == 1

@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
 
-from overparam import Chain, LabelNoise, Prune, Repeat, Results, Rewind, Store, StoreError, Study, Train, World
+from overparam import (
+    Chain,
+    LabelNoise,
+    Prune,
+    Repeat,
+    Results,
+    Rewind,
+    RunError,
+    Store,
+    StoreError,
+    Study,
+    Train,
+    World,
+)
 from overparam import load_results as load
 from overparam.lab.results import MEASURED, load_module
 from small import MLP, vectors
@@ -130,9 +144,60 @@ def test_a_checkpoint_that_does_not_fit_is_told(made: tuple[Results, Path]) -> N
         load_module(Store(folder), "abc", torch.nn.Linear(3, 3))
 
 
-def test_a_study_that_has_nothing_yet_is_an_empty_table(tmp_path: Path) -> None:
-    study = Study("diverging", vectors(), MLP, [Train(epochs=1, batch_size=25, lr=1e30)])
-    results = study.run(tmp_path, jobs=1, threads=1)
-    assert (len(results.frame), results.missing, len(results.failures)) == (0, 1, 1)
-    assert len(results.layers) == 0
-    assert load(Store(tmp_path), "diverging").missing == 1
+def emptied(made: Study, store: Path) -> Results:
+    """Run a study of which nothing can be computed."""
+    with pytest.raises(RunError) as caught:
+        made.run(store, jobs=1, threads=1)
+    assert caught.value.results.failures[0] in str(caught.value)
+    return caught.value.results
+
+
+def test_nothing_at_all_is_an_error_that_has_the_results(tmp_path: Path) -> None:
+    study = Study(
+        "diverging",
+        vectors(),
+        MLP,
+        [Train(epochs=1, batch_size=25, lr=1e30)],
+        sweep={"seed": [0, 1, 2]},
+        probes=["cost"],
+    )
+    with pytest.raises(RunError, match=r"none of the 3 rows of study 'diverging' could be computed: .* \(and 2 more\)"):
+        study.run(tmp_path, jobs=1, threads=1)
+    results = emptied(study, tmp_path)
+    assert (len(results.frame), results.missing, len(results.failures)) == (0, 3, 3)
+    assert results.absent["seed"].to_list() == [0, 1, 2]
+    assert not results.complete
+    assert load(Store(tmp_path), "diverging").missing == 3
+
+
+def test_an_empty_table_has_the_columns_of_a_whole_one(made: tuple[Results, Path], tmp_path: Path) -> None:
+    """And all that is made of a table is made of it, too."""
+    whole = made[0]
+    same = {"world": World(vectors(), label_noise=LabelNoise("symmetric", 0.1)), "network": MLP}
+    sweep = {"seed": [3, 1], "prune.criterion": ["random", "magnitude"], "train.batch_size": [25]}
+    bad = Train(epochs=1, batch_size=25, lr=1e30)
+    results = emptied(Study("table", **same, chain=[bad, Prune(fraction=0.5), bad], sweep=sweep), tmp_path / "runs")
+    assert results.frame.is_empty()
+    assert results.frame.schema == whole.frame.schema
+    assert results.layers.schema == whole.layers.schema
+    assert results.frame["test_accuracy"].to_list() == []
+    assert results.absent.schema.items() <= whole.frame.schema.items()
+    assert results.table().is_empty()
+    assert {"arm", "level", "density", "test_accuracy"} <= set(results.table().columns)
+    assert results.phases().is_empty()
+    assert results.claims() == []
+    page = results.report(tmp_path / "page.html").read_text()
+    assert "training diverged" in page
+
+
+def test_what_is_absent_is_told_by_its_coordinates(made: tuple[Results, Path], tmp_path: Path) -> None:
+    results, folder = made
+    store = Store(shutil.copytree(folder, tmp_path / "runs"))
+    gone = results.frame.row(7, named=True)
+    shutil.rmtree(store.folder("steps", gone["fingerprint"]))
+    seen = load(store, "table")
+    hit = results.frame.filter(fingerprint=gone["fingerprint"])
+    assert seen.missing == len(seen.absent) == len(hit) >= 1
+    assert seen.absent.select("variant", "seed", "level").equals(hit.select("variant", "seed", "level"))
+    assert seen.frame.equals(results.frame.filter(pl.col("fingerprint") != gone["fingerprint"]))
+    assert seen.frame.schema == results.frame.schema

@@ -17,6 +17,7 @@ from counted import BROKEN, FILE, BrokenProbe, CountingProbe, CountingTrain, Fai
 from overparam import (
     Chain,
     Finetune,
+    IncompleteWarning,
     LabelNoise,
     Length,
     Network,
@@ -56,6 +57,15 @@ def study(chain: Any = TICKET, name: str = "s", **changes: Any) -> Study:
 
 def run(made: Study, store: Path, **options: Any) -> Results:
     return made.run(store, **{"jobs": 1, "threads": 1, **options})
+
+
+def failing(made: Study, store: Path, **options: Any) -> Results:
+    """Run a study of which some rows, but not all, cannot be computed."""
+    with pytest.warns(IncompleteWarning, match=r"\d of the \d rows of study 's' are missing: ") as told:
+        results = run(made, store, **options)
+    assert results.failures[0] in str(told[0].message)
+    assert told[0].filename == __file__, "the line that called"
+    return results
 
 
 def ran(results: Results) -> tuple[int, int]:
@@ -142,7 +152,7 @@ def test_a_diverging_arm_stops_only_what_depends_on_it(tmp_path: Path) -> None:
         return {"chain": Chain(TRAIN, Prune(fraction=0.5), CountingTrain(**SHORT, lr=lr), Finetune(**SHORT))}
 
     made = study(Chain(TRAIN), variants={"good": chain(0.1), "bad": chain(1e30)})
-    results = run(made, tmp_path)
+    results = failing(made, tmp_path)
     assert results.missing == 2
     assert not results.complete
     assert len(results.frame) == 4
@@ -150,25 +160,25 @@ def test_a_diverging_arm_stops_only_what_depends_on_it(tmp_path: Path) -> None:
     assert len(results.failures) == 1
     assert "counting-train (level 1), seed 0: training diverged: the loss became" in results.failures[0]
     assert counted()["train 0"] == 2
-    again = run(made, tmp_path)
+    again = failing(made, tmp_path)
     assert counted()["train 0"] == 2, "the failure is remembered"
     assert again.failures == results.failures
     assert again.missing == 2
-    retried = run(made, tmp_path, retry_failed=True)
+    retried = failing(made, tmp_path, retry_failed=True)
     assert counted()["train 0"] == 3, "that step alone is tried again"
     assert retried.failures == results.failures
 
 
 def test_an_error_of_somebody_else_s_code_is_told_but_not_remembered(tmp_path: Path) -> None:
     made = study(Chain(TRAIN, Failing(how="ValueError"), TRAIN))
-    results = run(made, tmp_path)
+    results = failing(made, tmp_path)
     (failure,) = results.failures
     assert failure.startswith("failing (level 0), seed 0: ValueError: two")
     assert "\n" not in failure
     assert "counted.py" in failure, "where it was raised"
     assert results.missing == 1
     assert not (tmp_path / "failures").exists()
-    run(made, tmp_path)
+    failing(made, tmp_path)
     assert counted()["failing"] == 2
     assert run(study(Chain(TRAIN, Failing(how="never"), TRAIN)), tmp_path).complete
 
@@ -176,7 +186,7 @@ def test_an_error_of_somebody_else_s_code_is_told_but_not_remembered(tmp_path: P
 def test_a_failing_probe_does_not_stop_the_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Heard()
     made = study(probes=[CountingProbe(), BrokenProbe(), "density"])
-    results = run(made, tmp_path, reporter=heard)
+    results = failing(made, tmp_path, reporter=heard)
     assert counted()["train 0"] == 3
     assert ran(results) == (8, 0)
     assert results.missing == 1
@@ -193,7 +203,7 @@ def test_a_failing_probe_does_not_stop_the_chain(tmp_path: Path, monkeypatch: py
 
 def test_a_point_that_training_did_not_reach_is_told(tmp_path: Path) -> None:
     early = Train(epochs=6, batch_size=25, stop_at=StopAt(train_loss=1e9))
-    results = run(study(Chain(early, Prune(fraction=0.5), Rewind("4ep"), early)), tmp_path)
+    results = failing(study(Chain(early, Prune(fraction=0.5), Rewind("4ep"), early)), tmp_path)
     (failure,) = results.failures
     assert failure == (
         "rewind (level 1), seed 0: there is no 4ep of the training to go back to: it reached its stop_at before"
@@ -342,5 +352,5 @@ def test_a_reporter_hears_everything_in_order(tmp_path: Path) -> None:
 
 def test_what_is_blocked_is_counted(tmp_path: Path) -> None:
     heard = Heard()
-    run(study(Chain(TRAIN, Failing(), TRAIN, Prune(fraction=0.5), TRAIN)), tmp_path, reporter=heard)
+    failing(study(Chain(TRAIN, Failing(), TRAIN, Prune(fraction=0.5), TRAIN)), tmp_path, reporter=heard)
     assert ("failed", 3) in heard.said

@@ -16,7 +16,7 @@ from held import FOLDER, WRITE, net
 from torch import nn
 from typer.testing import CliRunner
 
-from overparam import Chain, Network, Store, Study, Train, World
+from overparam import Chain, Network, RunError, Store, Study, Train, World
 from overparam.cli import app
 from overparam.lab import execute, executors, worker
 from overparam.lab.signals import Stopped, obeyed
@@ -237,6 +237,8 @@ class Quits(nn.Module):
 
 
 def test_a_user_s_code_that_ends_the_program_fails_its_step_alone(tmp_path: Path) -> None:
-    results = study(Network(Quits)).run(tmp_path, jobs=1, threads=1)
-    assert all("SystemExit: usage: quits FILE" in failure for failure in results.failures)
-    assert len(results.failures) == 2
+    with pytest.raises(RunError) as caught:
+        study(Network(Quits)).run(tmp_path, jobs=1, threads=1)
+    failures = caught.value.results.failures
+    assert len(failures) == 2
+    assert all("SystemExit: usage: quits FILE" in failure for failure in failures)

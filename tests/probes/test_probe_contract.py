@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from overparam import Checkpoint, Network, Train
+from overparam import Checkpoint, Network, SpecError, Train
 from overparam.lab.results import MEASURED
 from overparam.networks import ROLES
-from overparam.probes import PROBES, Probe, View
+from overparam.probes import PROBES, Measurements, Probe, View
 from overparam.spec import plain
 from small import CONV, MLP, begin, built, context_of, frozen, half_pruned, images
 
@@ -68,6 +68,38 @@ def test_its_numbers_fit_into_a_table(name: str, density: float) -> None:
         else:
             assert type(value) in (float, int), column
             assert value >= 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_it_states_its_columns(name: str, network: Network) -> None:
+    """In the order in which it measures them; those of layers may be there for some layers only."""
+    probe = PROBES.get(name)()
+    checkpoint, view = case(network)
+    facts = {**view.facts, "engines": dict.fromkeys(checkpoint.masks, "dense")}
+    found = probe.measure(checkpoint, View(view.world, view.module, view.init, facts))
+    probe.check(found)
+    assert list(found.values) == list(probe.columns)
+    assert {column for row in found.layers.values() for column in row} == set(probe.layer_columns)
+    rows = [(probe.columns, found.values), *((probe.layer_columns, row) for row in found.layers.values())]
+    assert all(type(value) is stated[column] for stated, row in rows for column, value in row.items())
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        ({"seen": 1.5}, "column 'seen' is stated as int, but 1.5 was measured"),
+        ({"seen": "much"}, "column 'seen' is stated as int, but 'much' was measured"),
+        ({"sene": 1}, r"column 'sene' is measured but not stated \(stated: seen\)"),
+    ],
+)
+def test_other_columns_than_those_stated_are_refused(measured: dict[str, Any], message: str) -> None:
+    class Stating(Probe):
+        columns: ClassVar[dict[str, type]] = {"seen": int}
+
+    with pytest.raises(SpecError, match=message):
+        Stating().check(Measurements(measured))
+    Stating().check(Measurements({"seen": None}, {"layer": {"whatever": 1}}))
 
 
 def test_probes_do_not_share_columns() -> None:

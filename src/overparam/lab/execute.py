@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from overparam.errors import DataError, OverparamError, SpecError, StepError, in
 from overparam.lab.fingerprint import fingerprint, part_content
 from overparam.lab.plan import Measurement, Node
 from overparam.lab.signals import Stopped
-from overparam.lab.store import DamagedError, Store, checksum
+from overparam.lab.store import DamagedError, Store, UnwritableError, checksum
 from overparam.lab.torch_settings import full_precision
 from overparam.lab.weights import load_checkpoint, save_checkpoint, save_tensors, tensors_of
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
@@ -121,6 +121,7 @@ class Workshop:
         Raises:
             BrokenParentError: an input is damaged.
             StepFailure: the step or one of its probes failed.
+            UnwritableError: the store takes no results any more.
         """
         began = time.perf_counter()
         self.notes, self._probing = [], ""
@@ -131,7 +132,7 @@ class Workshop:
                     self._step(task.node, progress)
                 missing = [m for m in task.measurements if not self.store.has("probes", m.fingerprint)]
                 values = self._measure(task.node, missing) if missing else {}
-        except (BrokenParentError, KeyboardInterrupt, Stopped):
+        except (BrokenParentError, UnwritableError, KeyboardInterrupt, Stopped):
             raise
         except OverparamError as error:
             raise StepFailure(f"{self._probing}{error}", "", isinstance(error, StepError | SpecError)) from None
@@ -237,6 +238,7 @@ class Workshop:
             view = View(data, partial(self._module, node, data), init, facts)
             with global_stream(node.seed, "probe", probe.kind), self._watched(probe):
                 found = probe.measure(checkpoint, view)
+            probe.check(found)
             body = {
                 "probe": probe.kind,
                 "parameters": plain(probe.parameters()),
@@ -357,6 +359,8 @@ class FileJournal:
                 if old != whole:
                     old.unlink(missing_ok=True)
         except (OSError, SafetensorError) as error:  # a full disk, or another process done with the same step
+            with suppress(OSError):
+                partial.unlink()
             self.notes.append(f"{self.folder} could not be written ({error}): a kill would have cost what was trained")
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -20,7 +20,7 @@ import torch
 
 from overparam.errors import OverparamError, SpecError, in_words
 from overparam.lab.execute import BrokenParentError, Setup, StepFailure, Task, Workshop
-from overparam.lab.store import Store
+from overparam.lab.store import Store, UnwritableError
 
 GRACE = 5.0  # seconds in which a worker that is told to stop ends the writing of a result, which takes milliseconds
 
@@ -30,10 +30,11 @@ class Event:
     """Something that happened to the task of node ``fingerprint``.
 
     ``what`` is one of: ``progress`` (``detail``: done, total, newest numbers), ``done`` (a :class:`Done`), ``failed``
-    (a :class:`StepFailure`), ``broken`` (a :class:`BrokenParentError`), ``died`` (exit code of the worker).
+    (a :class:`StepFailure`), ``broken`` (a :class:`BrokenParentError`), ``unwritable`` (an :class:`UnwritableError`),
+    ``died`` (exit code of the worker).
     """
 
-    what: Literal["progress", "done", "failed", "broken", "died"]
+    what: Literal["progress", "done", "failed", "broken", "unwritable", "died"]
     fingerprint: str
     detail: Any = None
 
@@ -103,6 +104,8 @@ def outcome_of(workshop: Workshop, task: Task, progress: Any) -> Event:
         return Event("broken", fingerprint, broken)
     except StepFailure as failure:
         return Event("failed", fingerprint, failure)
+    except UnwritableError as refusal:
+        return Event("unwritable", fingerprint, refusal)
 
 
 @dataclass

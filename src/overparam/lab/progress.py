@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -44,9 +45,13 @@ class Reporter:
         """The run is over, finished or not."""
 
 
-def reporter_for(stream: TextIO) -> Reporter:
-    """Return a live display for a terminal, plain lines for anything else."""
-    return LiveReporter(Console(file=stream)) if stream.isatty() else PlainReporter(stream)
+def reporter_for(stream: TextIO | None) -> Reporter:
+    """Return a live display for a terminal that can change lines in place, plain lines for anything else."""
+    if stream is None:  # closed
+        return Reporter()
+    console = Console(file=stream)
+    live = console.is_terminal and not console.is_dumb_terminal
+    return LiveReporter(console) if live else PlainReporter(stream)
 
 
 @dataclass
@@ -90,14 +95,22 @@ def newest(values: Mapping[str, Any]) -> str:
 
 
 class PlainReporter(Reporter):
-    """One line for each trained network: for log files and pipes."""
+    """One line for each trained network: for log files and pipes.
+
+    A pipe that nobody reads any more ends the run, as it ends other programs; a full disk under a log file does not.
+    """
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
         self.stream = stream
         self.clock = _Clock()
 
     def _say(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        try:
+            print(text, file=self.stream, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            self.stream = io.StringIO()
 
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
         self.clock = _Clock(trainings, jobs)
@@ -181,11 +194,16 @@ class LogReporter(Reporter):
 
     def __init__(self, inner: Reporter, path: Path) -> None:
         self.inner = inner
-        self.file = path.open("a", encoding="utf-8")
+        self.file: BinaryIO | None = path.open("ab", buffering=0)
 
     def _write(self, event: str, **facts: Any) -> None:
-        self.file.write(json.dumps({"time": time.time(), "event": event, **facts}) + "\n")
-        self.file.flush()
+        if self.file is None:
+            return
+        try:
+            self.file.write(json.dumps({"time": time.time(), "event": event, **facts}).encode() + b"\n")
+        except OSError as error:
+            name, self.file = self.file.name, None
+            self.inner.note(f"the log {name} cannot be written ({error.strerror}) and ends here")
 
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
         self._write("begin", nodes=nodes, finished=finished, jobs=jobs)
@@ -212,5 +230,6 @@ class LogReporter(Reporter):
 
     def end(self) -> None:
         self._write("end")
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
         self.inner.end()

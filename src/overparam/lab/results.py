@@ -11,15 +11,23 @@ import polars as pl
 from torch import nn
 
 from overparam.errors import StoreError
-from overparam.lab.store import DamagedError, Store, read_sealed
+from overparam.lab.record import chosen_record
+from overparam.lab.store import DamagedError, Store
 from overparam.lab.weights import load_checkpoint
 from overparam.probes.density import remarks
-from overparam.registry import suggest
 
 if TYPE_CHECKING:
     from overparam.report import Verdict
 
 MEASURED = ("seconds", "peak_memory_bytes")  # columns that differ between two runs of the same study
+LAYER_HEAD = ("study", "variant", "seed", "chain", "level", "step", "fingerprint", "layer")
+OF_WORD = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
+TYPES = {
+    **dict.fromkeys(("study", "variant", "kind", "fingerprint", "layer"), pl.String),
+    **dict.fromkeys(("dataset", "criterion", "retraining"), pl.String),
+    **dict.fromkeys(("seed", "chain", "level", "step", "kept", "weights"), pl.Int64),
+    **dict.fromkeys(("density", "noise_rate", "noise_realised"), pl.Float64),
+}  # of the columns that every table has; those of swept values are as the values are
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +38,18 @@ class Results:
         name: the study's name.
         frame: one row per trained checkpoint: coordinates (``variant``, ``seed``, swept values, ``chain``, ``level``,
             ``step``, ``kind``), ``fingerprint``, ``density``, ``kept``, ``weights``, and a column for each number of
-            the study's probes. All but the columns in :data:`MEASURED` are the same bits in every run.
+            the study's probes. All but the columns in :data:`MEASURED` are the same bits in every run. It has its
+            columns even where it has no rows.
         layers: one row per trained checkpoint and layer, with the probes' numbers for each layer.
         spec: the study as YAML.
         failures: a sentence for each step that failed.
-        missing: how many rows are not there (yet), because of failures or because the study was stopped.
+        absent: the coordinates of the rows that are not there (yet), because of failures or because the study was
+            stopped; with the columns of ``frame`` but those of probes.
         notes: damage found, and what was done about it.
         remarks: what a reader must know of the pruning: parameters that it leaves out, and layers that collapsed.
         facts: versions, machine, threads and times of the steps.
+        revision: which specification of this name the results belong to.
+        shown: a few words on which revision this is, how many of its rows are there, and how many others there are.
     """
 
     name: str
@@ -45,10 +57,17 @@ class Results:
     layers: pl.DataFrame
     spec: str
     failures: Sequence[str] = ()
-    missing: int = 0
+    absent: pl.DataFrame = field(default_factory=pl.DataFrame)
     notes: Sequence[str] = ()
     remarks: Sequence[str] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    revision: str = ""
+    shown: str = ""
+
+    @property
+    def missing(self) -> int:
+        """How many rows are not there."""
+        return len(self.absent)
 
     @property
     def complete(self) -> bool:
@@ -70,7 +89,12 @@ class Results:
     def table(self) -> pl.DataFrame:
         """Return the means over seeds, one row per arm and level."""
         from overparam.report import arms, find_phases, level_table
+        from overparam.report.tables import SHOWN
 
+        if self.frame.is_empty():
+            head = {"arm": pl.String, "level": pl.Int64, "density": pl.Float64, "kept": pl.Int64, "n": pl.Int64}
+            numbers = {name: kind for name, kind in self.frame.schema.items() if name in SHOWN}
+            return pl.DataFrame(schema={**head, **numbers})
         tables = [
             level_table(arm, find_phases(arm)).select(pl.lit(arm.label).alias("arm"), pl.all())
             for arm in arms(self.frame)
@@ -95,57 +119,54 @@ class Results:
         return goal
 
 
-def load_results(store: Store, name: str, notes: Sequence[str] = ()) -> Results:
+def load_results(store: Store, name: str, revision: str | None = None, notes: Sequence[str] = ()) -> Results:
     """Read the results of study ``name`` from ``store``; nothing is computed.
+
+    Args:
+        store: where the study was run.
+        name: the study's name.
+        revision: the first digits of a revision, of which there is one for each specification that was run under
+            this name; None: the one that was run last. ``shown`` of what is returned says which.
+        notes: what is to stand before what is found here.
 
     Damaged results are left out of the table and named in ``notes``.
 
     Raises:
-        StoreError: the store has no (readable) record of such a study.
+        StoreError: the store has no (readable) record of such a study or revision.
     """
-    path = store.study(name)
-    if not path.exists():
-        known = store.studies()
-        have = f"it has: {', '.join(known)}" if known else "it has none"
-        raise StoreError(
-            f"store {str(store.root)!r} has no study {name!r}{suggest(name, known)} ({have}); run it first"
-        )
-    try:
-        record = read_sealed(path)
-    except DamagedError as damage:
-        raise StoreError(f"{damage}; run the study again to write it anew") from None
-    if record.get("name") != name:
-        raise StoreError(f"{path} is the record of another study, {record.get('name')!r}; run the study again")
-    rows, layers, found, manifests = [], [], [*store.notes, *notes], {}
-    missing = 0
-    for row in record["rows"]:
-        try:
-            if not store.has("steps", row["node"]) or not all(store.has("probes", m) for m in row["measurements"]):
-                missing += 1
-                continue
-            step = manifests[row["node"]] = store.manifest("steps", row["node"])
-            measured = [store.manifest("probes", m) for m in row["measurements"]]
-        except DamagedError as damage:
-            missing += 1
-            found.append(f"{damage}; run the study again to repair it")
-            continue
+    record, shown, damaged = chosen_record(store, name, revision)
+    rows, layers, found, manifests = [], [], [*store.notes, *notes, *damaged], {}
+    for row in record.rows:
+        step, measured = None, []
+        if record.present(store, row):
+            try:
+                measured = [store.manifest("probes", m) for m in row["measurements"]]
+                step = manifests[row["node"]] = store.manifest("steps", row["node"])
+            except DamagedError as damage:
+                found.append(f"{damage}; run the study again to repair it")
         columns = _columns(name, row, step)
-        rows.append({**columns, **{k: v for m in measured for k, v in m["values"].items()}})
-        layers += _layer_rows(columns, measured)
+        rows.append({**columns, **{k: v for m in measured for k, v in m["values"].items() if step}})
+        layers += _layer_rows(columns, measured) if step else []
+    planned = _frame(rows, list(rows[0]), record.columns)
+    here = pl.col("density").is_not_null()
     return Results(
         name=name,
-        frame=pl.DataFrame(rows, infer_schema_length=None),
-        layers=pl.DataFrame(layers, infer_schema_length=None),
-        spec=record["spec"],
-        failures=[f"{title}: {reason}" for title, reason in record["failures"]],
-        missing=missing,
+        frame=planned.filter(here),
+        layers=_frame(layers, LAYER_HEAD, record.layer_columns),
+        spec=record.spec,
+        failures=[f"{title}: {reason}" for title, reason in record.failures],
+        absent=planned.filter(~here).select(list(rows[0])),
         notes=found,
         remarks=remarks(layers),
-        facts=_facts(record, list(manifests.values())),
+        facts={**_facts(record.run, list(manifests.values())), "results": shown},
+        revision=record.revision,
+        shown=shown,
     )
 
 
-def _columns(name: str, row: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(name: str, row: Mapping[str, Any], step: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a row says before anything is measured; densities only where its step is there."""
+    kept, weights = (step["kept"], step["weights"]) if step else (None, None)
     return {
         "study": name,
         "variant": row["variant"],
@@ -157,23 +178,29 @@ def _columns(name: str, row: Mapping[str, Any], step: Mapping[str, Any]) -> dict
         "kind": row["kind"],
         "fingerprint": row["node"],
         **row["about"],
-        "density": step["kept"] / step["weights"] if step["weights"] else 1.0,
-        "kept": step["kept"],
-        "weights": step["weights"],
+        "density": (kept / weights if weights else 1.0) if step else None,
+        "kept": kept,
+        "weights": weights,
     }
 
 
 def _layer_rows(columns: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    keep = ("study", "variant", "seed", "chain", "level", "step", "fingerprint")
     by_layer: dict[str, dict[str, Any]] = {}
     for manifest in measured:
         for layer, values in manifest["layers"].items():
             by_layer.setdefault(layer, {}).update(values)
-    head = {key: columns[key] for key in keep}
+    head = {key: columns[key] for key in LAYER_HEAD if key != "layer"}
     return [{**head, "layer": layer, **values} for layer, values in by_layer.items()]
 
 
-def _facts(record: Mapping[str, Any], manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _frame(rows: Sequence[Mapping[str, Any]], first: Sequence[str], stated: Mapping[str, str]) -> pl.DataFrame:
+    """Return rows as a table: the columns ``first``, those that the probes state, and whatever else was measured."""
+    types = {**TYPES, **{name: OF_WORD[kind] for name, kind in stated.items()}}
+    names = dict.fromkeys([*first, *stated, *(name for row in rows for name in row)])
+    return pl.DataFrame(rows, {name: types.get(name) for name in names}, infer_schema_length=None)
+
+
+def _facts(run: str, manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     facts: dict[str, str] = {}
     for key in ("overparam", "torch", "numpy", "python", "system", "processor", "cores", "threads"):
         seen = sorted({manifest["machine"][key] for manifest in manifests})
@@ -183,7 +210,7 @@ def _facts(record: Mapping[str, Any], manifests: Sequence[Mapping[str, Any]]) ->
         facts["steps made"] = f"{min(m['made'] for m in manifests)} to {max(m['made'] for m in manifests)}"
         seconds = sum(manifest["facts"]["seconds"] for manifest in manifests)
         facts["training time, all jobs"] = f"{seconds:.0f} s"
-    facts["run"] = record["run"]
+    facts["run"] = run
     return facts
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from overparam.folders import writable_cache_folder
 from overparam.lab.execute import Setup, Task, journal_seconds
 from overparam.lab.executors import Event, Executor, Inline, Pool
 from overparam.lab.order import Order
@@ -92,7 +93,7 @@ def execute(
         What was run, found and missed. A failed step stops only what depends on it.
 
     Raises:
-        StoreError: the store cannot be written.
+        StoreError: the store cannot be written, any more; nothing is then begun that could not be kept.
         KeyboardInterrupt: after stopping the workers; what was finished is in the store.
         Stopped: likewise, on SIGTERM or SIGHUP.
     """
@@ -159,6 +160,8 @@ class _Run:
         plan = self.plan
         setup = Setup(list(plan.worlds), list(plan.world_prints), list(plan.networks), threads, engine)
         if jobs > 1:
+            if engine != "dense":
+                writable_cache_folder()  # tells of one that cannot be used, once and for all workers
             return Pool(self.store, setup, jobs)
         inline = Inline(self.store, setup)
         inline.on_progress = self._hear
@@ -194,6 +197,8 @@ class _Run:
             self.reporter.progress(node, *event.detail)
             return
         self.running.discard(node.fingerprint)
+        if event.what == "unwritable":
+            raise event.detail  # no training for nothing
         if event.what == "done":
             for note in event.detail.notes:
                 if note not in self.summary.notes:  # one that holds for every training is told once

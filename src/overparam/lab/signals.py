@@ -15,6 +15,8 @@ PATIENCE = 10.0  # seconds for which further signals change nothing: stopping is
 class Stopped(SystemExit):
     """SIGTERM or SIGHUP has come; as any :class:`SystemExit`, it ends a script without a traceback."""
 
+    code: int
+
 
 @contextlib.contextmanager
 def obeyed() -> Iterator[None]:
@@ -32,7 +34,7 @@ def obeyed() -> Iterator[None]:
             stopped = time.monotonic()
             raise KeyboardInterrupt if number == signal.SIGINT else Stopped(128 + number)
 
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    defaults: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     if hasattr(signal, "SIGHUP"):
         defaults[signal.SIGHUP] = signal.SIG_DFL
     here = threading.current_thread() is threading.main_thread()  # no other may set handlers

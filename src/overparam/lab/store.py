@@ -7,7 +7,7 @@
       steps/ab/ab12.../        one folder a result: result.json and its data files
       probes/cd/cd34.../       likewise
       failures/ef/ef56.../     steps that failed, with the reason
-      studies/NAME.json        what a study's table is made of
+      studies/NAME@REVISION.json   what a study's table is made of; see overparam.lab.record
       journals/ab12.../        state of a long training under way
       set-aside/               results found damaged, kept for inspection
       scratch/                 results being written, each named by who writes it; may be deleted when nothing runs
@@ -20,9 +20,11 @@ other files. Files are not forced to disk one by one: after a power cut, torn fi
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import tempfile
 import threading
 import time
 import uuid
@@ -33,15 +35,22 @@ from typing import Any
 import xxhash
 
 from overparam.errors import StoreError
+from overparam.files import why
 
 FORMAT = 1
 MARKER = "overparam-store.json"
 MANIFEST = "result.json"
+ROOM = 4096  # bytes that must be free for a store to be opened: on a full disk an empty file can still be made
+FOR_ALL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}  # what no other result can be spared
 LEFT_OVER = 24 * 3600.0  # seconds after which what is half written belongs to a run that was killed
 
 
 class DamagedError(StoreError):
     """A stored file is not what was written: missing, cut, or with other bytes."""
+
+
+class UnwritableError(StoreError):
+    """The store takes no results any more: its disk is full, read-only or broken, or it was removed."""
 
 
 def checksum(data: bytes) -> str:
@@ -70,9 +79,11 @@ def write_sealed(path: Path, body: Mapping[str, Any]) -> None:
     try:
         partial.write_bytes(checksum(rest).encode() + b"\n" + rest)
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise StoreError(f"{path} cannot be written ({error.strerror}); make room or name another --store") from None
 
 
@@ -114,12 +125,12 @@ class Store:
         try:
             for part in ("steps", "probes", "studies", "scratch"):
                 (self.root / part).mkdir(parents=True, exist_ok=True)
-            probe = self.root / "scratch" / f"writable-{uuid.uuid4().hex}"
-            probe.touch()
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.root / "scratch") as probe:
+                probe.write(bytes(ROOM))
         except OSError as error:
             raise StoreError(
-                f"store {str(self.root)!r} cannot be written ({error.strerror}); name another folder with --store"
+                f"store {str(self.root)!r} cannot be written ({why(error, self.root)}); "
+                "name another folder with --store"
             ) from None
 
     def _version(self, mended: str) -> int:
@@ -173,9 +184,19 @@ class Store:
                     raise
                 # Another process finished the same result first; they are equal, so its result stays.
         except OSError as error:
-            raise StoreError(f"cannot write to store {str(self.root)!r}: {error}") from None
+            raise self._refusal(error) from None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _refusal(self, error: OSError) -> StoreError:
+        """Return what to raise if a result could not be written."""
+        where = f"cannot write to store {str(self.root)!r}"
+        if error.errno in FOR_ALL or not (self.root / "scratch").is_dir():
+            return UnwritableError(
+                f"{where} ({error.strerror}), so nothing more is computed; what is in it stays: make room, or name "
+                "another store, and run the same again"
+            )
+        return StoreError(f"{where}: {error}")
 
     def manifest(self, kind: str, fingerprint: str) -> dict[str, Any]:
         """Return the manifest of a result; raises :class:`DamagedError` if it is not there or not as written."""
@@ -243,10 +264,15 @@ class Store:
         """Return the folder for the state of the step ``fingerprint`` while it is under way."""
         return self.root / "journals" / fingerprint
 
-    def study(self, name: str) -> Path:
-        """Return the path of the record of study ``name``."""
-        return self.root / "studies" / f"{name}.json"
+    def study(self, name: str, revision: str | None = None) -> Path:
+        """Return the path of the record of a revision of study ``name``; without one that of an earlier version."""
+        return self.root / "studies" / (f"{name}@{revision}.json" if revision else f"{name}.json")
+
+    def records(self, name: str) -> list[Path]:
+        """Return the paths of the records of study ``name``, one for each of its revisions."""
+        folder = self.root / "studies"
+        return [path for path in sorted(folder.glob("[!.]*.json")) if path.stem.partition("@")[0] == name]
 
     def studies(self) -> list[str]:
         """Return the names of the studies that have a record here."""
-        return sorted(path.stem for path in (self.root / "studies").glob("[!.]*.json"))
+        return sorted({path.stem.partition("@")[0] for path in (self.root / "studies").glob("[!.]*.json")})

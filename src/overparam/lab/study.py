@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -12,22 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from overparam.errors import SpecError
-from overparam.lab.chain import Chain, Repeat
+from overparam.errors import IncompleteWarning, RunError, SpecError, StoreError, warn
+from overparam.files import why
 from overparam.lab.dialect import dump_yaml, parse_yaml
-from overparam.lab.experiment import Experiment, experiments, retraining_of, with_value
+from overparam.lab.experiment import Experiment, experiments, with_value
 from overparam.lab.plan import Plan, plan
 from overparam.lab.progress import Reporter
+from overparam.lab.record import Record, listed, lost, records, stated_columns
 from overparam.lab.results import Results, load_results
+from overparam.lab.rows import readable, table_rows
 from overparam.lab.run import Summary, execute
-from overparam.lab.store import DamagedError, Store, read_sealed, write_sealed
+from overparam.lab.store import Store
 from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
 from overparam.spec import field_names, native, plain
-from overparam.steps import STEPS, Prune, Step
+from overparam.steps import STEPS
 from overparam.train.engines import check_engine
 
 FIELDS = ("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes", "engine")
+LARGEST = 1_000_000  # bytes of a study file
 DEFAULT_PROBES = ("accuracy", "learning-distance", "density", "cost")
 
 
@@ -118,10 +122,14 @@ class Study:
     def from_file(cls, path: str | Path) -> Study:
         """Read a study from a YAML file; raises :class:`SpecError` naming the file and the place."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            with Path(path).open("rb") as file:
+                content = file.read(LARGEST + 1)
+            text = content[:LARGEST].decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-            raise SpecError(f"study file {str(path)!r} cannot be read ({why})") from None
+            reason = why(error, path) if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise SpecError(f"study file {str(path)!r} cannot be read ({reason})") from None
+        if len(content) > LARGEST:
+            raise SpecError(f"study file {str(path)!r} cannot be a study: it has more than {LARGEST:,} bytes")
         return cls.from_mapping(parse_yaml(text, str(path)), str(path))
 
     @classmethod
@@ -170,7 +178,14 @@ class Study:
     ) -> Results:
         """Compute what the store lacks and return the results; running again is resuming.
 
+        What fails stops only what depends on it, and all else is computed; Python is warned that rows are missing
+        (:class:`IncompleteWarning`), which ``results.failures`` explains.
+
         Args: see :func:`overparam.lab.run.execute`; ``engine`` None means the study's own.
+
+        Raises:
+            RunError: there is not a single row; the error's ``results`` tell of each failure.
+            StoreError, KeyboardInterrupt: see :func:`overparam.lab.run.execute`.
         """
         for option, value in (("jobs", jobs), ("threads", threads)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -179,9 +194,11 @@ class Study:
         opened = store if isinstance(store, Store) else Store(store)
         began = time.perf_counter()
         planned = self.plan
-        opened.notes += self._lost_record(opened, planned)
+        record = self._record(planned)
+        if loss := lost(opened, record):
+            opened.notes.append(loss)
         opened.notes += planned.notes()
-        self._record(opened, planned, Summary(), "under way, or stopped")
+        record.write(opened)
         summary = execute(
             planned,
             opened,
@@ -193,45 +210,34 @@ class Study:
         )
         spent = time.perf_counter() - began
         line = f"{summary.ran} steps run and {summary.found} found in the store, in {spent:.1f} s"
-        self._record(opened, planned, summary, line)
-        return load_results(opened, self.name, summary.notes)
+        replace(record, failures=_failures(planned, summary), run=line).write(opened)
+        results = load_results(opened, self.name, record.revision, summary.notes)
+        _tell_failures(results)
+        return results
 
-    def _lost_record(self, store: Store, planned: Plan) -> list[str]:
-        """Return a sentence if the study's record in the store is damaged, or may have been deleted."""
-        path = store.study(self.name)
-        try:
-            if path.exists():
-                read_sealed(path)
-                return []
-        except DamagedError as damage:
-            return [f"{damage}; it has been written anew"]
-        found = sum(store.has("steps", name) for name in planned.nodes)
-        return [f"{path} was not there though {found} of the study's steps are; it has been written"] if found else []
+    def results(self, store: str | Path | Store = "runs") -> Results:
+        """Return what ``store`` has of this study as it is now; nothing is computed.
 
-    def _record(self, store: Store, planned: Plan, summary: Summary, line: str) -> None:
-        about = [_about(experiment) for experiment in self.experiments]
-        rows = [
-            {
-                "variant": self.experiments[row.experiment].variant,
-                "seed": self.experiments[row.experiment].seed,
-                "coordinates": {p: _cell(v) for p, v in self.experiments[row.experiment].coordinates.items()},
-                "chain": row.experiment,
-                "level": row.level,
-                "step": row.step,
-                "kind": row.kind,
-                "node": row.node,
-                "measurements": list(row.measurements),
-                "about": about[row.experiment],
-            }
-            for row in planned.rows
-        ]
-        failures = [
-            (f"{planned.nodes[name].title}, seed {planned.nodes[name].seed}", reason)
-            for name, reason in summary.failures.items()
-        ]
-        write_sealed(
-            store.study(self.name),
-            {"name": self.name, "spec": self.yaml(), "rows": rows, "failures": failures, "run": line},
+        Raises:
+            StoreError: it has never been run there; other revisions of its name are named.
+        """
+        opened = store if isinstance(store, Store) else Store(store, reading=True)
+        revision = self._record(self.plan).revision
+        found, _ = records(opened, self.name)
+        if found and revision not in {record.revision for record in found}:
+            raise StoreError(
+                f"study {self.name!r} as it is now was never run in store {str(opened.root)!r}; "
+                f"run it, or name what was run ({listed(opened, found)})"
+            )
+        return load_results(opened, self.name, revision)
+
+    def _record(self, planned: Plan) -> Record:
+        return Record(
+            name=self.name,
+            spec=self.yaml(),
+            rows=table_rows(self.experiments, planned),
+            columns=stated_columns(self.probes),
+            layer_columns=stated_columns(self.probes, layers=True),
         )
 
     def yaml(self) -> str:
@@ -239,9 +245,9 @@ class Study:
         document = {
             "name": self.name,
             **({"description": self.description} if self.description else {}),
-            **{key: _readable(value) for key, value in self.document.items()},
-            **({"sweep": _readable(self.sweep)} if self.sweep else {}),
-            **({"variants": _readable(self.variants)} if self.variants else {}),
+            **{key: readable(value) for key, value in self.document.items()},
+            **({"sweep": readable(self.sweep)} if self.sweep else {}),
+            **({"variants": readable(self.variants)} if self.variants else {}),
             "probes": [
                 probe.kind if not probe.parameters() else {probe.kind: plain(probe.parameters())}
                 for probe in self.probes
@@ -249,6 +255,23 @@ class Study:
             **({"engine": self.engine} if self.engine != "auto" else {}),
         }
         return dump_yaml(document)
+
+
+def _failures(planned: Plan, summary: Summary) -> list[tuple[str, str]]:
+    nodes = planned.nodes
+    return [(f"{nodes[name].title}, seed {nodes[name].seed}", why) for name, why in summary.failures.items()]
+
+
+def _tell_failures(results: Results) -> None:
+    """Raise :class:`RunError` if there is no row at all, else warn if some are missing."""
+    if results.complete and not results.failures:
+        return
+    total, more = len(results.frame) + results.missing, len(results.failures) - 1
+    first = f": {results.failures[0]}" if results.failures else ""
+    first += f" (and {more} more)" if more > 0 else ""
+    if not len(results.frame):
+        raise RunError(f"none of the {total} rows of study {results.name!r} could be computed{first}", results)
+    warn(f"{results.missing} of the {total} rows of study {results.name!r} are missing{first}", IncompleteWarning)
 
 
 def built_in_studies() -> dict[str, str]:
@@ -320,55 +343,3 @@ def _probe(given: Any) -> Probe:
             raise SpecError(f"probe {name} takes a mapping of its fields, got {fields!r}")
         return PROBES.get(str(name))(**{str(key): value for key, value in (fields or {}).items()})
     raise SpecError(f"a probe must be a name or a mapping with one name, got {given!r}")
-
-
-def _about(experiment: Experiment) -> dict[str, Any]:
-    """Return the columns that describe an experiment whatever it was swept over."""
-    steps = list(experiment.chain.flat())
-    data = experiment.world.build()
-    noise = experiment.world.label_noise
-    criteria = [step.criterion for step in steps if isinstance(step, Prune)]
-    dataset = experiment.world.dataset
-    return {
-        "dataset": dataset if isinstance(dataset, str) else str(getattr(dataset, "name", _cell(dataset))),
-        "noise_rate": noise.rate if noise else 0.0,
-        "noise_realised": data.noise_realised,
-        "criterion": _named(criteria[0]) if criteria else "none",
-        "retraining": retraining_of(steps),
-    }
-
-
-def _named(thing: Any) -> str:
-    return thing if isinstance(thing, str) else str(getattr(thing, "__name__", type(thing).__name__))
-
-
-def _cell(value: Any) -> Any:
-    """Return a value as a table can hold it."""
-    return value if value is None or isinstance(value, bool | int | float | str) else str(_readable(value))
-
-
-def _readable(value: Any) -> Any:
-    """Return ``value`` as YAML can show it; what only Python can hold is described."""
-    value = native(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Chain):
-        return [_readable(step) for step in value.steps]
-    if isinstance(value, Repeat):
-        return {"repeat": value.times, "steps": [_readable(step) for step in value.steps]}
-    if isinstance(value, Step):
-        changed = {
-            key: _readable(entry)
-            for key in field_names(type(value))
-            if (entry := getattr(value, key)) is not None and entry != ()
-        }
-        return {value.kind: changed}
-    if isinstance(value, Mapping):
-        return {str(key): _readable(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple | range):
-        return [_readable(entry) for entry in value]
-    if hasattr(value, "plain"):
-        return value.plain()
-    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        return {name: _readable(getattr(value, name)) for name in value.__dataclass_fields__} or type(value).__name__
-    return getattr(value, "__qualname__", None) or f"a {type(value).__name__}"

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from overparam.checkpoint import Checkpoint
@@ -51,7 +51,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "masks": masks,
         "order": list(checkpoint.state),
     }
-    save_file(tensors, path, metadata={"overparam": json.dumps(about)})
+    _write(tensors, about, path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -85,7 +85,12 @@ def _weights(tensors: Mapping[str, Tensor], name: str, mask: Tensor | None) -> T
 
 def save_tensors(tensors: Mapping[str, Tensor], about: Mapping[str, Any], path: Path) -> None:
     """Write tensors and JSON-able facts to one safetensors file."""
-    save_file({n: t.contiguous() for n, t in tensors.items()}, path, metadata={"overparam": json.dumps(dict(about))})
+    _write({name: tensor.contiguous() for name, tensor in tensors.items()}, about, path)
+
+
+def _write(tensors: dict[str, Tensor], about: Mapping[str, Any], path: Path) -> None:
+    # not by save_file, whose errors tell in words alone that a disk is full
+    path.write_bytes(save(tensors, metadata={"overparam": json.dumps(dict(about))}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

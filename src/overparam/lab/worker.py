@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 import cloudpickle
 import torch
 
+from overparam import folders
 from overparam.lab.execute import Workshop
 from overparam.lab.executors import GRACE, Event, outcome_of
 from overparam.lab.store import Store
@@ -24,6 +25,7 @@ ENDINGS = frozenset({signal.SIGTERM, signal.SIGHUP})  # SIGINT is for the parent
 
 def main() -> None:
     """Be a worker: take the setup from the parent, then run its tasks one after another until it is gone."""
+    folders.telling = False
     connection, parent = Connection(int(sys.argv[1])), int(sys.argv[2])
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
         # first, so that the user's modules are found when the rest is unpacked

@@ -1,5 +1,6 @@
 """Accuracy, loss and soft error on the training labels, the clean labels and the test set."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from overparam.checkpoint import Checkpoint
@@ -20,6 +21,13 @@ class Accuracy(Probe):
     """
 
     kind: ClassVar[str] = "accuracy"
+    columns: ClassVar[Mapping[str, type]] = dict.fromkeys(
+        (
+            *("train_accuracy", "train_loss", "train_accuracy_clean", "train_loss_clean"),
+            *("test_accuracy", "test_loss", "test_soft_error"),
+        ),
+        float,
+    )
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Evaluate the network on every example once."""

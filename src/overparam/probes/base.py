@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from overparam.checkpoint import Checkpoint
+from overparam.errors import SpecError
 from overparam.registry import Registry
 from overparam.spec import spec
 from overparam.worlds import WorldData
@@ -50,15 +51,31 @@ class Probe:
 
     A new probe is a ``@spec`` class with a ``kind``, registered in :data:`PROBES`, that implements :meth:`measure`.
     The code of a probe of one's own belongs to the fingerprint, with the globals that it names: they must not change.
+
+    ``columns`` and ``layer_columns`` state what is measured, by name: ``float``, ``int`` or ``str``. A table has these
+    columns even where nothing is measured yet. A probe of one's own may leave them out; its columns are then those that
+    it returns.
     """
 
     kind: ClassVar[str] = ""
     version: ClassVar[int] = 1  # raise it when the same parameters begin to mean other numbers
+    columns: ClassVar[Mapping[str, type]] = {}
+    layer_columns: ClassVar[Mapping[str, type]] = {}
 
     @abstractmethod
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Return the measurements of ``checkpoint``."""
         raise NotImplementedError
+
+    def check(self, found: Measurements) -> None:
+        """Raise :class:`SpecError` if ``found`` has another column than is stated, or a value of another type."""
+        for stated, rows in ((self.columns, [found.values]), (self.layer_columns, list(found.layers.values()))):
+            for name, value in [pair for row in rows for pair in row.items()] if stated else ():
+                kind = stated.get(name)
+                if kind is None:
+                    raise SpecError(f"column {name!r} is measured but not stated (stated: {', '.join(stated)})")
+                if value is not None and not isinstance(value, (int, float) if kind is float else kind):
+                    raise SpecError(f"column {name!r} is stated as {kind.__name__}, but {value!r} was measured")
 
     def parameters(self) -> dict[str, Any]:
         """Return every field; they decide the result."""

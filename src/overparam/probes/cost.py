@@ -1,5 +1,6 @@
 """What a checkpoint cost to make and costs to use."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -24,6 +25,11 @@ class Cost(Probe):
 
     kind: ClassVar[str] = "cost"
     version: ClassVar[int] = 2
+    columns: ClassVar[Mapping[str, type]] = {
+        **{"multiply_adds": int, "multiply_adds_effective": int},
+        **{"seconds": float, "peak_memory_bytes": int, "bytes": int, "engine": str},
+    }
+    layer_columns: ClassVar[Mapping[str, type]] = {"multiply_adds": int, "multiply_adds_effective": int, "engine": str}
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Count how often each weight is applied to one example, and copy what was recorded of the step."""

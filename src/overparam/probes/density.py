@@ -31,6 +31,14 @@ class Density(Probe):
 
     kind: ClassVar[str] = "density"
     version: ClassVar[int] = 2
+    columns: ClassVar[Mapping[str, type]] = {
+        **{"dead_units": int, "collapsed_layers": int, "parameters": int},
+        **{"density_of_all": float},
+    }
+    layer_columns: ClassVar[Mapping[str, type]] = {
+        **{"role": str, "masked": int, "kept": int, "weights": int, "density": float, "share_of_all": float},
+        **{"dead_units": int, "unused_inputs": int, "collapsed": int},
+    }
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Count kept weights and empty rows and columns of each mask."""

@@ -1,6 +1,7 @@
 """How far training moved the weights from the initialisation."""
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from overparam.checkpoint import Checkpoint
@@ -22,6 +23,10 @@ class LearningDistance(Probe):
     """
 
     kind: ClassVar[str] = "learning-distance"
+    columns: ClassVar[Mapping[str, type]] = dict.fromkeys(
+        ("learning_distance", "learning_distance_kept", "learning_distance_pruned"), float
+    )
+    layer_columns: ClassVar[Mapping[str, type]] = columns
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Compare with the chain's initialisation in float64."""

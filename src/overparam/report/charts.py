@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import altair as alt
 
 from overparam.errors import SpecError
+from overparam.files import write_file
 from overparam.report.arms import Arm
 from overparam.report.phases import ArmPhases
 from overparam.report.shape import Turn
@@ -328,7 +329,7 @@ def comparison_chart(arms: Sequence[Arm], *, column: str = "test_accuracy", widt
 def save_chart(chart: Chart, path: str | Path, *, dark: bool = False, scale: float = 2.0) -> Path:
     """Write a chart as PNG, SVG, PDF or Vega-Lite JSON, by the suffix of ``path``, without any network.
 
-    Raises :class:`SpecError` for another suffix.
+    Raises :class:`SpecError` for another suffix, or if the file cannot be written.
     """
     import json
 
@@ -338,13 +339,13 @@ def save_chart(chart: Chart, path: str | Path, *, dark: bool = False, scale: flo
     spec = {**chart.to_dict(), "config": theme(dark)}
     version = vega_lite_version()
     if path.suffix == ".png":
-        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=scale))
+        write_file(path, vl_convert.vegalite_to_png(spec, vl_version=version, scale=scale))
     elif path.suffix == ".pdf":
-        path.write_bytes(vl_convert.vegalite_to_pdf(spec, vl_version=version))
+        write_file(path, vl_convert.vegalite_to_pdf(spec, vl_version=version))
     elif path.suffix == ".svg":
-        path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
+        write_file(path, vl_convert.vegalite_to_svg(spec, vl_version=version))
     elif path.suffix == ".json":
-        path.write_text(json.dumps(spec, indent=1), encoding="utf-8")
+        write_file(path, json.dumps(spec, indent=1))
     else:
         raise SpecError(f"path: a chart cannot be written as {path.name!r}; end it in .png, .svg, .pdf or .json")
     return path

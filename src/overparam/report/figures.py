@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from overparam.errors import DataError
+from overparam.files import why
 from overparam.report.arms import arms
 from overparam.report.charts import comparison_chart, figure, save_chart
 from overparam.report.phases import find_phases
@@ -24,7 +25,7 @@ def write_charts(frame: pl.DataFrame, folder: str | Path, suffixes: Sequence[str
     try:
         goal.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"charts cannot be written to {str(folder)!r} ({error.strerror}); name a folder") from None
+        raise DataError(f"charts cannot be written to {str(folder)!r} ({why(error, goal)}); name a folder") from None
     every = arms(frame)
     charts = {_file_name(arm.label): figure(arm, find_phases(arm)) for arm in every}
     if len(every) > 1:

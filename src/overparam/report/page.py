@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, StrictUndefined
 
+from overparam.files import write_file
 from overparam.report.arms import Arm, arms
 from overparam.report.chartbook import MORE_PANELS, chartbook
 from overparam.report.charts import vega_lite_version
@@ -52,8 +53,8 @@ def write_page(
 
     Raises:
         DataError: ``frame`` has rows but lacks a column that every results table has.
+        SpecError: the file cannot be written.
     """
-    path = Path(path)
     text = page(
         name=name,
         frame=frame,
@@ -63,8 +64,8 @@ def write_page(
         verdicts=verdicts or (),
         remarks=remarks,
     )
-    path.write_text(text, encoding="utf-8")
-    return path
+    write_file(path, text)
+    return Path(path)
 
 
 def page(

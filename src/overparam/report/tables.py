@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from overparam.errors import SpecError
+from overparam.files import write_file
 from overparam.registry import suggest
 from overparam.report.arms import Arm
 from overparam.report.phases import ArmPhases
@@ -108,7 +110,7 @@ def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = Non
     """Write a table as ``"csv"``, ``"json"`` (a list of rows) or ``"parquet"``; return text without a path.
 
     Values that are not numbers (NaN) become empty (CSV) or null (JSON). Raises :class:`SpecError` for another
-    format, and for Parquet, which is no text, without a path.
+    format, for Parquet, which is no text, without a path, and for a file that cannot be written.
     """
     if form not in FORMATS:
         raise SpecError(f"format {form!r} is unknown{suggest(form, FORMATS)} (known: {', '.join(FORMATS)})")
@@ -117,7 +119,9 @@ def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = Non
             raise SpecError(
                 "format 'parquet' is binary and needs a file to be written to; name one, or use csv or json"
             )
-        frame.write_parquet(path)
+        content = io.BytesIO()
+        frame.write_parquet(content)
+        write_file(path, content.getvalue())
         return None
     frame = frame.fill_nan(None)
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
@@ -126,5 +130,5 @@ def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = Non
     text = frame.write_csv() if form == "csv" else frame.write_json() + "\n"
     if path is None:
         return text
-    Path(path).write_text(text, encoding="utf-8")
+    write_file(path, text)
     return None

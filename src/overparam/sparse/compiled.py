@@ -23,7 +23,7 @@ from filelock import FileLock
 from numba import types
 from numba.core import config
 
-from overparam.folders import writable_cache_folder
+from overparam.folders import CACHE, writable_cache_folder
 
 settings: Any = config  # it sets its attributes from the environment
 Int32s = npt.NDArray[np.int32]
@@ -55,28 +55,47 @@ def kernel_folder() -> Path:
 
 
 @contextlib.contextmanager
-def _cached_here() -> Iterator[None]:
-    """Let functions that are declared inside use our cache folder; numba reads the setting as it declares one."""
+def _cached_here() -> Iterator[bool]:
+    """Let functions that are declared inside use our cache folder; numba reads the setting as it declares one.
+
+    What is yielded tells whether there is one.
+    """
     before = settings.CACHE_DIR
-    folder = kernel_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    settings.CACHE_DIR = str(folder)
     try:
-        yield
+        kernel_folder().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _do_without_cache(error)
+    settings.CACHE_DIR = str(kernel_folder())
+    try:
+        yield not _without_cache
     finally:
         settings.CACHE_DIR = before
 
 
+_without_cache: list[OSError] = []  # why kernels are kept in memory alone; empty as long as the cache takes them
+
+
+def _do_without_cache(error: OSError) -> None:
+    if not _without_cache:
+        print(
+            f"overparam: cannot write to {kernel_folder()} ({error.strerror or error}); kernels are compiled for this "
+            f"process alone (set {CACHE} to choose another folder)",
+            file=sys.stderr,
+            flush=True,
+        )
+    _without_cache.append(error)
+
+
 def serial(function: Callable[..., Any]) -> Any:
     """Declare a function that is called from Python: ``(kind, *integers)``, on one thread."""
-    with _cached_here():
-        return numba.njit(cache=True, **FLAGS)(function)
+    with _cached_here() as cached:
+        return numba.njit(cache=cached, **FLAGS)(function)
 
 
 def parallel(function: Callable[..., Any]) -> Any:
     """Declare a function that is called from Python: ``(kind, *integers)``, with ``prange`` on several threads."""
-    with _cached_here():
-        return numba.njit(cache=True, parallel=True, **FLAGS)(function)
+    with _cached_here() as cached:
+        return numba.njit(cache=cached, parallel=True, **FLAGS)(function)
 
 
 def inner(function: Callable[..., Any]) -> Any:
@@ -123,10 +142,10 @@ class Kernel:
         return found
 
     def _compile(self, scalar: Any) -> Any:
-        with _cached_here():
+        with _cached_here() as cached:
             signature = types.void(scalar, *[types.int64] * 4)
             options: dict[str, Any] = {"boundscheck": False, "error_model": "numpy"}
-            return numba.cfunc(signature, cache=True, **options)(self.python)
+            return numba.cfunc(signature, cache=cached, **options)(self.python)
 
 
 def use_threads(threads: int) -> None:
@@ -164,17 +183,35 @@ def runner(name: str, dtype: torch.dtype) -> Any:
         dispatcher = getattr(runners, name)
         integers = len(inspect.signature(dispatcher.py_func).parameters) - 1
         signature = (SCALARS[dtype], *[types.int64] * integers)
+
+        def compile() -> None:
+            if _without_cache:
+                dispatcher._cache.disable()
+            dispatcher.compile(signature)
+
         with torch_threads_kept():  # compiling what runs on several threads starts them
-            compile_once(f"{name}-{SCALARS[dtype]}", lambda: dispatcher.compile(signature))
+            compile_once(f"{name}-{SCALARS[dtype]}", compile)
         found = _runners[name, dtype] = dispatcher
     return found
 
 
 def compile_once(name: str, compile: Callable[[], Any]) -> Any:
-    """Return what ``compile`` returns, called while no other process compiles; tell the user if it takes a while."""
+    """Return what ``compile`` returns, called while no other process compiles; tell the user if it takes a while.
+
+    A cache that is full, or that another process holds without end, costs time and nothing else: then each process
+    compiles for itself. ``compile`` is then called again, and must work without a cache.
+    """
+    try:
+        return _compile_alone(name, compile)
+    except OSError as error:
+        _do_without_cache(error)
+        return compile()
+
+
+def _compile_alone(name: str, compile: Callable[[], Any]) -> Any:
     folder = kernel_folder()
     mark = folder / f"{name}.{_processor_mark()}.compiled"
-    if mark.exists():  # what is in numba's cache can be loaded by many at once
+    if mark.exists() or _without_cache:  # what is in numba's cache can be loaded by many at once
         return compile()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "compiling.lock", timeout=LOCK_SECONDS):

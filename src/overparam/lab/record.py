@@ -1,0 +1,151 @@
+"""Records: which rows the table of a study has, kept in the store for each revision of the study.
+
+A revision is named by the content of its rows: by all that decides results, and nothing that does not, such as the
+description, the engine or the number of jobs. A changed study of the same name is another revision beside the first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from overparam.errors import SpecError, StoreError
+from overparam.lab.fingerprint import fingerprint
+from overparam.lab.store import DamagedError, Store, read_sealed, write_sealed
+from overparam.probes import Probe
+from overparam.registry import suggest
+
+LENGTH = 12  # hexadecimal digits that name a revision
+NUMBERS = (float, int, str)  # what a column of a probe may hold
+
+
+@dataclass(frozen=True)
+class Record:
+    """One revision of a study, and how it was run last.
+
+    Attributes:
+        name: the study's name.
+        spec: the study as YAML.
+        rows: for each row of the table its coordinates, the fingerprint of its step and those of its measurements.
+        columns, layer_columns: the types of the columns that the study's probes state, ``float``, ``int`` or ``str``.
+        failures: title and reason of each step that failed.
+        run: how the last run went.
+        written: when that was, in seconds since 1970; 0 in records of earlier versions, which did not keep it.
+    """
+
+    name: str
+    spec: str
+    rows: Sequence[Mapping[str, Any]]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    layer_columns: Mapping[str, str] = field(default_factory=dict)
+    failures: Sequence[tuple[str, str]] = ()
+    run: str = "under way, or stopped"
+    written: float = 0.0
+
+    @property
+    def revision(self) -> str:
+        """The name of what decides the rows: the first digits of their fingerprint."""
+        return fingerprint(self.rows)[:LENGTH]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.revision}"
+
+    def present(self, store: Store, row: Mapping[str, Any]) -> bool:
+        """Tell whether ``store`` has a row's step and all of its measurements, whole or damaged."""
+        return store.has("steps", row["node"]) and all(store.has("probes", m) for m in row["measurements"])
+
+    def extent(self, store: Store) -> str:
+        """Return in words how many of the rows ``store`` has, and when the study was run last."""
+        found = sum(self.present(store, row) for row in self.rows)
+        when = f", run {time.strftime('%Y-%m-%d %H:%M', time.localtime(self.written))}" if self.written else ""
+        return f"{found} of {len(self.rows)} rows{when}"
+
+    def write(self, store: Store) -> None:
+        """Replace this revision's record in ``store``; raises :class:`StoreError`."""
+        write_sealed(store.study(self.name, self.revision), {**asdict(self), "written": time.time()})
+
+
+def records(store: Store, name: str) -> tuple[list[Record], list[str]]:
+    """Return the readable records of study ``name``, the last run first, and what is wrong with the others."""
+    found: dict[str, Record] = {}
+    damaged = []
+    for path in store.records(name):
+        try:
+            record = _read(read_sealed(path))
+            if record.name != name or path not in (store.study(name), store.study(name, record.revision)):
+                raise DamagedError(f"{path} is the record of another study, {record}")
+            if record.written >= getattr(found.get(record.revision), "written", 0.0):
+                found[record.revision] = record
+        except DamagedError as damage:
+            damaged.append(f"{damage}; run the study again to write it anew")
+    return sorted(found.values(), key=lambda record: -record.written), damaged
+
+
+def _read(body: Mapping[str, Any]) -> Record:
+    fields = {name: body[name] for name in Record.__dataclass_fields__ if name in body}
+    if not {"name", "spec", "rows"} <= fields.keys() or not (isinstance(fields["rows"], list) and fields["rows"]):
+        raise DamagedError(f"the record of the study {body.get('name')!r} is not what overparam writes")
+    return Record(**fields)
+
+
+def chosen_record(store: Store, name: str, revision: str | None) -> tuple[Record, str, list[str]]:
+    """Return the record of a revision, named by its first digits, or of the newest; what is shown; and damage found.
+
+    Raises:
+        StoreError: there is none such; the message names those there are.
+    """
+    found, damaged = records(store, name)
+    if not found and damaged:
+        raise StoreError(damaged[0])
+    if not found:
+        known = store.studies()
+        have = f"it has: {', '.join(known)}" if known else "it has none"
+        raise StoreError(
+            f"store {str(store.root)!r} has no study {name!r}{suggest(name, known)} ({have}); run it first"
+        )
+    fitting = [record for record in found if record.revision.startswith(revision or "")]
+    if not fitting or (revision and len(fitting) > 1):
+        which = "more than one revision" if fitting else "no revision"
+        raise StoreError(
+            f"store {str(store.root)!r} has {which} {revision!r} of study {name!r} "
+            f"(it has {listed(store, fitting or found)})"
+        )
+    record = fitting[0]
+    place = "the newest" if record is found[0] else f"not the newest (that is {found[0]})"
+    other = f", {place} of {len(found)} revisions" if len(found) > 1 else ""
+    return record, f"{record}: {record.extent(store)}{other}", damaged
+
+
+def listed(store: Store, found: Sequence[Record]) -> str:
+    """Return the names of revisions in one line, with what the store has of each."""
+    return "; ".join(f"{record}, {record.extent(store)}" for record in found)
+
+
+def lost(store: Store, record: Record) -> str | None:
+    """Return a sentence if the record of a study that is run again is damaged, or was deleted.
+
+    It was deleted if ``store`` has steps of its rows that stand in no other record.
+    """
+    path = store.study(record.name, record.revision)
+    try:
+        if path.exists():
+            read_sealed(path)
+            return None
+    except DamagedError as damage:
+        return f"{damage}; it has been written anew"
+    known = {row["node"] for name in store.studies() for other in records(store, name)[0] for row in other.rows}
+    found = {row["node"] for row in record.rows if store.has("steps", row["node"])} - known
+    return f"{path} was not there though {len(found)} of its steps are; it has been written" if found else None
+
+
+def stated_columns(probes: Sequence[Probe], layers: bool = False) -> dict[str, str]:
+    """Return the columns that probes state, with the names of their types; raises :class:`SpecError` for others."""
+    stated: dict[str, str] = {}
+    for probe in probes:
+        for name, kind in (probe.layer_columns if layers else probe.columns).items():
+            if kind not in NUMBERS:
+                raise SpecError(f"probe {probe.kind}: column {name!r} must be of float, int or str, got {kind!r}")
+            stated[name] = kind.__name__
+    return stated

@@ -1,0 +1,84 @@
+"""The rows of a study's table as they are planned: coordinates in numbers and words, and what is to be found there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from overparam.lab.chain import Chain, Repeat
+from overparam.lab.experiment import Experiment, retraining_of
+from overparam.lab.plan import Plan
+from overparam.spec import field_names, native
+from overparam.steps import Prune, Step
+
+
+def table_rows(experiments: Sequence[Experiment], planned: Plan) -> list[dict[str, Any]]:
+    """Return for each row its coordinates, the fingerprint of its step (``node``) and those of its measurements."""
+    about = [_about(experiment) for experiment in experiments]
+    return [
+        {
+            "variant": experiments[row.experiment].variant,
+            "seed": experiments[row.experiment].seed,
+            "coordinates": {path: _cell(value) for path, value in experiments[row.experiment].coordinates.items()},
+            "chain": row.experiment,
+            "level": row.level,
+            "step": row.step,
+            "kind": row.kind,
+            "node": row.node,
+            "measurements": list(row.measurements),
+            "about": about[row.experiment],
+        }
+        for row in planned.rows
+    ]
+
+
+def _about(experiment: Experiment) -> dict[str, Any]:
+    """Return the columns that describe an experiment whatever it was swept over."""
+    steps = list(experiment.chain.flat())
+    data = experiment.world.build()
+    noise = experiment.world.label_noise
+    criteria = [step.criterion for step in steps if isinstance(step, Prune)]
+    dataset = experiment.world.dataset
+    return {
+        "dataset": dataset if isinstance(dataset, str) else str(getattr(dataset, "name", _cell(dataset))),
+        "noise_rate": noise.rate if noise else 0.0,
+        "noise_realised": data.noise_realised,
+        "criterion": _named(criteria[0]) if criteria else "none",
+        "retraining": retraining_of(steps),
+    }
+
+
+def _named(thing: Any) -> str:
+    return thing if isinstance(thing, str) else str(getattr(thing, "__name__", type(thing).__name__))
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a table can hold it."""
+    return value if value is None or isinstance(value, bool | int | float | str) else str(readable(value))
+
+
+def readable(value: Any) -> Any:
+    """Return ``value`` as YAML can show it; what only Python can hold is described."""
+    value = native(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Chain):
+        return [readable(step) for step in value.steps]
+    if isinstance(value, Repeat):
+        return {"repeat": value.times, "steps": [readable(step) for step in value.steps]}
+    if isinstance(value, Step):
+        changed = {
+            key: readable(entry)
+            for key in field_names(type(value))
+            if (entry := getattr(value, key)) is not None and entry != ()
+        }
+        return {value.kind: changed}
+    if isinstance(value, Mapping):
+        return {str(key): readable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [readable(entry) for entry in value]
+    if hasattr(value, "plain"):
+        return value.plain()
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        return {name: readable(getattr(value, name)) for name in value.__dataclass_fields__} or type(value).__name__
+    return getattr(value, "__qualname__", None) or f"a {type(value).__name__}"
