@@ -9,6 +9,7 @@ import torch
 
 from overparam import (
     Chain,
+    IncompleteWarning,
     LabelNoise,
     Prune,
     Repeat,
@@ -188,6 +189,18 @@ def test_an_empty_table_has_the_columns_of_a_whole_one(made: tuple[Results, Path
     assert results.claims() == []
     page = results.report(tmp_path / "page.html").read_text()
     assert "training diverged" in page
+
+
+def test_seeds_of_any_size(tmp_path: Path) -> None:
+    results = Study("large", vectors(), MLP, [TRAIN], seed=10**20).run(tmp_path, jobs=1, threads=1)
+    assert results.frame["seed"].to_list() == [10**20]
+    assert set(results.layers["seed"]) == {10**20}
+
+
+def test_a_step_that_fails_behind_the_last_row_is_told(tmp_path: Path) -> None:
+    study = Study("behind", vectors(), MLP, [TRAIN, Prune(fraction=0.999)])
+    with pytest.warns(IncompleteWarning, match="a step of study 'behind' failed: prune "):
+        assert study.run(tmp_path, jobs=1, threads=1).complete
 
 
 def test_what_is_absent_is_told_by_its_coordinates(made: tuple[Results, Path], tmp_path: Path) -> None:

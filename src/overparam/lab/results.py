@@ -25,9 +25,9 @@ OF_WORD = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
 TYPES = {
     **dict.fromkeys(("study", "variant", "kind", "fingerprint", "layer"), pl.String),
     **dict.fromkeys(("dataset", "criterion", "retraining"), pl.String),
-    **dict.fromkeys(("seed", "chain", "level", "step", "kept", "weights"), pl.Int64),
+    **dict.fromkeys(("chain", "level", "step", "kept", "weights"), pl.Int64),
     **dict.fromkeys(("density", "noise_rate", "noise_realised"), pl.Float64),
-}  # of the columns that every table has; those of swept values are as the values are
+}  # of the columns that every table has; those of swept values, seeds among them, are as the values are
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +147,12 @@ def load_results(store: Store, name: str, revision: str | None = None, notes: Se
         columns = _columns(name, row, step)
         rows.append({**columns, **{k: v for m in measured for k, v in m["values"].items() if step}})
         layers += _layer_rows(columns, measured) if step else []
-    planned = _frame(rows, list(rows[0]), record.columns)
+    planned = _frame(rows, list(rows[0]), TYPES, record.columns)
     here = pl.col("density").is_not_null()
     return Results(
         name=name,
         frame=planned.filter(here),
-        layers=_frame(layers, LAYER_HEAD, record.layer_columns),
+        layers=_frame(layers, LAYER_HEAD, {**TYPES, "seed": planned.schema["seed"]}, record.layer_columns),
         spec=record.spec,
         failures=[f"{title}: {reason}" for title, reason in record.failures],
         absent=planned.filter(~here).select(list(rows[0])),
@@ -193,11 +193,13 @@ def _layer_rows(columns: Mapping[str, Any], measured: Sequence[Mapping[str, Any]
     return [{**head, "layer": layer, **values} for layer, values in by_layer.items()]
 
 
-def _frame(rows: Sequence[Mapping[str, Any]], first: Sequence[str], stated: Mapping[str, str]) -> pl.DataFrame:
+def _frame(
+    rows: Sequence[Mapping[str, Any]], first: Sequence[str], types: Mapping[str, Any], stated: Mapping[str, str]
+) -> pl.DataFrame:
     """Return rows as a table: the columns ``first``, those that the probes state, and whatever else was measured."""
-    types = {**TYPES, **{name: OF_WORD[kind] for name, kind in stated.items()}}
+    known = {**types, **{name: OF_WORD[kind] for name, kind in stated.items()}}
     names = dict.fromkeys([*first, *stated, *(name for row in rows for name in row)])
-    return pl.DataFrame(rows, {name: types.get(name) for name in names}, infer_schema_length=None)
+    return pl.DataFrame(rows, {name: known.get(name) for name in names}, infer_schema_length=None)
 
 
 def _facts(run: str, manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -271,7 +271,8 @@ def _tell_failures(results: Results) -> None:
     first += f" (and {more} more)" if more > 0 else ""
     if not len(results.frame):
         raise RunError(f"none of the {total} rows of study {results.name!r} could be computed{first}", results)
-    warn(f"{results.missing} of the {total} rows of study {results.name!r} are missing{first}", IncompleteWarning)
+    what = f"{results.missing} of the {total} rows of study {results.name!r} are missing"
+    warn(f"{what if results.missing else f'a step of study {results.name!r} failed'}{first}", IncompleteWarning)
 
 
 def built_in_studies() -> dict[str, str]:
