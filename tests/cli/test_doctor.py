@@ -17,6 +17,7 @@ from overparam import doctor
 from overparam.cli import app
 from overparam.sparse import calibration, compiled
 from overparam.sparse.calibration import Shape, Times
+from overparam.sparse.choice import layer_shapes
 
 PADDED = ((16, 3, 1, 1, 1, 1),) * 2
 LINEAR = Shape((300, 784), (), 1, 128, 1, "float32")
@@ -136,7 +137,7 @@ def test_one_thread_is_one_in_what_is_measured_and_in_what_is_shown(
 
 def test_a_default_shape_is_what_a_network_s_layer_has(cache: Path) -> None:
     layer = torch.nn.Conv2d(64, 64, 3, padding=1)
-    (found,) = calibration.layer_shapes(torch.nn.Sequential(layer), torch.zeros(1, 64, 16, 16), 128).values()
+    (found,) = layer_shapes(torch.nn.Sequential(layer), torch.zeros(1, 64, 16, 16), 128).values()
     assert found in doctor.default_shapes()
 
 

@@ -14,7 +14,9 @@ from sparse_cases import threads
 from torch import nn
 
 from overparam.sparse import calibration
-from overparam.sparse.calibration import Shape, Times, calibration_file, choose, known_times, layer_shapes, measured
+from overparam.sparse.calibration import Shape, Times, calibration_file, known_times, measured
+from overparam.sparse.choice import MARGIN, choose, layer_shapes, usual_shapes
+from overparam.sparse.judge import judge
 from overparam.sparse.perceptron import perceptron_layers
 
 LINEAR = Shape((8, 4), (), 1, 16, 1, "float32")
@@ -138,13 +140,13 @@ def test_perceptrons_choose_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(calibration, "measured", times)
     masks = masks_of(module, {"0.weight": 0.1, "2.weight": 0.9})
-    found = choose(module, masks, 64, None, perceptron_layers(module))
+    found = choose(module, masks, 64, None, perceptron_layers(module), judge(module))
     assert found.dense == ("2.weight", "4.weight"), "one for its density, one because it has no mask"
-    assert found.gain == pytest.approx(300 / (15 + 50 + 50) / calibration.MARGIN, rel=0.05)
+    assert found.gain == pytest.approx(300 / (15 + 50 + 50) / MARGIN, rel=0.05)
     assert [shape.weight for shape in asked] == [(40, 50), (30, 40), (20, 30)]
     assert {(shape.batch, shape.threads, shape.dtype) for shape in asked} == {(64, 1, "float32")}
     with threads(2):
-        choose(module, masks, 64, None, perceptron_layers(module))
+        choose(module, masks, 64, None, perceptron_layers(module), judge(module))
     assert asked[-1].threads == 2
 
 
@@ -153,10 +155,12 @@ def test_converted_networks_choose_layer_by_layer(monkeypatch: pytest.MonkeyPatc
     module.append(nn.Linear(4 * 4 * 4, 3))
     monkeypatch.setattr(calibration, "measured", lambda shape: TIMES)
     masks = masks_of(module, {"0.weight": 0.1, "2.weight": 0.99, "4.weight": 0.1})
-    found = choose(module, masks, 16, torch.zeros(1, 2, 6, 6), None)
+    found = choose(module, masks, 16, torch.zeros(1, 2, 6, 6), None, judge(module))
     assert found.dense == ("2.weight",)
     assert found.gain > 1
-    nothing = choose(module, masks_of(module, dict.fromkeys(masks, 1.0)), 16, torch.zeros(1, 2, 6, 6), None)
+    nothing = choose(
+        module, masks_of(module, dict.fromkeys(masks, 1.0)), 16, torch.zeros(1, 2, 6, 6), None, judge(module)
+    )
     assert nothing.gain == 0, "there is no reason to convert"
 
 
@@ -171,6 +175,42 @@ def test_the_shapes_of_a_network_are_those_it_computes_with() -> None:
         "1.weight": Shape((4, 2, 3, 1), ((3, 3, 1, 2, 2, 2), (4, 1, 1, 0, 0, 1)), 2, 5, 1, "float32"),
         "3.weight": Shape((3, 48), (), 1, 5, 1, "float32"),
     }
+
+
+class Counting(nn.Module):
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.line, self.out = nn.Conv2d(2, 4, 11, dilation=2), nn.Conv1d(4, 4, 3), nn.Linear(4, 3)
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        out: torch.Tensor = self.out(self.line(self.conv(x).flatten(2)).mean(2))
+        return out
+
+
+def test_a_network_whose_forward_is_not_known_is_not_run_and_each_layer_pays_for_its_borders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = Counting()
+    shapes = usual_shapes(module, 16)
+    assert [axis[0] for axis in shapes["conv.weight"].axes] == [21, 21], "as large as the kernel"
+    assert [axis[0] for axis in shapes["line.weight"].axes] == [64]
+    assert shapes["out.weight"].axes == ()
+    masks = masks_of(module, {"conv.weight": 0.1, "line.weight": 0.1, "out.weight": 0.99})
+    asked: list[Shape] = []
+
+    def times(shape: Shape) -> Times:
+        asked.append(shape)
+        return replace(TIMES, border=90 if len(shape.axes) == 1 else 0)
+
+    monkeypatch.setattr(calibration, "measured", times)
+    found = choose(module, masks, 16, torch.zeros(1, 2, 30, 30), None, judge(module))
+    assert found.dense == ("line.weight", "out.weight"), "one for its borders, one for its density"
+    assert asked == list(shapes.values())
+    assert module.calls == 0
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")

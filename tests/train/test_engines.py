@@ -30,15 +30,17 @@ def no_hidden(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(input_shape).numel(), classes, bias=False))
 
 
-class Untraceable(nn.Module):
-    """A network that looks at its numbers."""
+class Own(nn.Module):
+    """A network that looks at its numbers, and counts its calls."""
 
     def __init__(self, input_shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
         self.one = nn.Linear(torch.Size(input_shape).numel(), 8)
         self.two = nn.Linear(8, classes)
+        self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
         x = self.one(x.flatten(1)).relu()
         return self.two(x if x.sum() > 0 else -x)
 
@@ -186,7 +188,9 @@ def test_what_compiled_epochs_do_not_know_takes_the_converted_network(augmented:
     start = half_pruned(begin(LENET, data), 0.3)
     settings = TrainSettings(epochs=1, batch_size=16, **changes)
     module = start.load_into(LENET.build(data.input_shape, data.classes, 99))
-    assert isinstance(trainee_for(module, data, settings, start.masks, "sparse"), NetworkTrainee)
+    trainee = trainee_for(module, data, settings, start.masks, "sparse")
+    assert isinstance(trainee, NetworkTrainee)
+    trainee.close()
     plain = built(images())
     assert isinstance(trainee_for(module, plain, TrainSettings(epochs=1), start.masks, "sparse"), PerceptronTrainee)
     dense, sparse = (run(LENET, data, start, engine, momentum=0.9, **changes) for engine in ("dense", "sparse"))
@@ -293,18 +297,67 @@ def test_the_journal_on_disk_takes_what_an_engine_keeps(network: Network, engine
     assert list(resumed.points) == list(whole.points) == ["1ep", "4it"]
 
 
-def test_what_cannot_be_traced_is_refused_by_sparse_and_left_to_torch_by_auto(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    network = Network(Untraceable)
+def test_a_forward_of_ones_own_runs_as_it_is_whatever_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "measured", lambda shape: times(1e3, 0, 1))
     data = built(images())
-    start = half_pruned(begin(network, data), 0.1)
-    with pytest.raises(SpecError, match="trace"):
-        run(network, data, start, "sparse")
-    auto, dense = (run(network, data, start, engine) for engine in ("auto", "dense"))
-    assert same_bits(auto.state, dense.state)
-    assert set(auto.engines.values()) == {"dense"}
-    assert capsys.readouterr().out == ""
+    start = half_pruned(begin(Network(Own), data), 0.1)
+    fits = {}
+    for engine in ("dense", "sparse", "auto"):
+        module: Any = start.load_into(Network(Own).build(data.input_shape, data.classes, 99))
+        module.calls = 0
+        weight = module.one.weight
+        fits[engine] = fit(module, data, TrainSettings(epochs=2, batch_size=16), masks=start.masks, engine=engine)
+        assert module.calls == 8
+        assert type(module.one) is nn.Linear
+        assert module.one.weight is weight
+        assert same_bits(module.state_dict(), fits[engine].state)
+    assert set(fits["sparse"].engines.values()) == set(fits["auto"].engines.values()) == {"sparse"}
+    assert "the forward of Own is its own" in fits["auto"].engine_note
+    fits_agree(fits["sparse"], fits["dense"])
+    fits_agree(fits["auto"], fits["dense"])
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_a_module_has_its_own_layers_again_after_a_failure() -> None:
+    data = built(images())
+    start = half_pruned(begin(CONV2, data), 0.3)
+    module = start.load_into(CONV2.build(data.input_shape, data.classes, 99))
+    before = dict(module.named_parameters())
+
+    def fail(outputs: Tensor, labels: Tensor) -> Tensor:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(module, data, TrainSettings(epochs=1, loss=fail), masks=start.masks, engine="sparse")
+    assert all(before[name] is parameter for name, parameter in module.named_parameters())
+    assert list(before) == [name for name, _ in module.named_parameters()]
+
+
+def test_masks_by_second_names_hold_and_unknown_ones_are_refused() -> None:
+    data = built(vectors())
+    layers = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)
+    mask = torch.rand(4, 4, generator=torch_stream(0, "mask")) < 0.5
+    for engine in ("dense", "sparse", "auto"):
+        module: Any = nn.Sequential(*layers)
+        module[2].weight = module[0].weight
+        with torch.no_grad():
+            module[0].weight *= mask
+        found = fit(module, data, TrainSettings(epochs=1), masks={"2.weight": mask}, engine=engine)
+        assert list(found.engines) == ["0.weight"]
+        assert not module[2].weight[~mask].any()
+        assert module[2].weight is module[0].weight
+        with pytest.raises(SpecError, match=r"masks: the module has no parameter '3.weight'"):
+            fit(module, data, TrainSettings(epochs=1), masks={"3.weight": mask}, engine=engine)
+
+
+def test_a_module_without_shapes_is_refused() -> None:
+    data = built(vectors())
+    for engine in ("dense", "sparse", "auto"):
+        with pytest.raises(SpecError, match=r"module: '0.weight' has no shape yet; call the module on a batch first"):
+            fit(nn.Sequential(nn.LazyLinear(3)), data, TrainSettings(epochs=1), engine=engine)
 
 
 def times(dense: float, matrix: float, sparse: float) -> Times:

@@ -6,7 +6,6 @@ Most of them are torch's own operation on another view of the same memory.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -116,9 +115,9 @@ def apply_layers(
 
 
 @uncompiled
-def dense_linear(inputs: Tiles, weight: Tensor, bias: Tensor | None) -> Tiles:
+def dense_linear(module: nn.Linear, inputs: Tiles) -> Tiles:
     """Apply a dense linear layer to (batch, features)."""
-    data = natural(inputs).data
+    data, weight, bias = natural(inputs).data, module.weight, module.bias
     if is_traced() or torch.is_autocast_enabled("cpu"):
         return Tiles(F.linear(data.transpose(1, 2), weight, bias).transpose(1, 2))
     out: Tensor = _DenseLinear.apply(data, weight, bias)  # type: ignore[no-untyped-call]
@@ -158,28 +157,21 @@ class _DenseLinear(torch.autograd.Function):
         return to_inputs, to_weight, to_bias
 
 
-def elementwise(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tiles:
-    """Apply an elementwise function of any number of arguments, at least one of them tiles.
-
-    Other tensors are batch-first ones or broadcast against them as in torch.
-    """
-    given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tiles | Tensor)]
-    if len(given) == 1:
-        channels = given[0].channels  # type: ignore[union-attr]
-        args = tuple(value.data if isinstance(value, Tiles) else value for value in args)
-        kwargs = {name: value.data if isinstance(value, Tiles) else value for name, value in kwargs.items()}
-        return Tiles(function(*args, **kwargs), channels)
-    like = max((value for value in given if isinstance(value, Tiles)), key=lambda tiles: tiles.rank)
+def elementwise(function: Callable[..., Tensor], *args: Tiles | Tensor) -> Tiles:
+    """Apply an elementwise function of one or more arguments of one shape, at least one of them tiles."""
+    if len(args) == 1 and isinstance(args[0], Tiles):
+        return Tiles(function(args[0].data), args[0].channels)
+    like = next(value for value in args if isinstance(value, Tiles))
     channels = like.channels
-    if any((value.channels != channels) if isinstance(value, Tiles) else value.dim() for value in given):
+    if any(not isinstance(value, Tiles) or value.channels != channels for value in args):
         channels, like = None, natural(like)
 
-    def ready(value: Any) -> Any:
-        if isinstance(value, Tiles):
-            return _same_width(value if channels is not None else natural(value), like).data
-        return aligned(value, like) if isinstance(value, Tensor) else value
+    def ready(value: Tiles | Tensor) -> Tensor:
+        if isinstance(value, Tensor):
+            return to_tiles(value, like.data.shape[-1]).data
+        return _same_width(value if channels is not None else natural(value), like).data
 
-    return Tiles(function(*map(ready, args), **{name: ready(value) for name, value in kwargs.items()}), channels)
+    return Tiles(function(*map(ready, args)), channels)
 
 
 def _same_width(tiles: Tiles, like: Tiles) -> Tiles:
@@ -188,21 +180,6 @@ def _same_width(tiles: Tiles, like: Tiles) -> Tiles:
     if tiles.data.shape[-1] == width:
         return tiles
     return Tiles(to_tiles(to_first(Tiles(tiles.data)), width).data, tiles.channels)
-
-
-def aligned(tensor: Tensor, like: Tiles) -> Tensor:
-    """Return a batch-first or broadcasting tensor in the layout of ``like``, whose features are in usual order."""
-    rank, shape = like.rank, tuple(like.shape)
-    if not tensor.dim():
-        return tensor
-    if tensor.dim() == rank and len(tensor) == shape[0]:
-        return to_tiles(tensor, like.data.shape[-1]).data
-    if tensor.dim() > rank or (tensor.dim() == rank and len(tensor) != 1):
-        raise SpecError(
-            f"a tensor of shape {tuple(tensor.shape)} meets a batch of shape {shape} inside the network; only tensors "
-            "with the same batch, or that broadcast over it, can be converted"
-        )
-    return tensor.reshape((1,) * (rank - tensor.dim()) + tuple(tensor.shape)).movedim(1, -1)[..., None]
 
 
 def batch_norm(module: Callable[[Tensor], Tensor], inputs: Tiles) -> Tiles:
@@ -251,50 +228,21 @@ def _normed(
     return out if module.bias is None else out + placed(module.bias)
 
 
-def pool(function: Callable[..., Tensor], inputs: Tiles, *args: Any, **kwargs: Any) -> Tiles:
-    """Apply a pooling function or module to (batch, channels, *positions).
+def pool(module: Callable[[Tensor], Tensor], inputs: Tiles) -> Tiles:
+    """Apply a pooling module to (batch, channels, *positions).
 
     Channels and columns of a tile together are the channels of a batch-first tensor in torch's channels-last format,
     which torch pools as it is, without a copy.
     """
     *_, channels, width = inputs.data.shape
-    out = function(inputs.data.flatten(-2).movedim(-1, 1), *args, **kwargs)
+    out = module(inputs.data.flatten(-2).movedim(-1, 1))
     return Tiles(_split(out.movedim(1, -1), -1, (channels, width)))
 
 
-def reduce(name: str, inputs: Tiles, dims: Sequence[int], keepdim: bool) -> Tiles:
-    """Apply mean, sum, amax or amin over ``dims`` (from 1 up): all positions, or any with ``keepdim``."""
-    where = [_dim(inputs, dim) for dim in dims]
-    out: Tensor = getattr(torch, name)(inputs.data, where, keepdim)
-    return Tiles(out)
-
-
-def softmax(name: str, inputs: Tiles, dim: int) -> Tiles:
-    """Apply softmax or log_softmax over ``dim`` (from 1 up)."""
-    out: Tensor = getattr(torch, name)(inputs.data, _dim(inputs, dim))
-    return Tiles(out, inputs.channels)
-
-
-def concatenate(values: Sequence[Tiles | Tensor], dim: int) -> Tiles:
-    """Concatenate along ``dim`` (from 1 up)."""
-    like = natural(next(value for value in values if isinstance(value, Tiles)))
-    parts = []
-    for value in values:
-        if isinstance(value, Tensor) and (value.dim() != like.rank or len(value) != like.shape[0]):
-            raise SpecError(f"cannot concatenate shape {tuple(value.shape)} to a batch of shape {tuple(like.shape)}")
-        parts.append(
-            _same_width(natural(value), like).data if isinstance(value, Tiles) else to_tiles(value, _width(like)).data
-        )
-    return Tiles(torch.cat(parts, _dim(like, dim)))
-
-
-def _width(tiles: Tiles) -> int:
-    return tiles.data.shape[-1]
-
-
-def _dim(tiles: Tiles, dim: int) -> int:
-    """Return where dimension ``dim`` >= 1 of the batch-first tensor is in the tiles."""
-    return tiles.rank - 1 if dim == 1 else dim - 1
+def softmax(module: Callable[[Tensor], Tensor], inputs: Tiles, dim: int) -> Tiles:
+    """Apply an nn.Softmax or nn.LogSoftmax over ``dim`` (from 1 up)."""
+    function = torch.softmax if isinstance(module, nn.Softmax) else torch.log_softmax
+    return Tiles(function(inputs.data, inputs.rank - 1 if dim == 1 else dim - 1), inputs.channels)
 
 
 def flatten(inputs: Tiles) -> Tiles:
@@ -306,50 +254,21 @@ def flatten(inputs: Tiles) -> Tiles:
     return Tiles(data, channels if 1 < channels < data.shape[1] else None)
 
 
-def flatten_to(inputs: Tiles, batch: int, features: int) -> Tiles:
-    """Return ``inputs.view(batch, features)`` where this flattens: one of both may be -1."""
-    size = len(inputs.data) * _width(inputs), math.prod(inputs.data.shape[1:-1])
-    if (batch == -1 and features == -1) or batch not in (-1, size[0]) or features not in (-1, size[1]):
-        raise SpecError(
-            f"the network views a batch of shape {tuple(inputs.shape)} as ({batch}, {features}); only views that keep "
-            "the batch can be converted: use x.flatten(1), or convert with an example"
-        )
-    return flatten(inputs)
-
-
-def dropout(function: Callable[..., Tensor], inputs: Tiles, p: float, training: bool) -> Tiles:
-    """Apply F.dropout, F.dropout1d or F.dropout2d, drawing what torch would for the batch-first tensor."""
-    if not training or p == 0:
+def dropout(module: nn.Dropout | nn.Dropout1d | nn.Dropout2d, inputs: Tiles) -> Tiles:
+    """Apply an nn.Dropout, nn.Dropout1d or nn.Dropout2d, drawing what torch would for the batch-first tensor."""
+    p = module.p
+    if not module.training or p == 0:
         return inputs
     batch, features, *positions = inputs.shape
     one = inputs.data.new_ones(())
-    if function is not F.dropout:
-        kept = function(one.expand(batch, features, *[1] * len(positions)).contiguous(), p, True)
-    else:
+    if isinstance(module, nn.Dropout):
         kept = F.dropout(one.expand(batch, features, *positions).contiguous(), p, True)
         if inputs.channels is not None:
             kept = _split(kept, 1, (inputs.channels, -1))
-    mask = to_tiles(kept, _width(inputs)).data
+    else:
+        function = F.dropout1d if isinstance(module, nn.Dropout1d) else F.dropout2d
+        kept = function(one.expand(batch, features, *[1] * len(positions)).contiguous(), p, True)
+    mask = to_tiles(kept, inputs.data.shape[-1]).data
     if inputs.channels is not None:
         mask = mask.flatten(1, 2)
     return Tiles(inputs.data * mask, inputs.channels)
-
-
-def dropout_module(module: Any, inputs: Tiles) -> Tiles:
-    """Apply an nn.Dropout, nn.Dropout1d or nn.Dropout2d."""
-    functions: dict[type[nn.Module], Callable[..., Tensor]] = {
-        **{nn.Dropout: F.dropout, nn.Dropout1d: F.dropout1d, nn.Dropout2d: F.dropout2d}
-    }
-    return dropout(functions[type(module)], inputs, module.p, module.training)
-
-
-def size(inputs: Tiles, dim: int | None = None) -> Any:
-    """Return the batch-first shape, or one of its sizes."""
-    return inputs.shape if dim is None else inputs.shape[dim]
-
-
-def attribute(inputs: Tiles, name: str) -> Any:
-    """Return shape, ndim, dtype, device or requires_grad of the batch-first tensor."""
-    if name in ("shape", "ndim"):
-        return inputs.shape if name == "shape" else inputs.rank
-    return getattr(inputs.data, name)

@@ -11,7 +11,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,22 +20,19 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from overparam.folders import writable_cache_folder
-from overparam.networks.forward import record
 from overparam.sparse import dense_kernels, kernels
 from overparam.sparse.autograd import Link, sparse_chain
 from overparam.sparse.compiled import LOCK_SECONDS, kernel_folder
 from overparam.sparse.lanes import REGISTER_BYTES
 from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
-from overparam.sparse.perceptron import Layer
 from overparam.sparse.structure import Axis, conv_structure, linear_structure
 
 LOW, HIGH = 0.02, 0.2  # densities that are measured
 LEAST_SECONDS = 0.02  # a measurement is repeated until it has taken so long
-MARGIN = 1.05  # by how much sparse must be faster to be chosen: a wrong choice costs as much either way
 
 
 @dataclass(frozen=True)
@@ -110,91 +107,6 @@ class Shape:
         axes = ";".join(",".join(map(str, axis)) for axis in self.axes)
         weight = "x".join(map(str, self.weight))
         return f"{weight} {axes or 'linear'} g{self.groups} b{self.batch} t{self.threads} {self.dtype}"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which weights of a network stay dense, and how much faster it is expected to train than with torch alone."""
-
-    dense: tuple[str, ...]
-    gain: float
-
-
-def choose(
-    module: nn.Module,
-    masks: Mapping[str, Tensor],
-    batch: int,
-    sample: Tensor | None,
-    perceptron: Sequence[Layer] | None,
-) -> Choice:
-    """Compare engines for a network under its masks, layer by layer.
-
-    ``perceptron`` are its layers if it is one that compiled epochs can train; else ``sample`` is an example (1, ...) to
-    find out the sizes of images with.
-    """
-    shapes = _perceptron_shapes(module, perceptron, batch) if perceptron else layer_shapes(module, sample, batch)
-    dense: list[str] = []
-    torch_time = own_time = 0.0
-    for place, (name, shape) in enumerate(shapes.items()):
-        mask = masks.get(name)
-        density = 1.0 if mask is None else np.count_nonzero(mask.numpy()) / max(mask.numel(), 1)
-        times = measured(shape)
-        torch_time += times.dense
-        if perceptron:
-            sparse, whole = times.compiled(density), times.matrix
-        else:
-            sparse = times.sparse(density)
-            linear = not shape.axes
-            whole = times.dense + (0.0 if linear else times.border)
-        if mask is None or whole <= sparse * MARGIN:
-            dense.append(name)
-        own_time += min(sparse, whole) if mask is not None else whole
-        if not perceptron and place in (0, len(shapes) - 1):
-            own_time += times.border / 2
-    if not perceptron and len(dense) == len(shapes):
-        return Choice(tuple(dense), 0.0)
-    return Choice(tuple(dense), torch_time / (own_time * MARGIN) if own_time else 0.0)
-
-
-def _perceptron_shapes(module: nn.Module, layers: Sequence[Layer], batch: int) -> dict[str, Shape]:
-    threads = torch.get_num_threads()
-    found = {}
-    for layer in layers:
-        weight = module.get_parameter(layer.weight)
-        dtype = str(weight.dtype).removeprefix("torch.")
-        found[layer.weight] = Shape(tuple(weight.shape), (), 1, batch, threads, dtype)
-    return found
-
-
-def layer_shapes(module: nn.Module, sample: Tensor | None, batch: int) -> dict[str, Shape]:
-    """Return the shape of each linear layer and convolution that ``sample`` (1, ...) reaches, by its weight's name."""
-    if sample is None:
-        return {}
-    _, calls = record(module, sample, (nn.Linear, nn.Conv1d, nn.Conv2d))
-    names = {id(part): path for path, part in module.named_modules()}
-    found: dict[str, Shape] = {}
-    for call in calls:
-        layer: Any = call.layer
-        axes: tuple[tuple[int, ...], ...] = ()
-        if not isinstance(layer, nn.Linear):
-            sizes = (call.args[0] if call.args else call.kwargs["input"]).shape[2:]
-            axes = tuple(_axes(layer, sizes))
-        dtype = str(layer.weight.dtype).removeprefix("torch.")
-        groups = getattr(layer, "groups", 1)
-        shape = Shape(tuple(layer.weight.shape), axes, groups, batch, torch.get_num_threads(), dtype)
-        found[f"{names[id(layer)]}.weight".lstrip(".")] = shape
-    return found
-
-
-def _axes(layer: Any, sizes: Iterable[int]) -> Iterable[tuple[int, ...]]:
-    for axis, size in enumerate(sizes):
-        kernel, stride, dilation = layer.kernel_size[axis], layer.stride[axis], layer.dilation[axis]
-        if layer.padding == "same":
-            both = dilation * (kernel - 1)
-            before, after = both // 2, both - both // 2
-        else:
-            before = after = 0 if layer.padding == "valid" else layer.padding[axis]
-        yield (int(size), kernel, stride, before, after, dilation)
 
 
 _known: dict[str, Times] = {}

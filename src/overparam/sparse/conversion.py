@@ -1,4 +1,4 @@
-"""Making any module sparse: as a whole, batch-last inside, or one layer at a time."""
+"""Making any module sparse: as a whole, batch-last inside, where that is proven; else one layer at a time."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError, in_words
 from overparam.networks import tensor_roles, warn_of_collapse
 from overparam.registry import suggest
-from overparam.sparse.autograd import DTYPES
-from overparam.sparse.hooks import has_hooks
+from overparam.sparse.hooks import carry_over
+from overparam.sparse.judge import AXES, Judgement, judge
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.network import SparseNetwork
-from overparam.sparse.planner import AXES, Layers, example_ranks, plan, trace
+from overparam.sparse.planner import plan
+from overparam.sparse.reach import address, reach, reach_of
 
 
 def convert(
@@ -31,138 +32,176 @@ def convert(
 ) -> SparseNetwork:
     """Return a network that computes what ``model`` under its masks does, at a cost of order of the nonzeros.
 
-    Linear layers and convolutions over one and two axes become sparse; all between them works on batch-last tiles, with
-    transpositions only where the network begins and ends. What has no batch-last form runs as torch's own operation on
-    batch-first tensors and is listed in ``fallbacks`` of the result.
+    Linear layers and convolutions over one and two axes become sparse. A network whose ``forward`` is known (``whole``
+    of the result) is computed on batch-last tiles, with transpositions only where it begins and ends; what has no
+    batch-last form runs as torch's own operation. It is known of nn.Sequential, nested as one likes, of torch's own
+    layers, and of the built-in networks, as long as nothing about them was changed: no hooks, parametrisations or
+    replaced methods. Of any other module the ``forward`` runs as it is, with sparse layers in the place of dense ones,
+    where nothing but the layer sees its weight. What is not sparse is listed in ``fallbacks``, with its reason.
 
     Args:
-        model: any module that torch.fx can trace, on the CPU; it is not changed.
+        model: any module on the CPU; it is not changed, and nothing of it is run.
         masks: bool tensors by parameter name, as in ``{"fc1.weight": mask}``: True where a weight is there. Layers
             without one stay dense. None: the elements other than zero of all weights of linear layers and convolutions.
         dense: names of weights that stay dense tensors, such as those with few zeros; their masks, if any, hold in
             training too.
-        example: a batch of inputs. It is needed only where the number of dimensions of a value decides and cannot be
-            told from the layers, as with linear layers on (batch, length, features).
-        strict: raise instead of falling back.
+        example: a batch of inputs. It is needed only for networks computed as a whole, where the number of dimensions
+            of a value decides and cannot be told from the layers, as with linear layers on (batch, length, features).
+        strict: raise unless the network is computed as a whole, with nothing dense but what is meant to be.
 
-    Raises :class:`SpecError` for wrong masks or names, a model that torch.fx cannot trace (use :func:`replace_layers`),
-    and with ``strict`` for fallbacks. Warns with :class:`~overparam.errors.LayerCollapseWarning` of layers left with
-    fewer weights than outputs or inputs (:func:`overparam.networks.collapsed_layers`).
+    Raises :class:`SpecError` for wrong masks or names, a model that cannot be copied, and with ``strict`` for
+    fallbacks. Warns with :class:`~overparam.errors.LayerCollapseWarning` of layers left with fewer weights than outputs
+    or inputs (:func:`overparam.networks.collapsed_layers`).
     """
-    copied = _checked_copy(model)
-    if type(model) in AXES:
-        raise SpecError("model is a single layer; use overparam.sparse.SparseLayer.from_dense(layer, mask)")
-    keys = tuple(model.state_dict())
-    aliases = _aliases(copied)
-    chosen = _masks(copied, masks, aliases)
-    warn_of_collapse(chosen, tensor_roles(model))
-    kept = {_known("dense", name, aliases) for name in dense}
-    graphs = [trace(copied, training) for training in (False, True)]
-    called = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "call_module"}
-    read = {str(node.target) for graph in graphs for node in graph.nodes if node.op == "get_attr"}
-    read = {aliases.get(name, name) for name in read}
-    sparse: dict[str, SparseLayer] = {}
-    plain: set[str] = set()
-    reasons: list[str] = []
-    for path in sorted(called):
-        layer: Any = copied.get_submodule(path)
-        if type(layer) not in AXES or has_hooks(layer):
-            continue
-        name = aliases.get(f"{path}.weight")
-        wanted = name in chosen and name not in kept
-        reason = _obstacle(copied, path, layer, read, aliases) if wanted else None
-        if wanted and reason is None:
-            assert name is not None
-            sparse[path] = SparseLayer.from_dense(layer, chosen.pop(name))
-            continue
-        plain.add(path)
-        if reason is not None:
-            reasons.append(f"{path}: {type(layer).__name__} stays dense, as {reason}")
-    chosen = {name: mask for name, mask in chosen.items() if masks is not None or not bool(mask.all())}
-    decided = Layers(
-        frozenset(sparse), frozenset(plain), frozenset(name for name, first in aliases.items() if first in chosen)
-    )
-    plans = []
-    for graph in graphs:
-        ranks = {} if example is None else example_ranks(copy.deepcopy(copied), graph, example)
-        plans.append(plan(copied, graph, decided, ranks, reasons))
-    layers = _replace(copied, {id(copied.get_submodule(path)): layer for path, layer in sparse.items()})
-    with torch.no_grad():
-        for name, mask in chosen.items():
-            parameter = copied.get_parameter(name)
-            parameter.copy_(torch.where(mask, parameter, 0))
-    network = SparseNetwork(
-        copied,
-        (plans[0], plans[1]),
-        keys,
-        layers,
-        chosen,
-        {name: first for name, first in aliases.items() if name not in layers},
-        tuple(name for name in _weights(copied) if name not in chosen),
-    )
+    network = in_place(_copied(model), masks, dense=dense, example=example)
+    network.hold()
+    warn_of_collapse(network.masks(), tensor_roles(model))
     if strict and network.fallbacks:
         raise SpecError(
-            f"strict: parts of the model have no batch-last form and would run dense: {'; '.join(network.fallbacks)}; "
+            f"strict: parts of the model would not be computed batch-last and sparse: {'; '.join(network.fallbacks)}; "
             "change them or leave strict out"
         )
     return network
 
 
+def in_place(
+    model: nn.Module,
+    masks: Mapping[str, Tensor] | None = None,
+    *,
+    dense: Collection[str] = (),
+    example: Tensor | None = None,
+    judgement: Judgement | None = None,
+) -> SparseNetwork:
+    """Turn layers of ``model`` itself into sparse ones and return the network around it; see :func:`convert`.
+
+    Whoever holds a layer holds the sparse one. Masks of dense parameters are not held yet.
+    """
+    judgement = judgement or judge(model)
+    keys = tuple(model.state_dict())
+    aliases = _aliases(model)
+    chosen = _masks(model, masks, aliases)
+    kept = {_known("dense", name, aliases) for name in dense}
+    sparse, reasons = _sparse(model, {name: mask for name, mask in chosen.items() if name not in kept}, judgement)
+    if judgement.unknown is None:
+        planned = plan(model, sparse, example)
+        reasons += planned.fallbacks
+    else:
+        planned = None
+        reasons.insert(0, f"the network runs layer by layer, as {judgement.unknown}")
+    names = [aliases[_weight(path)] for path in sparse]
+    for path, layer in sparse.items():
+        become(model.get_submodule(path), layer)
+    others = {name: mask for name, mask in chosen.items() if name not in names}
+    paths = {aliases[_weight(path)]: path for path in sparse}
+    return SparseNetwork(
+        model,
+        planned,
+        keys,
+        {name: paths[first] for name, first in aliases.items() if first in paths},
+        {name: mask for name, mask in others.items() if masks is not None or not bool(mask.all())},
+        {name: first for name, first in aliases.items() if first not in paths},
+        tuple(name for name in _weights(model) if name not in others),
+        tuple(dict.fromkeys(reasons)),
+    )
+
+
 def replace_layers(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> nn.Module:
     """Return a copy of ``model`` with its linear layers and convolutions replaced by sparse ones, one by one.
 
-    Each then transposes its input and output itself, which costs time; but nothing is asked of the model's ``forward``.
-    ``masks`` are as for :func:`convert`; layers without one stay dense. Layers inside torch's own composite modules
-    (such as nn.TransformerEncoderLayer), which read their weights, and layers that share theirs are left as they are.
+    The copy is a module of the same class, whose ``forward`` runs as it is. ``masks`` are as for :func:`convert`;
+    layers without one stay dense, and so do those whose weight is seen by more than the layer itself.
 
-    Raises :class:`SpecError` for wrong masks, and for a mask on what cannot be replaced.
+    Raises :class:`SpecError` for wrong masks, and for a mask on what cannot be sparse, which only
+    :func:`convert` holds.
     """
-    copied = _checked_copy(model)
-    if type(model) in AXES:
-        raise SpecError("model is a single layer; use overparam.sparse.SparseLayer.from_dense(layer, mask)")
+    copied = _copied(model)
     aliases = _aliases(copied)
     chosen = _masks(copied, masks, aliases)
-    found: dict[int, SparseLayer] = {}
-    tracer = fx.Tracer()
-    lists = nn.ModuleList | nn.ModuleDict  # leaves to torch.fx, but never called
-    leaves = [
-        path
-        for path, part in copied.named_modules()
-        if tracer.is_leaf_module(part, path) and not isinstance(part, lists)
-    ]
-    inside = tuple(f"{path}." if path else "" for path in leaves)
-    for path, layer in copied.named_modules():
-        name = aliases.get(f"{path}.weight")
-        if type(layer) not in AXES or name not in chosen or path.startswith(inside):
-            continue
-        reason = _obstacle(copied, path, layer, set(), aliases)
-        if reason is None:
-            found[id(layer)] = SparseLayer.from_dense(layer, chosen.pop(name))
-        elif masks is not None:
-            raise SpecError(f"masks: {name!r} cannot become sparse, as {reason}; leave it out")
-    if masks is not None and chosen:
+    sparse, reasons = _sparse(copied, chosen, judge(copied))
+    if masks is not None and reasons:
+        more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
         raise SpecError(
-            f"masks: {next(iter(chosen))!r} is not the weight of a layer that can be replaced; leave it out"
+            f"masks: {reasons[0]}{more}; take convert(model, masks), which holds the masks of dense weights, or leave "
+            "these masks out"
         )
-    _replace(copied, found)
+    for path, layer in sparse.items():
+        become(copied.get_submodule(path), layer)
     return copied
 
 
-def _checked_copy(model: nn.Module) -> nn.Module:
+def _sparse(
+    model: nn.Module, masks: Mapping[str, Tensor], judgement: Judgement
+) -> tuple[dict[str, SparseLayer], list[str]]:
+    """Return the sparse layers for masks, by path, and for each mask that gets none the reason."""
+    layers = {_weight(path): path for path in judgement.layers}
+    found: dict[str, SparseLayer] = {}
+    reasons: list[str] = []
+    for name, mask in masks.items():
+        path = layers.get(name)
+        reason = "it is not the weight of a linear layer or a convolution over one or two axes"
+        if path is not None:
+            obstacle = judgement.layers[path]
+            if obstacle is None:
+                found[path] = SparseLayer.from_dense(_layer(model, path), mask)
+                continue
+            reason = obstacle
+        reasons.append(f"{name} stays dense, as {reason}")
+    return found, reasons
+
+
+def _layer(model: nn.Module, path: str) -> Any:
+    return model.get_submodule(path)
+
+
+def become(layer: nn.Module, other: nn.Module) -> None:
+    """Make a layer what another one is, for all who hold it; its bias stays the same parameter."""
+    bias = layer._parameters.get("bias")
+    layer.__class__ = type(other)
+    vars(layer).clear()
+    vars(layer).update(vars(other))
+    layer._parameters["bias"] = bias
+
+
+def _weight(path: str) -> str:
+    return f"{path}.weight" if path else "weight"
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """Return a copy of a module that can be converted; SpecError if it cannot be, or if a copy would not be one."""
     if not isinstance(model, nn.Module) or isinstance(model, SparseNetwork | SparseLayer):
         raise SpecError(f"model must be a torch.nn.Module that is not sparse yet, got {type(model).__name__}")
+    if type(model) in AXES:
+        raise SpecError("model is a single layer; use overparam.sparse.SparseLayer.from_dense(layer, mask)")
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise SpecError(f"model: {name!r} has no shape yet; call the model on a batch first")
         if parameter.device.type != "cpu":
             raise SpecError(f"model must be on the CPU, but {name!r} is on {parameter.device}; move it with .cpu()")
+    _check_functions(model)
     try:
-        return copy.deepcopy(model)
+        copied = copy.deepcopy(model)
     except Exception as error:
         raise SpecError(
             f"model: {type(model).__name__} cannot be copied ({in_words(error)}); if torch.nn.utils.prune or another "
             "reparametrisation made its weights, remove that first"
         ) from error
+    carry_over(model, copied)
+    return copied
+
+
+def _check_functions(model: nn.Module) -> None:
+    """Raise SpecError if functions that the model holds refer to its parts: a copy of it has the same functions."""
+    own = {id(part) for part in model.modules()}
+    memory = {address(tensor) for tensor in (*model.parameters(), *model.buffers()) if tensor.numel()}
+    for path, part in model.named_modules():
+        for function in reach(part, own).functions:
+            known = reach_of(function, own)
+            if any(id(each) in own for each in known.modules) or any(address(each) in memory for each in known.tensors):
+                holder = repr(path) if path else type(model).__name__
+                raise SpecError(
+                    f"model: {function.__qualname__}, a function that {holder} holds, refers to parts of the model, "
+                    "and a copy would go on using the original's; make it a method of the module"
+                )
 
 
 def _aliases(model: nn.Module) -> dict[str, str]:
@@ -199,32 +238,6 @@ def _masks(model: nn.Module, masks: Mapping[str, Tensor] | None, aliases: Mappin
 
 def _weights(model: nn.Module) -> list[str]:
     """Return the first names of the dense weights of linear layers and convolutions."""
-    weights = {id(part.weight) for part in model.modules() if isinstance(part, nn.Linear | _ConvNd)}
+    # a parametrised weight is no parameter, and asking for it may change what it is made from
+    weights = {id(part._parameters.get("weight")) for part in model.modules() if isinstance(part, nn.Linear | _ConvNd)}
     return [name for name, parameter in model.named_parameters() if id(parameter) in weights]
-
-
-def _obstacle(model: nn.Module, path: str, layer: Any, read: Collection[str], aliases: Mapping[str, str]) -> str | None:
-    """Return why a layer cannot be sparse; None if it can."""
-    if getattr(layer, "padding_mode", "zeros") != "zeros":
-        return f"its padding mode is {layer.padding_mode!r}"
-    if layer.weight.dtype not in DTYPES:
-        return f"its weight is {layer.weight.dtype}"
-    for name, parameter in layer.named_parameters(recurse=False):
-        owners = sum(any(own is parameter for own in part._parameters.values()) for part in model.modules())
-        if owners > 1:
-            return f"its {name} belongs to another layer, too"
-        if aliases[f"{path}.{name}"] in read:
-            return f"its {name} is used outside of it, too"
-    return None
-
-
-def _replace(model: nn.Module, found: Mapping[int, SparseLayer]) -> dict[str, str]:
-    """Put sparse layers, by the ids of the dense ones, in their places; return their paths by their weights' names."""
-    layers: dict[str, str] = {}
-    first: dict[int, str] = {}
-    for path, part in list(model.named_modules(remove_duplicate=False)):
-        if id(part) in found:
-            parent, _, name = path.rpartition(".")
-            model.get_submodule(parent)._modules[name] = found[id(part)]
-            layers[f"{path}.weight"] = first.setdefault(id(part), path)
-    return layers

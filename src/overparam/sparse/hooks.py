@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torchs
 
 KINDS = (
     *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"),
+    *("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
     "_post_accumulate_grad_hooks",
 )
 
@@ -13,3 +18,51 @@ KINDS = (
 def has_hooks(owner: nn.Module | Tensor) -> bool:
     """Tell whether a module or parameter has hooks of any kind, which would see tiles or never be called."""
     return any(getattr(owner, kind, None) for kind in KINDS)
+
+
+def calls_more(parts: Iterable[nn.Module]) -> bool:
+    """Tell, at little cost, whether a call of one of these modules calls more than the forward of its class."""
+    if torchs._has_any_global_hook():  # type: ignore[no-untyped-call]
+        return True
+    for part in parts:
+        own = vars(part)
+        if (
+            own["_forward_hooks"]
+            or own["_forward_pre_hooks"]
+            or own["_backward_hooks"]
+            or own["_backward_pre_hooks"]
+            or "forward" in own
+        ):
+            return True
+    return False
+
+
+class _Held:
+    """Sets a gradient to zero outside of a mask."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        return torch.where(self.mask, gradient, 0)
+
+
+def hold(parameter: nn.Parameter, mask: Tensor) -> None:
+    """Keep a parameter at zero outside its mask: now, and by its gradient."""
+    with torch.no_grad():
+        parameter.copy_(torch.where(mask, parameter, 0))
+    trained = parameter.requires_grad
+    parameter.requires_grad_(True)  # for when it is trained, if it is frozen now
+    parameter.register_hook(_Held(mask))  # type: ignore[no-untyped-call]
+    parameter.requires_grad_(trained)
+
+
+def carry_over(source: nn.Module, target: nn.Module) -> None:
+    """Put a user's hooks of parameters also on those of a copy of their module, as copies of tensors have none."""
+    parameters = dict(target.named_parameters())
+    for name, parameter in source.named_parameters():
+        for hook in (parameter._backward_hooks or {}).values():
+            if not isinstance(hook, _Held):
+                parameters[name].register_hook(hook)  # type: ignore[no-untyped-call]
+        for hook in (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).values():
+            parameters[name].register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]

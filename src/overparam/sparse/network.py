@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from overparam.errors import SpecError
+from overparam.sparse.hooks import calls_more, carry_over, hold
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.plan import Plan
 
@@ -23,8 +25,9 @@ class SparseNetwork(nn.Module):
     ``state_dict`` of its own; :meth:`dense_state` is that of the user's module.
 
     Attributes:
-        model: the module's copy that holds the layers; it is not to be called itself.
-        fallbacks: what is computed batch-first by torch's own dense operations, in words; empty is best.
+        model: the module's copy, with sparse layers in it.
+        whole: whether the network is computed batch-last as a whole; else the forward of ``model`` runs as it is.
+        fallbacks: why it is not computed as a whole, and what is dense and why, in words; empty is best.
         names: the user's name of each of this network's parameters, e.g. ``{"model.fc1.values": "fc1.weight"}``.
     """
 
@@ -34,46 +37,70 @@ class SparseNetwork(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        plans: tuple[Plan, Plan],
+        plan: Plan | None,
         keys: tuple[str, ...],
         layers: Mapping[str, str],
         masks: Mapping[str, Tensor],
         aliases: Mapping[str, str],
         dense: tuple[str, ...],
+        fallbacks: tuple[str, ...],
     ) -> None:
         """Use :func:`overparam.sparse.convert`.
 
         Args:
             model: with sparse layers in it.
-            plans: for evaluation and for training.
+            plan: to compute it as a whole; None to call it.
             keys: of the user's state_dict.
             layers: path of the sparse layer by the name of its weight, under all names.
             masks: of dense parameters.
             aliases: first name of a dense parameter by each of its names.
             dense: names of weights that are dense and without a mask.
+            fallbacks: see above.
         """
         super().__init__()
         self.model = model
-        self._plans = plans
+        self._plan = plan
         self._keys = keys
         self._layers = dict(layers)
         self._aliases = dict(aliases)
         self._dense = dense
         self._parts: dict[str, nn.Module] = {}
+        self._inner = tuple(model.modules())
+        self._holds = False
         self.dense_masks = nn.Module()
         for name, mask in masks.items():
             self.dense_masks.register_buffer(_buffer(name), mask)
-        self.fallbacks = tuple(dict.fromkeys(plans[0].fallbacks + plans[1].fallbacks))
+        self.fallbacks = fallbacks
         weights: dict[str, str] = {}
         for name, path in layers.items():
-            weights.setdefault(f"{path}.values", name)
+            weights.setdefault(f"{path}.values".lstrip("."), name)
         inner = [name for name, _ in model.named_parameters()]
         self.names = {f"model.{name}": weights.get(name, name) for name in inner}
         self.training = model.training  # its parts keep the flags that they had
 
+    @property
+    def whole(self) -> bool:
+        """Whether the network is computed as a whole."""
+        return self._plan is not None
+
+    def hold(self) -> None:
+        """Hold the masks of dense parameters from now on: zeros outside of them, now and in their gradients."""
+        self._holds = True
+        for name in dict.fromkeys(self._aliases.values()):
+            mask = self._mask(name)
+            if mask is not None:
+                hold(self.model.get_parameter(name), mask)
+
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return what the user's module would, for the same arguments."""
-        return self._plans[self.training].run(self, inputs, named)
+        if self._plan is None or named or len(inputs) != 1 or self._changed():
+            return self.model(*inputs, **named)
+        return self._plan.run(self, inputs[0])
+
+    def _changed(self) -> bool:
+        """Tell whether ``model`` got other modules since, or hooks, which only its own forward calls."""
+        inner = self._inner
+        return any(map(operator.is_not, inner, self.model.modules())) or calls_more(inner)
 
     def part(self, path: str) -> nn.Module:
         """Return the submodule of ``model`` at ``path``."""
@@ -81,13 +108,6 @@ class SparseNetwork(nn.Module):
         if found is None:
             found = self._parts[path] = self.model.get_submodule(path)
         return found
-
-    def tensor(self, path: str) -> Any:
-        """Return the parameter, buffer or constant of ``model`` at ``path``; a parameter as its mask leaves it."""
-        place, _, name = path.rpartition(".")
-        found = getattr(self.part(place), name)
-        mask = self._mask(path)
-        return found if mask is None else found * mask
 
     def _mask(self, name: str) -> Tensor | None:
         found: Tensor | None = getattr(self.dense_masks, _buffer(self._aliases.get(name, name)), None)
@@ -175,16 +195,16 @@ class SparseNetwork(nn.Module):
         """Return a new copy of the user's module with the present values, +0.0 where a mask is False."""
         dense = {id(layer): layer.to_dense() for layer in self._sparse().values()}
         found = copy.deepcopy(self.model, dense)  # which takes these for the copies of the sparse layers
-        with torch.no_grad():
-            for name in dict.fromkeys(self._aliases.values()):
-                mask = self._mask(name)
-                if mask is not None:
-                    parameter = found.get_parameter(name)
-                    parameter.copy_(torch.where(mask, parameter, 0))
+        carry_over(self.model, found)
         return found
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_parts": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        if self._holds:  # copies of parameters have no hooks
+            self.hold()
 
 
 def _buffer(name: str) -> str:

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from overparam.sparse import dense_kernels, kernels, runners, training_kernels
 from overparam.sparse.compiled import KINDS, POOL, Kernel, runner, use_threads
-from overparam.sparse.hooks import has_hooks
+from overparam.sparse.judge import judge, unknown
 from overparam.sparse.lanes import REGISTER_BYTES
 from overparam.sparse.structure import linear_structure
 
@@ -40,92 +40,40 @@ class Layer:
 def perceptron_layers(module: nn.Module) -> list[Layer] | None:
     """Return the layers of ``module`` if it is nothing but flattening, linear layers and ReLUs between them.
 
-    None if it is anything else: other layers, a layer used twice, parameters besides, hooks, another dtype than
-    float32 and float64, or a ``forward`` that cannot be traced.
+    None if it is anything else: a forward that is not known, other layers, a layer used twice, parameters besides, or
+    another dtype than float32 and float64.
     """
-    parameters = dict(module.named_parameters(remove_duplicate=False))
+    if unknown(module) is not None or any(judge(module).layers.values()):
+        return None
+    parameters = dict(module.named_parameters())
     if any(parameter.dtype not in KINDS or parameter.device.type != "cpu" for parameter in parameters.values()):
         return None
     if any(True for _ in module.buffers()) or not all(parameter.requires_grad for parameter in parameters.values()):
         return None
-    if len({id(parameter) for parameter in parameters.values()}) < len(parameters):
-        return None  # one under two names
-    if any(map(has_hooks, module.modules())) or any(map(has_hooks, parameters.values())):
-        return None
-    modes = [(part, part.training) for part in module.modules()]
-    found = []
-    try:
-        for training in (True, False):  # a forward may ask which it is
-            for part, _ in modes:
-                part.training = training
-            found.append(_layers_in_mode(module, parameters))
-    finally:
-        for part, mode in modes:
-            part.training = mode
-    return found[0] if found[0] == found[1] else None
-
-
-def _layers_in_mode(module: nn.Module, parameters: Mapping[str, Tensor]) -> list[Layer] | None:
-    """Return the layers of ``module`` in the mode that it is in, or None."""
-    try:
-        graph = fx.Tracer().trace(module)
-    except Exception:  # noqa: BLE001 (whatever a user's forward raises: it is no plain perceptron)
-        return None
     layers: list[Layer] = []
-    before: fx.Node | None = None
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            if before is not None:
-                return None
-            before = node
-            continue
-        if node.op == "output":
-            return layers if layers and node.args[0] is before and _complete(layers, parameters) else None
-        if not node.args or node.args[0] is not before or before is None or len(before.users) != 1:
-            return None
-        kind = _operation(node, module)
-        if kind == "linear":
-            name = str(node.target)
-            linear = module.get_submodule(name)
-            if layers and not layers[-1].relu:
-                return None
-            layers.append(Layer(f"{name}.weight", f"{name}.bias" if linear.bias is not None else None, False))
+    for path, part in module.named_modules(remove_duplicate=False):  # those of nn.Sequential are in the order of calls
+        kind = _kind(part)
+        if kind == "linear" and (not layers or layers[-1].relu):
+            layers.append(Layer(f"{path}.weight", f"{path}.bias" if part.bias is not None else None, False))
         elif kind == "relu" and layers:
             layers[-1] = Layer(layers[-1].weight, layers[-1].bias, True)
-        elif kind == "flatten" and not layers:
-            pass
-        elif kind != "nothing":
+        elif kind != "nothing" and not (kind == "flatten" and not layers):
             return None
-        before = node
-    return None
-
-
-def _complete(layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> bool:
     named = [name for layer in layers for name in (layer.weight, layer.bias) if name is not None]
-    return not layers[-1].relu and len(set(named)) == len(named) and set(named) == set(parameters)
+    whole = sorted(named) == sorted(parameters)  # each once, and no other
+    return layers if layers and not layers[-1].relu and whole else None
 
 
-def _operation(node: fx.Node, module: nn.Module) -> str:
-    """Return what a node of a traced graph does: one of the few things a perceptron consists of, or ``other``."""
-    if node.op == "call_module":
-        part = module.get_submodule(str(node.target))
-        plain = len(node.args) == 1 and not node.kwargs
-        if type(part) is nn.Linear and plain:
-            return "linear"
-        if type(part) is nn.ReLU and plain:
-            return "relu"
-        if type(part) is nn.Flatten and plain and (part.start_dim, part.end_dim) == (1, -1):
-            return "flatten"
-        if plain and (type(part) is nn.Identity or (type(part) is nn.Dropout and part.p == 0)):
-            return "nothing"
-    if node.op == "call_function" and node.target in (torch.relu, nn.functional.relu):
-        return "relu" if len(node.args) == 1 and set(node.kwargs) <= {"inplace"} else "other"
-    if (node.op, node.target) in (("call_function", torch.flatten), ("call_method", "flatten")):
-        dims = {**dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)), **node.kwargs}
-        return "flatten" if (dims.get("start_dim", 0), dims.get("end_dim", -1)) == (1, -1) else "other"
-    if node.op == "call_method" and node.target == "relu" and len(node.args) == 1:
+def _kind(part: nn.Module) -> str:
+    """Return what a module does: one of the few things a perceptron consists of, or ``other``."""
+    if type(part) is nn.Linear:
+        return "linear"
+    if type(part) is nn.ReLU:
         return "relu"
-    return "other"
+    if type(part) is nn.Flatten and (part.start_dim, part.end_dim) == (1, -1):
+        return "flatten"
+    idle = type(part) in (nn.Sequential, nn.Identity) or (type(part) is nn.Dropout and part.p == 0)
+    return "nothing" if idle else "other"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError
 from overparam.registry import suggest
@@ -28,13 +30,32 @@ def trainee_for(
     """Return ``module`` in the form that the engine trains.
 
     ``auto`` compares what this machine needs for each layer at its density (measured once, see
-    :mod:`overparam.sparse.calibration`) and takes torch's dense layers where nothing is gained or where the network is
-    none that the sparse engine knows. ``sparse`` makes every layer with a mask sparse, whatever it costs.
+    :mod:`overparam.sparse.calibration`) and takes torch's dense layers where nothing is gained. ``sparse`` makes every
+    layer with a mask sparse that can be, whatever it costs. Neither changes what is computed, but for the rounding of
+    sums: see :mod:`overparam.sparse.judge`.
     """
-    if check_engine(engine) == "dense":
+    check_engine(engine)
+    lazy = next((name for name, parameter in module.named_parameters() if is_lazy(parameter)), None)
+    if lazy is not None:
+        raise SpecError(f"module: {lazy!r} has no shape yet; call the module on a batch first")
+    masks = _by_first_names(module, masks)
+    if engine == "dense":
         return ModuleTrainee(module, data, settings, masks)
     from overparam.train.sparse_trainees import sparse_trainee  # numba takes half a second to import
 
-    return sparse_trainee(module, data, settings, masks, forced=engine == "sparse") or ModuleTrainee(
-        module, data, settings, masks
-    )
+    return sparse_trainee(module, data, settings, masks, forced=engine == "sparse")
+
+
+def _by_first_names(module: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return masks by the first names of their parameters, which layers that share one have once."""
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    first = {id(parameter): name for name, parameter in module.named_parameters()}
+    found: dict[str, Tensor] = {}
+    for name, mask in masks.items():
+        if name not in parameters:
+            raise SpecError(f"masks: the module has no parameter {name!r}{suggest(name, parameters)}")
+        own = first[id(parameters[name])]
+        if own in found and not torch.equal(found[own], mask):
+            raise SpecError(f"masks: {name!r} and {own!r} are one parameter and need the same mask")
+        found[own] = mask
+    return found

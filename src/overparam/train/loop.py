@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from overparam.checkpoint import load_state, state_of
+from overparam.checkpoint import load_state
 from overparam.errors import SpecError, StepError
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
@@ -55,6 +55,7 @@ class Fit:
         stopped_early: whether a ``stop_at`` threshold ended it.
         engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it was computed with.
         notes: what the user should hear of.
+        engine_note: how the network was computed and why, in words; empty where there is nothing to say.
     """
 
     state: dict[str, Tensor]
@@ -64,6 +65,7 @@ class Fit:
     stopped_early: bool = False
     engines: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    engine_note: str = ""
 
 
 def fit(
@@ -152,21 +154,24 @@ class _Training:
         for length in settings.save:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
         self.rate = learning_rate(settings, self.per_epoch)
-        self.trainee = trainee_for(module, data, settings, masks, engine)
         every = settings.evaluate_every
         self.every = max(1, every.iterations(self.per_epoch)) if every else 0
-        self.out = Fit(state={}, engines=self.trainee.engines)
+        self.trainee = trainee_for(module, data, settings, masks, engine)
+        self.out = Fit(state={}, engines=self.trainee.engines, engine_note=self.trainee.note)
         self.held = self._held()
 
     def run(self) -> Fit:
-        self._take_up()
-        while self.iteration < self.total and not self.out.stopped_early:
-            self._epoch()
-            ended = self.iteration == self.total or self.out.stopped_early
-            if self.journal is not None and not ended and self.journal.due():
-                self._keep()
-        self.out.state = self.trainee.state()
-        self._check_weights()
+        try:
+            self._take_up()
+            while self.iteration < self.total and not self.out.stopped_early:
+                self._epoch()
+                ended = self.iteration == self.total or self.out.stopped_early
+                if self.journal is not None and not ended and self.journal.due():
+                    self._keep()
+            self.out.state = self.trainee.state()
+            self._check_weights()
+        finally:
+            self.trainee.close()
         trained = [name for name, parameter in self.module.named_parameters() if parameter.requires_grad]
         if not all(bool(self.out.state[name].isfinite().all()) for name in trained):  # a buffer may hold infinities
             raise StepError(f"training diverged: weights became infinite; lower train.lr (now {self.settings.lr:g})")
@@ -312,7 +317,7 @@ class _Training:
             else:
                 point, _, name = rest.partition("/")
                 points.setdefault(point, {})[name] = tensor
-        names = list(state_of(self.module))  # files sort their tensors; the result is in the module's own order
+        names = list(self.trainee.state())  # files sort their tensors; the result is in the module's own order
         for point in (point for at in sorted(self.points) for point in self.points[at] if point in points):
             self.out.points[point] = {name: points[point][name] for name in names}
         self.trainee.restore(state, slots)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from overparam.checkpoint import masked_state, state_of
-from overparam.errors import LayerCollapseWarning, SpecError
-from overparam.sparse import convert
-from overparam.sparse.autograd import DTYPES
-from overparam.sparse.calibration import choose
+from overparam.errors import SpecError
+from overparam.sparse.choice import choose
+from overparam.sparse.conversion import become, in_place
+from overparam.sparse.judge import Judgement, judge
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.network import SparseNetwork
 from overparam.sparse.perceptron import Layer, Optimiser, Perceptron, perceptron_layers
@@ -26,28 +26,46 @@ from overparam.worlds import WorldData
 
 def sparse_trainee(
     module: nn.Module, data: WorldData, settings: TrainSettings, masks: Mapping[str, Tensor], forced: bool
-) -> Trainee | None:
-    """Return ``module`` with sparse layers where they are faster, or wherever there is a mask if ``forced``.
+) -> Trainee:
+    """Return ``module`` with sparse layers where they are faster, or wherever there can be if ``forced``.
 
-    None if it is faster dense, or cannot be made sparse (:class:`SpecError` if ``forced``).
+    Raises :class:`SpecError` if ``forced`` and the module is not on the CPU, or fails on an example.
     """
-    if not forced and any(p.dtype not in DTYPES or p.device.type != "cpu" for p in module.parameters()):
-        return None
+    away = next((name for name, p in module.named_parameters() if p.device.type != "cpu"), None)
+    if away is not None:
+        reason = f"{away!r} is on {module.get_parameter(away).device}, and sparse layers are on the CPU"
+        if forced:
+            raise SpecError(f"engine: {reason}; take dense or auto")
+        return _dense(module, data, settings, masks, reason)
     layers = perceptron_layers(module)
     if layers is not None and _fits_compiled(module, layers, data, settings):
-        plan = choose(module, masks, settings.batch_size, None, layers)
+        plan = choose(module, masks, settings.batch_size, None, layers, judge(module))
         if forced or plan.gain > 1:
             return PerceptronTrainee(module, data, settings, masks, layers, () if forced else plan.dense)
-        return None
+        return _dense(module, data, settings, masks, SLOWER)
+    judgement = judge(module, loss_named(settings.loss))
+    if forced:
+        return NetworkTrainee(module, data, settings, masks, (), judgement)
     try:
-        if forced:
-            return NetworkTrainee(module, data, settings, masks, ())
-        plan = choose(module, masks, settings.batch_size, data.train.inputs[:1], None)
-        return NetworkTrainee(module, data, settings, masks, plan.dense) if plan.gain > 1 else None
-    except SpecError:
-        if forced:
-            raise
-        return None  # nothing is lost: torch computes what the sparse engine does not know
+        plan = choose(module, masks, settings.batch_size, data.train.inputs[:1], None, judgement)
+        if plan.gain > 1:
+            return NetworkTrainee(module, data, settings, masks, plan.dense, judgement)
+    except SpecError as error:  # an example cannot be taken through it alone, for what it is worth
+        return _dense(module, data, settings, masks, str(error))
+    reasons = dict.fromkeys(f"{path}: {reason}" for path, reason in judgement.layers.items() if reason is not None)
+    able = len(reasons) < len(judgement.layers)
+    return _dense(module, data, settings, masks, SLOWER if able else "; ".join(reasons) or "no layer can be sparse")
+
+
+SLOWER = "sparse layers are not faster on this machine at these densities"
+
+
+def _dense(
+    module: nn.Module, data: WorldData, settings: TrainSettings, masks: Mapping[str, Tensor], note: str
+) -> ModuleTrainee:
+    trainee = ModuleTrainee(module, data, settings, masks)
+    trainee.note = note
+    return trainee
 
 
 def _fits_compiled(module: nn.Module, layers: Sequence[Layer], data: WorldData, settings: TrainSettings) -> bool:
@@ -155,7 +173,7 @@ class PerceptronTrainee(Trainee):
 
 
 class NetworkTrainee(ModuleTrainee):
-    """Any network that can be converted, under torch's autograd and optimisers."""
+    """A network some of whose layers are sparse while it trains, under torch's autograd and optimisers."""
 
     module: SparseNetwork
 
@@ -166,18 +184,27 @@ class NetworkTrainee(ModuleTrainee):
         settings: TrainSettings,
         masks: Mapping[str, Tensor],
         dense: Sequence[str],
+        judgement: Judgement,
     ) -> None:
-        with warnings.catch_warnings():  # who chose the masks has been told of collapsed layers
-            warnings.simplefilter("ignore", LayerCollapseWarning)
-            network = convert(module, masks, dense=dense, example=data.train.inputs[:1])
-        own = {name: inner for inner, name in network.names.items()}
-        super().__init__(network, data, settings, {})
+        self.order_of_state = list(state_of(module))
+        self.original_masks = dict(masks)
+        self.replaced = [_Replaced(module.get_submodule(path)) for path in judgement.layers]
+        example = data.train.inputs[:1]
+        try:
+            network = in_place(module, masks, dense=dense, example=example, judgement=judgement)
+            for each in self.replaced:
+                each.added = vars(each.layer).keys() - vars(each.before).keys()
+            own = {name: inner for inner, name in network.names.items()}
+            sparse = {f"{path}.values" for path, layer in network.named_modules() if isinstance(layer, SparseLayer)}
+            held = {own[name]: mask for name, mask in masks.items() if own[name] not in sparse}
+            super().__init__(network, data, settings, held)
+        except BaseException:
+            self.close()
+            raise
         parameters = dict(network.named_parameters())
         self.prunable = [parameters[own[name]] for name in masks]
-        self.original_masks = dict(masks)
-        self.order_of_state = list(state_of(module))
-        sparse = {f"{path}.values" for path, layer in network.named_modules() if isinstance(layer, SparseLayer)}
         self.engines = {name: "sparse" if own[name] in sparse else "dense" for name in masks}
+        self.note = "; ".join(network.fallbacks) or "the network is computed as a whole"
         self.layers: dict[int, SparseLayer] = {
             number: network.get_submodule(inner.removesuffix(".values"))  # type: ignore[misc]
             for number, inner in enumerate(name for name, p in network.named_parameters() if p.requires_grad)
@@ -187,6 +214,11 @@ class NetworkTrainee(ModuleTrainee):
     def running(self) -> nn.Module:
         """Return the user's module with sparse layers in it."""
         return self.module.model
+
+    def close(self) -> None:
+        """Put the dense layers back in their places."""
+        for each in self.replaced:
+            each.put_back()
 
     def state(self) -> dict[str, Tensor]:
         """Return the dense module's state."""
@@ -214,3 +246,22 @@ class NetworkTrainee(ModuleTrainee):
     def _gathered(self, number: int, value: Tensor) -> Tensor:
         layer = self.layers.get(number)
         return value if layer is None or value.dim() == 0 else layer.gather(value)
+
+
+class _Replaced:
+    """A dense layer as it was before it became a sparse one."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+        self.before = copy.copy(layer)
+        self.added: set[str] = set()
+
+    def put_back(self) -> None:
+        """Make it what it was; what the user's code has set on it since stays."""
+        if type(self.layer) is type(self.before):
+            return
+        since = {name: value for name, value in vars(self.layer).items() if name not in self.added}
+        become(self.layer, self.before)
+        for name, value in since.items():
+            vars(self.layer).setdefault(name, value)
+        self.layer.train(since["training"])

@@ -30,10 +30,12 @@ class Trainee(ABC):
     Attributes:
         engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it is computed with.
         loss: the loss, a copy that is this training's own where it is an object.
+        note: how the network is computed and why, in words; empty where there is nothing to say.
     """
 
     engines: Mapping[str, str]
     loss: Loss
+    note: str = ""
 
     @abstractmethod
     def running(self) -> nn.Module | None:
@@ -62,6 +64,9 @@ class Trainee(ABC):
     @abstractmethod
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
         """Go back to a state and an optimiser's state."""
+
+    def close(self) -> None:  # noqa: B027 (most have nothing to do)
+        """Leave the module as it was but for what it learned; nothing else may be called afterwards."""
 
 
 class ModuleTrainee(Trainee):

@@ -1,0 +1,211 @@
+"""What a module's own code can get hold of, found without running it.
+
+A ``forward`` of a user's may do more than call layers: read their weights, go through ``parameters()``, hold a weight
+in a list or closure. Where it may, the layers concerned must stay what they are. Followed are the methods that
+``forward`` names, the functions and classes that these name, closures, defaults, and what attributes hold. Code of
+torch, NumPy and the standard library is not followed: it sees what it is given.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections import deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+LIBRARIES = sys.stdlib_module_names | {"torch", "numpy", "builtins"}
+ALWAYS = ("forward", "__call__", "__getattr__", "__getattribute__", "train")
+"""Methods that a training runs; others run if code names them."""
+COMPILED = "compiled code"
+"""Stands among the words of code that cannot be read."""
+REGISTRIES = ("_parameters", "_buffers", "_modules")
+_PLAIN = (str, bytes, int, float, complex, bool, type(None))
+
+
+@dataclass
+class Reach:
+    """What the code of one module can get hold of.
+
+    Attributes:
+        words: names and strings that its code mentions.
+        modules: those that it holds otherwise than as its submodules.
+        tensors: those that it holds otherwise than as its parameters.
+        functions: those that it holds; a copy of the module holds the same ones.
+    """
+
+    words: set[str] = field(default_factory=set)
+    modules: list[nn.Module] = field(default_factory=list)
+    tensors: list[Tensor] = field(default_factory=list)
+    functions: list[FunctionType] = field(default_factory=list)
+
+
+def reach(part: nn.Module, own: Collection[int]) -> Reach:
+    """Return what the code of a module can get hold of; ``own`` are the ids of its network's modules.
+
+    These are not followed: their code is their own.
+    """
+    walk = _Walk(own)
+    walk.state(part)
+    walk.methods(type(part))
+    return walk.run()
+
+
+def reach_of(value: object, own: Collection[int]) -> Reach:
+    """Return what a function or another object can get hold of."""
+    walk = _Walk(own)
+    walk.later.append(value)
+    return walk.run()
+
+
+class _Walk:
+    def __init__(self, own: Collection[int]) -> None:
+        self.own = own
+        self.found = Reach()
+        self.seen: dict[int, object] = {}  # keeps what it has seen, so that no id is used twice
+        self.later: list[object] = []
+        self.unnamed: dict[str, list[object]] = {}  # methods that nothing has named yet
+
+    def run(self) -> Reach:
+        """Follow everything that is to be followed."""
+        while self.later:
+            value = self.later.pop()
+            if not isinstance(value, _PLAIN) and id(value) not in self.seen:
+                self.seen[id(value)] = value
+                self.visit(value)
+            if not self.later:
+                for name in self.unnamed.keys() & self.found.words:
+                    self.later += self.unnamed.pop(name)
+        return self.found
+
+    def visit(self, value: Any) -> None:
+        if isinstance(value, Tensor):
+            self.found.tensors.append(value)
+        elif isinstance(value, np.ndarray):
+            if value.dtype.kind in "fiub":
+                self.found.tensors.append(torch.as_tensor(value))
+        elif isinstance(value, nn.Module):
+            self.module(value)
+        elif isinstance(value, FunctionType):
+            self.function(value)
+        elif isinstance(value, type):
+            self.kind(value)
+        elif not isinstance(value, ModuleType):
+            self.object(value)
+
+    def object(self, value: Any) -> None:
+        """Follow what an object of no special kind consists of."""
+        if isinstance(value, dict):
+            self.later += value.values()
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            self.later += value
+        for name in ("__func__", "__self__", "func", "args", "keywords", "fget"):  # of methods, partials, properties
+            if isinstance(value, _CALLS):
+                self.later.append(getattr(value, name, None))
+        self.later += getattr(value, "__dict__", {}).values()
+        self.later.append(type(value))
+
+    def module(self, module: nn.Module) -> None:
+        self.found.modules.append(module)
+        if id(module) not in self.own:  # it is registered nowhere, so nobody else looks at it
+            self.later += module._parameters.values()
+            self.later += module._modules.values()
+            self.state(module)
+            self.methods(type(module))
+
+    def state(self, part: nn.Module) -> None:
+        """Follow the attributes of a module."""
+        self.later += [value for name, value in vars(part).items() if name not in REGISTRIES]
+        self.later += part._buffers.values()
+
+    def methods(self, kind: type[nn.Module], running: Collection[str] = ALWAYS) -> None:
+        """Follow the methods of a class that are running; the others wait until something names them."""
+        for each in kind.__mro__:
+            if each is not nn.Module and not _of_library(each):
+                for name, value in vars(each).items():
+                    if name in running:
+                        self.later.append(value)
+                    else:
+                        self.unnamed.setdefault(name, []).append(value)
+        if not isinstance(kind.forward, FunctionType):
+            self.found.words.add(COMPILED)
+
+    def kind(self, kind: type) -> None:
+        """Follow the methods of a class, those of a module's only where something names them."""
+        if issubclass(kind, nn.Module):
+            self.methods(kind, running=())
+        elif not _of_library(kind):
+            self.later += vars(kind).values()
+            self.later += kind.__bases__
+
+    def function(self, function: FunctionType) -> None:
+        self.found.functions.append(function)
+        self.later += _held(function)
+        if not _of_library(function):
+            self.found.words |= _words(function.__code__)
+
+
+_CALLS = (MethodType, BuiltinMethodType, partial, property, staticmethod, classmethod, cached_property)
+
+
+def _held(function: FunctionType) -> Iterator[object]:
+    """Return what a function holds."""
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not set yet
+            continue
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    if _of_library(function):
+        return
+    words = _words(function.__code__)
+    for name in _globals(function.__code__) & function.__globals__.keys():
+        value = function.__globals__[name]
+        if isinstance(value, ModuleType):
+            if not _of_library(value):
+                yield from (vars(value)[each] for each in words & vars(value).keys())
+        else:
+            yield value
+
+
+def _globals(code: CodeType) -> set[str]:
+    """Return the names of the globals that code uses."""
+    found = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return found.union(*(_globals(each) for each in code.co_consts if isinstance(each, CodeType)))
+
+
+def _words(code: CodeType) -> set[str]:
+    """Return the names and strings that code mentions, those of functions within it included."""
+    found = set(code.co_names)
+    later = list(code.co_consts)
+    while later:
+        value = later.pop()
+        if isinstance(value, str):
+            found.add(value)
+        elif isinstance(value, tuple | frozenset):
+            later += value
+        elif isinstance(value, CodeType):
+            found |= _words(value)
+    return found
+
+
+def _of_library(value: Any) -> bool:
+    """Tell whether a function, class or module comes with torch, NumPy or Python."""
+    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+    return str(name).partition(".")[0] in LIBRARIES
+
+
+def address(tensor: Tensor) -> int:
+    """Return where a tensor's memory begins, which is the same for all that share it."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (NotImplementedError, RuntimeError):  # tensors of another layout have no memory of this kind
+        return -id(tensor)
