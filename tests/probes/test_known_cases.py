@@ -188,9 +188,10 @@ def test_cost_tells_the_engine_of_each_layer(case: str) -> None:
     given, engine = ENGINES[case]
     checkpoint, module = whole(Network("lenet-300-100"), (1, 4, 4))
     names = dict(zip(("fc1.weight", "fc2.weight", "fc3.weight"), checkpoint.masks, strict=True))
-    facts = {"engines": {names[name]: used for name, used in given.items()}}
+    facts = {"engines": {names[name]: used for name, used in given.items()}, "engine_note": case}
     found = Cost().measure(checkpoint, View(blank((1, 4, 4)), lambda: module, checkpoint, facts))
     assert found.values["engine"] == engine
+    assert found.values["engine_note"] == case
     assert [row.get("engine") for row in found.layers.values()] == (list(given.values()) or [None] * 3)
 
 

@@ -20,14 +20,16 @@ class Cost(Probe):
     kept weights only: what an engine that skips zeros would do. ``seconds`` and ``peak_memory_bytes`` (the high-water
     mark of the whole process) are measured, so they differ from run to run; ``bytes`` is the file as stored.
     ``engine`` tells what the step was computed with: ``dense``, ``sparse``, or ``mixed`` where some layers were sparse;
-    each layer has its own. It is empty for steps that compute nothing.
+    each layer has its own. ``engine_note`` says whether a network was computed as a whole or layer by layer, what
+    stayed dense, and why. Both are empty for steps that compute nothing.
     """
 
     kind: ClassVar[str] = "cost"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     columns: ClassVar[Mapping[str, type]] = {
         **{"multiply_adds": int, "multiply_adds_effective": int},
-        **{"seconds": float, "peak_memory_bytes": int, "bytes": int, "engine": str},
+        **{"seconds": float, "peak_memory_bytes": int, "bytes": int},
+        **{"engine": str, "engine_note": str},
     }
     layer_columns: ClassVar[Mapping[str, type]] = {"multiply_adds": int, "multiply_adds_effective": int, "engine": str}
 
@@ -50,4 +52,5 @@ class Cost(Probe):
         recorded = {name: view.facts.get(name) for name in ("seconds", "peak_memory_bytes", "bytes")}
         used = set(engines.values())
         engine = ("mixed" if len(used) > 1 else used.pop()) if used else None
-        return Measurements({**totals, **recorded, "engine": engine}, layers)
+        note = view.facts.get("engine_note") or None
+        return Measurements({**totals, **recorded, "engine": engine, "engine_note": note}, layers)

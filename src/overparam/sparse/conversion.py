@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -158,7 +159,7 @@ def become(layer: nn.Module, other: nn.Module) -> None:
     bias = layer._parameters.get("bias")
     layer.__class__ = type(other)
     vars(layer).clear()
-    vars(layer).update(vars(other))
+    layer.__setstate__(vars(other))  # type: ignore[no-untyped-call]
     layer._parameters["bias"] = bias
 
 
@@ -177,7 +178,7 @@ def _copied(model: nn.Module) -> nn.Module:
             raise SpecError(f"model: {name!r} has no shape yet; call the model on a batch first")
         if parameter.device.type != "cpu":
             raise SpecError(f"model must be on the CPU, but {name!r} is on {parameter.device}; move it with .cpu()")
-    _check_functions(model)
+    _check_copy(model)
     try:
         copied = copy.deepcopy(model)
     except Exception as error:
@@ -189,14 +190,26 @@ def _copied(model: nn.Module) -> nn.Module:
     return copied
 
 
-def _check_functions(model: nn.Module) -> None:
-    """Raise SpecError if functions that the model holds refer to its parts: a copy of it has the same functions."""
+def _check_copy(model: nn.Module) -> None:
+    """Raise SpecError if a copy of the model would not do the same.
+
+    It has the same functions, which may refer to parts of the original; and parameters' copies share no memory.
+    """
     own = {id(part) for part in model.modules()}
-    memory = {address(tensor) for tensor in (*model.parameters(), *model.buffers()) if tensor.numel()}
-    for path, part in model.named_modules():
-        for function in reach(part, own).functions:
-            known = reach_of(function, own)
-            if any(id(each) in own for each in known.modules) or any(address(each) in memory for each in known.tensors):
+    reaches = [(path, reach(part, own)) for path, part in model.named_modules()]
+    parameters = {address(each): name for name, each in model.named_parameters() if each.numel()}
+    held = [*model.parameters(), *(each for _, known in reaches for each in known.tensors)]
+    shared = Counter(address(each) for each in {id(each): each for each in held}.values())
+    for place, name in parameters.items():
+        if shared[place] > 1:
+            raise SpecError(
+                f"model: {name!r} shares its memory with another tensor that the model holds, which a copy would not; "
+                "let both be one parameter, or make the other from it where it is needed"
+            )
+    for path, known in reaches:
+        for function in known.functions:
+            found = reach_of(function, own)
+            if any(id(each) in own for each in found.modules) or any(map(parameters.get, map(address, found.tensors))):
                 holder = repr(path) if path else type(model).__name__
                 raise SpecError(
                     f"model: {function.__qualname__}, a function that {holder} holds, refers to parts of the model, "

@@ -102,6 +102,9 @@ class _Walk:
 
     def object(self, value: Any) -> None:
         """Follow what an object of no special kind consists of."""
+        self.found.words.add(type(value).__name__)
+        if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module) and _of_library(value.__func__):
+            self.later += value.__self__._parameters.values()  # which it uses, whatever becomes of the module
         if isinstance(value, dict):
             self.later += value.values()
         elif isinstance(value, list | tuple | set | frozenset | deque):

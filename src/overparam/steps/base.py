@@ -52,7 +52,8 @@ class Outcome:
         checkpoint: the result.
         points: checkpoints on the way that a later step may name.
         curve: the learning curve of a training, one row per epoch.
-        facts: further numbers worth keeping; ``engines``, if there, has the engine of each weight.
+        facts: further numbers worth keeping; ``engines``, if there, has the engine of each weight, and
+            ``engine_note`` why.
         notes: sentences that the user should hear.
     """
 

@@ -57,6 +57,7 @@ class Train(Step, TrainSettings):
                 "iterations": fitted.iterations,
                 "stopped_early": float(fitted.stopped_early),
                 "engines": dict(fitted.engines),
+                "engine_note": fitted.engine_note,
             },
             notes=fitted.notes,
         )

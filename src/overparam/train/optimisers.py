@@ -46,3 +46,15 @@ def optimiser(settings: TrainSettings, parameters: Iterable[nn.Parameter]) -> to
         )
     kind = ADAM if settings.optimizer == "adam" else ADAMW
     return kind(chosen, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
+
+
+def add_momentum(optimiser: torch.optim.Optimizer) -> None:
+    """Give each parameter that has had no gradient yet the momentum that it would have: zeros.
+
+    torch's fused SGD fails where some have momentum and others their first gradient, as arises where a forward does
+    not call each layer each time.
+    """
+    for group in optimiser.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            if optimiser.state[parameter].get("momentum_buffer") is None:
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

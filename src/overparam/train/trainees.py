@@ -14,7 +14,7 @@ from overparam.content import for_one_use
 from overparam.errors import SpecError
 from overparam.train.evaluate import Score, evaluate
 from overparam.train.losses import Loss, loss_named
-from overparam.train.optimisers import optimiser
+from overparam.train.optimisers import add_momentum, optimiser
 from overparam.train.settings import TrainSettings
 from overparam.worlds import WorldData
 
@@ -123,6 +123,8 @@ class ModuleTrainee(Trainee):
                     weight.grad.add_(weight.detach().sign(), alpha=self.settings.l1)
         if self.pruned:
             self._mask_gradients()
+        if any(parameter.grad is None for parameter in self.trained):
+            add_momentum(self.optimiser)
         self.optimiser.step()
         return loss.detach()
 
