@@ -140,8 +140,8 @@ def _reason(part: nn.Module, known: Reach) -> str | None:
     of_torch = [each for each in type(part).__mro__ if each.__module__.startswith("torch.") and each not in CONTAINERS]
     if of_torch:
         return "is torch's own and reads the weights of what is inside"
-    if COMPILED in known.words:
-        return "has a forward that is not Python code"
+    if COMPILED in known.words or part._compiled_call_impl is not None:
+        return "is compiled, or its forward is no Python code"
     words = SEE_WEIGHTS & known.words
     return f"mentions {min(words)!r} in its code" if words else None
 

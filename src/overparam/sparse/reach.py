@@ -8,12 +8,16 @@ torch, NumPy and the standard library is not followed: it sees what it is given.
 
 from __future__ import annotations
 
+import contextlib
 import dis
+import os
 import sys
+import sysconfig
+import warnings
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -21,7 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-LIBRARIES = sys.stdlib_module_names | {"torch", "numpy", "builtins"}
+LIBRARIES = tuple(os.path.join(os.path.dirname(str(each.__file__)), "") for each in (torch, np, os))
+INSTALLED = tuple(os.path.join(sysconfig.get_path(each), "") for each in ("purelib", "platlib"))
+"""Folders of torch, NumPy and Python; and of what is installed, which may lie within Python's."""
 ALWAYS = ("forward", "__call__", "__getattr__", "__getattribute__", "train")
 """Methods that a training runs; others run if code names them."""
 COMPILED = "compiled code"
@@ -89,8 +95,9 @@ class _Walk:
         if isinstance(value, Tensor):
             self.found.tensors.append(value)
         elif isinstance(value, np.ndarray):
-            if value.dtype.kind in "fiub":
-                self.found.tensors.append(torch.as_tensor(value))
+            with contextlib.suppress(TypeError, ValueError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of arrays that are not to be written to
+                self.found.tensors.append(torch.from_numpy(value))
         elif isinstance(value, nn.Module):
             self.module(value)
         elif isinstance(value, FunctionType):
@@ -103,15 +110,16 @@ class _Walk:
     def object(self, value: Any) -> None:
         """Follow what an object of no special kind consists of."""
         self.found.words.add(type(value).__name__)
-        if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module) and _of_library(value.__func__):
-            self.later += value.__self__._parameters.values()  # which it uses, whatever becomes of the module
+        if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module):
+            function: Any = value.__func__
+            if _of_library(function):  # it uses the parameters, whatever becomes of the module
+                self.later += value.__self__._parameters.values()
         if isinstance(value, dict):
             self.later += value.values()
         elif isinstance(value, list | tuple | set | frozenset | deque):
             self.later += value
-        for name in ("__func__", "__self__", "func", "args", "keywords", "fget"):  # of methods, partials, properties
-            if isinstance(value, _CALLS):
-                self.later.append(getattr(value, name, None))
+        if isinstance(value, _CALLS):
+            self.later += [getattr(value, name, None) for name in ("__func__", "__self__", *_PARTS)]
         self.later += getattr(value, "__dict__", {}).values()
         self.later.append(type(value))
 
@@ -142,6 +150,7 @@ class _Walk:
 
     def kind(self, kind: type) -> None:
         """Follow the methods of a class, those of a module's only where something names them."""
+        self.found.words.add(kind.__name__)
         if issubclass(kind, nn.Module):
             self.methods(kind, running=())
         elif not _of_library(kind):
@@ -155,6 +164,7 @@ class _Walk:
             self.found.words |= _words(function.__code__)
 
 
+_PARTS = ("func", "args", "keywords", "fget")  # of partials and properties
 _CALLS = (MethodType, BuiltinMethodType, partial, property, staticmethod, classmethod, cached_property)
 
 
@@ -179,13 +189,15 @@ def _held(function: FunctionType) -> Iterator[object]:
             yield value
 
 
-def _globals(code: CodeType) -> set[str]:
+@cache
+def _globals(code: CodeType) -> frozenset[str]:
     """Return the names of the globals that code uses."""
     found = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    return found.union(*(_globals(each) for each in code.co_consts if isinstance(each, CodeType)))
+    return frozenset(found).union(*(_globals(each) for each in code.co_consts if isinstance(each, CodeType)))
 
 
-def _words(code: CodeType) -> set[str]:
+@cache
+def _words(code: CodeType) -> frozenset[str]:
     """Return the names and strings that code mentions, those of functions within it included."""
     found = set(code.co_names)
     later = list(code.co_consts)
@@ -197,13 +209,22 @@ def _words(code: CodeType) -> set[str]:
             later += value
         elif isinstance(value, CodeType):
             found |= _words(value)
-    return found
+    return frozenset(found)
 
 
-def _of_library(value: Any) -> bool:
+def _of_library(value: FunctionType | type | ModuleType) -> bool:
     """Tell whether a function, class or module comes with torch, NumPy or Python."""
-    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-    return str(name).partition(".")[0] in LIBRARIES
+    if isinstance(value, FunctionType):
+        return _is_library(value.__code__.co_filename)
+    name = value.__name__ if isinstance(value, ModuleType) else str(value.__module__)
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return _is_library(file) if file else name.partition(".")[0] in sys.builtin_module_names
+
+
+@cache
+def _is_library(file: str) -> bool:
+    own = file.startswith(LIBRARIES[:2])
+    return own or file.startswith("<frozen ") or (file.startswith(LIBRARIES) and not file.startswith(INSTALLED))
 
 
 def address(tensor: Tensor) -> int:
