@@ -60,20 +60,6 @@ def read_by_a_helper(self: Any, h: Tensor) -> Tensor:
     return outer(self.hidden, h)
 
 
-class Reader:
-    """Not a module."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        self.layer = layer
-
-    def __call__(self, h: Tensor) -> Tensor:
-        return F.linear(h, self.layer.weight)  # type: ignore[arg-type]
-
-
-def read_by_an_object(self: Any) -> None:
-    self.act = Reader(self.hidden)
-
-
 def penalty_over_parameters(self: Any, h: Tensor) -> Tensor:
     return self.hidden(h) + 1e-2 * sum(p.square().sum() for p in self.parameters())
 
@@ -174,19 +160,6 @@ def kept_by_numpy(base: type[Net]) -> type[Net]:
             return self.hidden(h) * float(self.array.std())
 
     return Array
-
-
-def tied(self: Any) -> None:
-    self.again = nn.Linear(WIDTH, WIDTH)
-    self.again.weight = self.hidden.weight
-    self.act = self.again
-
-
-def tied_memory(self: Any) -> None:
-    self.again = nn.Linear(WIDTH, WIDTH)
-    self.again.weight = nn.Parameter(self.hidden.weight.data)
-    self.again.requires_grad_(False)
-    self.act = self.again
 
 
 # weights made otherwise
@@ -291,78 +264,6 @@ def attribute_in_passing(base: type[Net]) -> type[Net]:
     return Labelling
 
 
-# references to layers; those of closures cannot be copied
-
-
-def acting(base: type[Net]) -> type[Net]:
-    """Calls what ``begin`` made in place of the layer."""
-
-    class Acting(base):  # type: ignore[misc,valid-type]
-        def middle(self, h: Tensor) -> Tensor:
-            return torch.relu(self.act(h)) + 0.1 * self.hidden(h)
-
-    return Acting
-
-
-def with_act(begin: Callable[[Any], None]) -> Callable[[type[Net]], type[Net]]:
-    def behave(base: type[Net]) -> type[Net]:
-        return type(begin.__name__.title().replace("_", ""), (acting(base),), {"begin": begin})
-
-    return behave
-
-
-def closure_over_self(self: Any) -> None:
-    self.act = lambda h: self.hidden(h)
-
-
-def closure_over_a_layer(self: Any) -> None:
-    layer = self.hidden
-    self.act = lambda h: layer(h)
-
-
-def closure_over_a_weight(self: Any) -> None:
-    weight = self.hidden.weight
-    self.act = lambda h: h @ weight
-
-
-def default_argument(self: Any) -> None:
-    self.act = lambda h, layer=self.hidden: layer(h)
-
-
-def held_partially(self: Any) -> None:
-    self.act = partial(self.hidden)
-
-
-def bound_method(self: Any) -> None:
-    self.act = self.hidden.forward
-
-
-def plain_list(self: Any) -> None:
-    self.all = [self.hidden, {"out": self.out}]
-    self.act = self.all[0]
-
-
-class Caller:
-    def __init__(self, layer: nn.Module) -> None:
-        self.layer = layer
-
-    def __call__(self, h: Tensor) -> Tensor:
-        return self.layer(h)  # type: ignore[no-any-return]
-
-
-def held_by_an_object(self: Any) -> None:
-    self.act = Caller(self.hidden)
-
-
-def unregistered(self: Any) -> None:
-    self.outside = [nn.Linear(WIDTH, WIDTH)]
-    self.act = self.outside[0]
-
-
-def under_two_names(self: Any) -> None:
-    self.act = self.hidden
-
-
 WEIGHTS = {
     **{
         each.__name__.replace("_", " "): with_middle(each)
@@ -386,19 +287,4 @@ WEIGHTS = {
             *(frozen, frozen_layer, subclassed, other_forward),
         )
     },
-    **{
-        each.__name__.replace("_", " "): with_act(each)
-        for each in (
-            *(tied, tied_memory, read_by_an_object, closure_over_self, closure_over_a_layer, closure_over_a_weight),
-            *(default_argument, held_partially, bound_method, plain_list, held_by_an_object, unregistered),
-            *(under_two_names,),
-        )
-    },
-}
-REFERS = "a function that .* holds, refers to parts of the model, and a copy would go on using the original's"
-SHARES = "shares its memory with another tensor that the model holds, which a copy would not"
-REFUSED = {  # by convert and replace_layers, which copy; a training does not, and takes these as they are
-    **dict.fromkeys(("closure over self", "closure over a layer", "closure over a weight", "default argument"), REFERS),
-    **dict.fromkeys(("kept as a view", "kept by numpy", "tied memory", "old spectral norm"), SHARES),
-    "torchs pruning": "cannot be copied .*torch.nn.utils.prune",
 }

@@ -15,8 +15,9 @@ import torch
 from conformance_calls import CALLS
 from conformance_chance import CHANCE, TRACES
 from conformance_parts import COPYING, TRUNKS, WAYS, Case, Net, Result, reference
+from conformance_references import REFERENCES, REFUSED
 from conformance_shapes import SHAPES
-from conformance_weights import REFUSED, WEIGHTS
+from conformance_weights import WEIGHTS
 from torch import Tensor
 
 from overparam import SpecError
@@ -24,7 +25,7 @@ from overparam.sparse import calibration
 from overparam.sparse.calibration import Times
 from sampling import sampled
 
-BEHAVIOURS = {**CHANCE, **WEIGHTS, **CALLS}
+BEHAVIOURS = {**CHANCE, **WEIGHTS, **REFERENCES, **CALLS}
 
 
 def composed(name: str, trunk: type[Net]) -> Case:

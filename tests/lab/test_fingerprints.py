@@ -304,12 +304,7 @@ PINNED_STEPS = [
 ]
 PINNED_PROBES = [
     "60afde4d9ee68e7ef521321173820968",
-<<<<<<< HEAD
-    "30d5742cba11029728ea06a96e71c33b",  # cost, version 2: since it has the column engine
+    "70e030b0ba0450bb2e783ef3a4524b44",  # cost, version 3: since it has the column engine_note
     "f83964abf8151dfb68ee82ae3f2ba075",  # density, version 2: of all parameters, and collapse
-=======
-    "30d5742cba11029728ea06a96e71c33b",  # cost, version 3: since it has the column engine_note
-    "d19e767b58e4d39480bc8e084e3dcbe1",
->>>>>>> afd1977 (What is computed how: documented, and told by the cost probe's engine_note)
     "8452b1a5c71d4c41b38e73ea5ac6d0ba",
 ]

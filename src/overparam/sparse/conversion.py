@@ -83,26 +83,29 @@ def in_place(
     chosen = _masks(model, masks, aliases)
     kept = {_known("dense", name, aliases) for name in dense}
     sparse, reasons = _sparse(model, {name: mask for name, mask in chosen.items() if name not in kept}, judgement)
+    if masks is None:
+        reasons += [f"{path} stays dense, as its weight is no parameter of its own" for path in _made_weights(model)]
     if judgement.unknown is None:
         planned = plan(model, sparse, example)
         reasons += planned.fallbacks
     else:
         planned = None
         reasons.insert(0, f"the network runs layer by layer, as {judgement.unknown}")
-    names = [aliases[_weight(path)] for path in sparse]
+    paths = {aliases[_weight(path)]: path for path in sparse}
+    others = {name: mask for name, mask in chosen.items() if name not in paths}
+    if masks is None:
+        others = {name: mask for name, mask in others.items() if not bool(mask.all())}
     for path, layer in sparse.items():
         become(model.get_submodule(path), layer)
-    others = {name: mask for name, mask in chosen.items() if name not in names}
-    paths = {aliases[_weight(path)]: path for path in sparse}
     return SparseNetwork(
         model,
         planned,
         keys,
-        {name: paths[first] for name, first in aliases.items() if first in paths},
-        {name: mask for name, mask in others.items() if masks is not None or not bool(mask.all())},
-        {name: first for name, first in aliases.items() if first not in paths},
-        tuple(name for name in _weights(model) if name not in others),
-        tuple(dict.fromkeys(reasons)),
+        layers={name: paths[first] for name, first in aliases.items() if first in paths},
+        masks=others,
+        aliases={name: first for name, first in aliases.items() if first not in paths},
+        dense=tuple(name for name in _weights(model) if name not in others),
+        fallbacks=tuple(dict.fromkeys(reasons)),
     )
 
 
@@ -251,6 +254,11 @@ def _masks(model: nn.Module, masks: Mapping[str, Tensor] | None, aliases: Mappin
 
 def _weights(model: nn.Module) -> list[str]:
     """Return the first names of the dense weights of linear layers and convolutions."""
-    # a parametrised weight is no parameter, and asking for it may change what it is made from
     weights = {id(part._parameters.get("weight")) for part in model.modules() if isinstance(part, nn.Linear | _ConvNd)}
     return [name for name, parameter in model.named_parameters() if id(parameter) in weights]
+
+
+def _made_weights(model: nn.Module) -> list[str]:
+    """Return the paths of layers whose weight a parametrisation or a hook makes; asking for it might change it."""
+    layers = ((path, part) for path, part in model.named_modules() if isinstance(part, nn.Linear | _ConvNd))
+    return [path for path, part in layers if part._parameters.get("weight") is None]

@@ -24,6 +24,8 @@ from overparam.sparse.reach import COMPILED, Reach, address, reach, reach_of
 AXES: dict[type[nn.Module], int] = {nn.Linear: 0, nn.Conv1d: 1, nn.Conv2d: 2}
 """Layers that can be sparse, with the number of their spatial axes."""
 
+CALL = nn.Module.__call__
+
 BLOCKS: tuple[type[nn.Module], ...] = (nn.Sequential, Basic, Bottleneck)
 """Modules with others inside whose forward is known."""
 
@@ -58,7 +60,7 @@ class Judgement:
 def judge(model: nn.Module, *others: object) -> Judgement:
     """Find out what may be done with ``model``; nothing of it is run.
 
-    ``others`` are functions that see it too, such as a loss.
+    ``others`` are functions that may hold parts of it too, such as a loss.
     """
     own = {id(part) for part in model.modules()}
     why = unknown(model)
@@ -70,13 +72,14 @@ def judge(model: nn.Module, *others: object) -> Judgement:
             inside = [*part.children(), *(held for held in known.modules if held is not part)]
             seen |= {id(each): f"{_called(path, part)} {reason}" for held in inside for each in held.modules()}
     for other, known in zip(others, outside, strict=True):
-        if words := SEE_WEIGHTS & known.words:
-            seen |= dict.fromkeys(own, f"{getattr(other, '__name__', other)} mentions {min(words)!r}")
+        words = SEE_WEIGHTS & known.words
+        if words and any(id(held) in own for held in known.modules):
+            seen |= dict.fromkeys(own, f"{getattr(other, '__name__', other)} mentions {min(words)!r} in its code")
     holders = _holders(model, [tensor for *_, known in reaches for tensor in known.tensors], outside)
     return Judgement(
         why,
         {
-            path: _altered(part) or seen.get(id(part)) or _obstacle(part, holders)
+            path: _obstacle(part, holders) or seen.get(id(part))
             for path, part in model.named_modules()
             if type(part) in AXES
         },
@@ -113,11 +116,8 @@ def _altered(part: nn.Module) -> str | None:
 
 
 def _own_forward(kind: type[nn.Module]) -> bool:
-    """Tell whether the forward of a class of torch is torch's."""
+    """Tell whether a class of torch has torch's own forward."""
     return not _of_torch(kind) or (str(kind.forward.__module__).startswith("torch.") and kind.__call__ is CALL)
-
-
-CALL = nn.Module.__call__
 
 
 @cache
@@ -155,6 +155,8 @@ def _holders(model: nn.Module, held: Iterable[Tensor], outside: Iterable[Reach])
 
 def _obstacle(layer: Any, holders: Mapping[int, int]) -> str | None:
     """Return why a layer cannot be sparse by what it is; None if it can."""
+    if (altered := _altered(layer)) is not None:
+        return f"it {altered}"
     if getattr(layer, "padding_mode", "zeros") != "zeros":
         return f"its padding mode is {layer.padding_mode!r}"
     if layer.weight.dtype not in DTYPES:

@@ -50,7 +50,7 @@ def sparse_trainee(
         plan = choose(module, masks, settings.batch_size, data.train.inputs[:1], None, judgement)
         if plan.gain > 1:
             return NetworkTrainee(module, data, settings, masks, plan.dense, judgement)
-    except SpecError as error:  # an example cannot be taken through it alone, for what it is worth
+    except SpecError as error:  # it may take a batch, if not an example by itself
         return _dense(module, data, settings, masks, str(error))
     reasons = dict.fromkeys(f"{path}: {reason}" for path, reason in judgement.layers.items() if reason is not None)
     able = len(reasons) < len(judgement.layers)
@@ -260,6 +260,8 @@ class _Replaced:
         """Make it what it was; what the user's code has set on it since stays."""
         if type(self.layer) is type(self.before):
             return
+        with torch.no_grad():
+            self.before.get_parameter("weight").copy_(self.layer.weight())  # type: ignore[operator]
         since = {name: value for name, value in vars(self.layer).items() if name not in self.added}
         become(self.layer, self.before)
         for name, value in since.items():
