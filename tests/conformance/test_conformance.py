@@ -33,7 +33,7 @@ def composed(name: str, trunk: type[Net]) -> Case:
     return Case(f"{name} ({trunk.__name__})", lambda: BEHAVIOURS[name](trunk)(), traces=traces, refused=refused)
 
 
-CASES = [*(composed(name, trunk) for trunk in TRUNKS for name in BEHAVIOURS), *SHAPES]
+CASES = [*(composed(name, trunk) for name in BEHAVIOURS for trunk in TRUNKS), *SHAPES]  # each tenth is another kind
 ALL_DENSE = {  # what they do could tell any sparse layer from a dense one
     *("functional", "called and read", "weight noise", "read by name", "read by a helper", "read by an object"),
     *("penalty over parameters", "penalty over matrices", "penalty over modules", "from the state", "by dtype"),
