@@ -6,6 +6,7 @@ import copy
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from overparam.errors import SpecError, in_words
@@ -14,13 +15,13 @@ from overparam.registry import suggest
 T = TypeVar("T")
 
 
-def for_one_use(thing: T) -> T:
+def for_one_use(thing: T, shared: Iterable[object] = ()) -> T:
     """Return a copy of an object, such as a loss, so that what it keeps as it works does not reach its next use.
 
-    Functions, and what cannot be copied, are returned as they are.
+    Functions, and what cannot be copied, are returned as they are; what it holds of ``shared`` is not copied.
     """
     try:
-        return copy.deepcopy(thing)
+        return copy.deepcopy(thing, {id(each): each for each in shared})
     except Exception:  # noqa: BLE001  (an object of the user's may raise anything)
         return thing
 

@@ -336,6 +336,45 @@ def test_a_module_has_its_own_layers_again_after_a_failure() -> None:
     assert list(before) == [name for name, _ in module.named_parameters()]
 
 
+class Decay:
+    """A loss that holds the network, or a part of it."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(outputs, labels) + self.penalty()
+
+    def penalty(self) -> Tensor:
+        return self.held.bias.square().sum()
+
+
+class WeightDecay(Decay):
+    def penalty(self) -> Tensor:
+        return self.held.two.weight.square().sum()
+
+
+@pytest.mark.parametrize("kind", [Decay, WeightDecay])
+def test_a_loss_that_holds_the_network_sees_the_one_that_is_trained(
+    kind: type[Decay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "measured", lambda shape: times(1e3, 0, 1))
+    data = built(images())
+    start = half_pruned(begin(Network(Own), data), 0.3)
+    fits = {}
+    for engine in ("dense", "sparse", "auto"):
+        module: Any = start.load_into(Network(Own).build(data.input_shape, data.classes, 99))
+        loss = kind(module.two if kind is Decay else module)
+        settings = TrainSettings(epochs=3, batch_size=16, lr=0.1, loss=loss)
+        fits[engine] = fit(module, data, settings, masks=start.masks, engine=engine)
+        assert set(fits[engine].engines.values()) == {"dense" if kind is WeightDecay or engine == "dense" else "sparse"}
+    fits_agree(fits["sparse"], fits["dense"])
+    fits_agree(fits["auto"], fits["dense"])
+    without = run(Network(Own), data, start, "dense", length="3ep", lr=0.1)
+    name = "two.bias" if kind is Decay else "two.weight"
+    assert fits["dense"].state[name].norm() < 0.8 * without.state[name].norm()
+
+
 def test_masks_by_second_names_hold_and_unknown_ones_are_refused() -> None:
     data = built(vectors())
     layers = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)

@@ -77,7 +77,7 @@ class ModuleTrainee(Trainee):
     ) -> None:
         self.module, self.data, self.settings, self.masks = module, data, settings, dict(masks)
         self.engines = dict.fromkeys(masks, "dense")
-        self.loss = for_one_use(loss_named(settings.loss))
+        self.loss = for_one_use(loss_named(settings.loss), [*module.modules(), *module.parameters(), *module.buffers()])
         parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.optimiser = optimiser(settings, parameters.values())
         pruned = [name for name, mask in masks.items() if name in parameters and not mask.all()]
