@@ -168,6 +168,15 @@ class OwnGenerator(Net):
         return super().forward(x) * (self.noise.random() if self.training else 1.0)
 
 
+class OwnNumpyGenerator(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise = np.random.default_rng(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (float(self.noise.random()) if self.training else 1.0)
+
+
 class Running(Net):
     """A running mean in a plain attribute: what it computes cannot be told from its state dict."""
 
@@ -260,7 +269,14 @@ def plain_loop(factory: Callable[[], nn.Module], loss: Callable[[Tensor, Tensor]
 
 RIGHT = [Net, Lambda, ClosureOverAWeight, Hooked, Listed, PythonRandom, NumpyRandom, RandomInEvaluation, Drawn]
 KEPT = [Logged, InABuffer, ExtraState, weight_norm]  # nothing is lost between trainings
-SAID = [Counter, WarmUp, OwnGenerator, OfTheClass, ClosureWarmUp]  # a later training begins anew, and a note says so
+SAID = [
+    Counter,
+    WarmUp,
+    OwnGenerator,
+    OwnNumpyGenerator,
+    OfTheClass,
+    ClosureWarmUp,
+]  # a later training begins anew, and a note says so
 REFUSED = {Running: "mean", NotPersistent: "mean", ClosureCounter: "body"}
 
 

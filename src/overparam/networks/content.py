@@ -250,13 +250,15 @@ class Content:
 
     def _class(self, cls: type) -> None:
         """Take in a class: of the user's its bases and members, of a library's its name."""
-        users = is_users(cls.__module__)
-        self._emit("class", f"{'' if users else cls.__module__}.{cls.__qualname__}")
+        # of classes that Cython makes this may be a descriptor
+        home = cls.__module__ if isinstance(cls.__module__, str) else "builtins"
+        users = is_users(home)
+        self._emit("class", f"{'' if users else home}.{cls.__qualname__}")
         if not users:
             if issubclass(cls, nn.Module):
-                self._package(cls.__module__)
+                self._package(home)
             return
-        self._source(cls.__module__)
+        self._source(home)
         self._sequence("bases", (type(cls), *cls.__bases__))
         for name, value in sorted(vars(cls).items()):
             if _is_member(name, value):
