@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from overparam import Checkpoint, Network, SpecError, Study, Train, World
+from overparam import Chain, Checkpoint, Network, Prune, SpecError, Study, Train, World
 from overparam.lab.execute import FileJournal
 from overparam.probes import Cost, View
 from overparam.sparse import calibration
@@ -334,6 +334,32 @@ def test_a_module_has_its_own_layers_again_after_a_failure() -> None:
         fit(module, data, TrainSettings(epochs=1, loss=fail), masks=start.masks, engine="sparse")
     assert all(before[name] is parameter for name, parameter in module.named_parameters())
     assert list(before) == [name for name, _ in module.named_parameters()]
+
+
+class Noisy(nn.Module):
+    """Noise on the hidden layer while training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 30), nn.Linear(30, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.one(x)
+        return self.two(torch.relu(h + torch.randn(30) if self.training else h))
+
+
+def test_a_study_of_a_noisy_network_says_what_was_done_and_gives_the_numbers_of_torch(tmp_path: Path) -> None:
+    frames = {}
+    for engine in ("dense", "sparse"):
+        chain = Chain(Prune(density=0.3), Train(epochs=3, batch_size=16, lr=0.1))
+        study = Study("noisy", World(vectors()), Network(Noisy), chain, probes=["accuracy", "cost"], engine=engine)
+        frames[engine] = study.run(store=tmp_path / engine, jobs=1).frame
+    assert frames["sparse"]["engine"][-1] == "sparse"
+    assert frames["sparse"]["engine_note"][-1] == "the network runs layer by layer, as the forward of Noisy is its own"
+    assert frames["dense"]["engine_note"][-1] is None
+    for column in ("train_loss", "test_loss"):
+        one, two = (frame[column].to_list() for frame in frames.values())
+        assert one == pytest.approx(two, rel=1e-4)
 
 
 class Decay:

@@ -41,7 +41,7 @@ def convert(
     where nothing but the layer sees its weight. What is not sparse is listed in ``fallbacks``, with its reason.
 
     Args:
-        model: any module on the CPU; it is not changed, and nothing of it is run.
+        model: any module on the CPU; it is not changed, and a forward that is not known is not run.
         masks: bool tensors by parameter name, as in ``{"fc1.weight": mask}``: True where a weight is there. Layers
             without one stay dense. None: the elements other than zero of all weights of linear layers and convolutions.
         dense: names of weights that stay dense tensors, such as those with few zeros; their masks, if any, hold in
