@@ -356,7 +356,7 @@ def test_a_study_of_a_noisy_network_says_what_was_done_and_gives_the_numbers_of_
         frames[engine] = study.run(store=tmp_path / engine, jobs=1).frame
     assert frames["sparse"]["engine"][-1] == "sparse"
     assert frames["sparse"]["engine_note"][-1] == "the network runs layer by layer, as the forward of Noisy is its own"
-    assert frames["dense"]["engine_note"][-1] is None
+    assert frames["dense"]["engine_note"][-1] == "dense layers, as asked for"
     for column in ("train_loss", "test_loss"):
         one, two = (frame[column].to_list() for frame in frames.values())
         assert one == pytest.approx(two, rel=1e-4)

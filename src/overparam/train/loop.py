@@ -55,7 +55,7 @@ class Fit:
         stopped_early: whether a ``stop_at`` threshold ended it.
         engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it was computed with.
         notes: what the user should hear of.
-        engine_note: how the network was computed and why, in words; empty where there is nothing to say.
+        engine_note: how the network was computed and why, in words.
     """
 
     state: dict[str, Tensor]

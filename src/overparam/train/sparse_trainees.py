@@ -86,6 +86,8 @@ def _fits_compiled(module: nn.Module, layers: Sequence[Layer], data: WorldData, 
 class PerceptronTrainee(Trainee):
     """A multilayer perceptron whose epochs are compiled calls; layers named in ``dense`` are whole matrices."""
 
+    note = "compiled epochs, as the network is a perceptron"
+
     def __init__(
         self,
         module: nn.Module,

@@ -30,12 +30,12 @@ class Trainee(ABC):
     Attributes:
         engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it is computed with.
         loss: the loss, a copy that is this training's own where it is an object.
-        note: how the network is computed and why, in words; empty where there is nothing to say.
+        note: how the network is computed and why, in words.
     """
 
     engines: Mapping[str, str]
     loss: Loss
-    note: str = ""
+    note: str = "dense layers, as asked for"
 
     @abstractmethod
     def running(self) -> nn.Module | None:
