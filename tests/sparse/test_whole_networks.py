@@ -129,7 +129,7 @@ NATIVE: list[tuple[int, nn.Module, nn.Module | None]] = [
     (2, nn.Dropout(0.0), None),
     (4, Basic(4, 4, 1), None),
     (4, Basic(4, 6, 2), nn.Conv2d(6, 2, 1)),
-    (4, Bottleneck(4, 2, 1), None),
+    (4, Bottleneck(4, 4, 1), None),
 ]
 
 
@@ -156,5 +156,5 @@ def test_convolutions_over_one_axis() -> None:
 
 
 def test_a_block_that_begins_a_network() -> None:
-    model, masks = pruned(nn.Sequential(Basic(3, 3, 1), Bottleneck(3, 2, 2)).double())
+    model, masks = pruned(nn.Sequential(Basic(3, 3, 1), Bottleneck(3, 6, 2)).double())
     agree(model, torch.randn(5, 3, 4, 4, dtype=torch.float64), convert(model, masks, strict=True), 1e-9)
