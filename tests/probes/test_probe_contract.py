@@ -78,7 +78,7 @@ def test_it_states_its_columns(name: str, network: Network) -> None:
     """In the order in which it measures them; those of layers may be there for some layers only."""
     probe = PROBES.get(name)()
     checkpoint, view = case(network)
-    facts = {**view.facts, "engines": dict.fromkeys(checkpoint.masks, "dense")}
+    facts = {**view.facts, "engines": dict.fromkeys(checkpoint.masks, "dense"), "engine_note": "as asked"}
     found = probe.measure(checkpoint, View(view.world, view.module, view.init, facts))
     probe.check(found)
     assert list(found.values) == list(probe.columns)
