@@ -1,14 +1,14 @@
 """How often the verdict "does test accuracy fall, rise and fall again" is right, and what its intervals hold.
 
-Run with ``python benchmarks/phase_statistics.py`` (``--draws 500``; ``--only WORD`` for the cases whose line has that
-word). Tables of seeds by levels are drawn around known curves, with an offset for each seed and noise at each level, and
-judged by :func:`overparam.report.find_phases`. Printed for each case are the shares of the answers in percent and, over
-the draws answered yes where there are at least 100, how often the 95 % intervals hold the truth. A border that is a
-plateau of the true curve is held by an interval that meets it.
+Run with ``python benchmarks/phase_statistics.py`` (``--draws 500``; ``--only WORD`` for the cases whose line has
+that word). Tables of seeds by levels are drawn around known curves, with an offset for each seed and noise at each
+level, and judged by :func:`overparam.report.find_phases`. Printed for each case are the shares of the answers in
+percent and, over the draws answered yes where there are at least 100, how often the 95 % intervals hold the truth.
+A border that is a plateau of the true curve is held by an interval that meets it.
 
-Bars: false "yes" at most 7 %; on the first double descent "yes" at least 75 % with 3 seeds and a point of noise, 95 %
-with 5 and 8; on the first curve without one "no" at least 90 % with 8 seeds and half a point, 60 % with a point; coverage
-of borders, fall and rise between 90 and 99 %.
+Bars: false "yes" at most 7 %; on the first double descent "yes" at least 75 % with 3 seeds and a point of noise, 95
+% with 5 and 8; on the first curve without one "no" at least 90 % with 8 seeds and half a point, 60 % with a point;
+coverage of borders, fall and rise between 90 and 99 %.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Case:
 
 @dataclass
 class Tally:
+    """What the draws of a case were answered, and how often each interval held the truth."""
+
     answers: dict[str, int] = field(default_factory=dict)
     held: dict[str, list[bool]] = field(default_factory=dict)
     astray: int = 0  # estimates outside their own interval
@@ -97,7 +99,9 @@ CURVES: dict[str, Truth] = {
     "smooth (10)": dipping(10, 0.05, 0.08, 0.04),
     "smooth (40)": dipping(40, 0.05, 0.08, 0.03),
     "small": dipping(22, 0.015, 0.02, 0.015),
-    "plateaus": Truth(corners([0, 5, 8, 11, 15, 18, 21], [0.86, 0.86, 0.82, 0.82, 0.88, 0.88, 0.85]), (8, 11), (15, 18)),
+    "plateaus": Truth(
+        corners([0, 5, 8, 11, 15, 18, 21], [0.86, 0.86, 0.82, 0.82, 0.88, 0.88, 0.85]), (8, 11), (15, 18)
+    ),
 }
 
 
@@ -146,7 +150,7 @@ def cases() -> Iterator[Case]:
 
 
 def arm(table: Curve) -> Arm:
-    """Return an arm as a study with 20 % label noise leaves it: from level 9 on its networks no longer fit the labels."""
+    """Return an arm as a study with 20 % label noise leaves it: from level 9 on it no longer fits its labels."""
     seeds, levels = table.shape
     at = np.tile(np.arange(levels), seeds)
     columns = {
@@ -176,7 +180,11 @@ def run(case: Case, draws: int) -> Tally:
 def look(found, truth: Truth, tally: Tally) -> None:
     """Count which intervals hold the truth, and whether each holds its own estimate."""
     curve, trough, peak = truth.curve, truth.trough[1], truth.peak[0]
-    sizes = {"fall": curve[0] - curve[trough], "rise": curve[peak] - curve[trough], "second_fall": curve[peak] - curve[-1]}
+    sizes = {
+        "fall": curve[0] - curve[trough],
+        "rise": curve[peak] - curve[trough],
+        "second_fall": curve[peak] - curve[-1],
+    }
     half = (curve[0] + curve[trough]) / 2
     before = max(level for level in range(trough) if curve[level] >= half)
     halfway = before + (curve[before] - half) / (curve[before] - curve[before + 1])
@@ -184,7 +192,9 @@ def look(found, truth: Truth, tally: Tally) -> None:
     estimates = {name: found.over_seeds(name) for name in borders} | {name: getattr(found, name) for name in sizes}
     for name, (first, last) in borders.items():
         one = estimates[name]
-        tally.held.setdefault(name, []).append(one.low <= 0.8**first * (1 + 1e-9) and one.high >= 0.8**last * (1 - 1e-9))
+        tally.held.setdefault(name, []).append(
+            one.low <= 0.8**first * (1 + 1e-9) and one.high >= 0.8**last * (1 - 1e-9)
+        )
     for name, size in sizes.items():
         tally.held.setdefault(name, []).append(estimates[name].low <= size <= estimates[name].high)
     tally.astray += sum(not one.low <= one.mean <= one.high for one in estimates.values())
@@ -202,7 +212,10 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--only", default="", help="cases whose line has this word")
     options = parser.parse_args()
-    print("curve | noise | seeds | points | yes | no | unclear | not decided | light_end | trough | peak | fall | rise | second")
+    print(
+        "curve | noise | seeds | points | yes | no | unclear | not decided | "
+        "light_end | trough | peak | fall | rise | second fall"
+    )
     start = time.process_time()
     for case in cases():
         if options.only in line(case, Tally(), 1):

@@ -135,7 +135,7 @@ def report(
         _writable(goal, "--out")
         typer.echo(str(results.report(goal).resolve()))
         if charts is not None:
-            for path in write_charts(results.frame, charts):
+            for path in write_charts(results.frame, charts, missing=results.missing):
                 typer.echo(str(path))
         _complain(results)
 
@@ -296,14 +296,15 @@ def _results(given: str, store: Path) -> Results:
 def _print_table(results: Results) -> None:
     from rich.console import Console
 
-    from overparam.report import arms, find_phases, finding, rich_table
+    from overparam.report import arms, find_phases, finding, lacking, rich_table
 
     if not len(results.frame):
         typer.echo("no checkpoint is finished yet")
         return
     console = Console()
+    lacks = lacking(results.frame, results.missing)
     for arm in arms(results.frame):
-        found = find_phases(arm)
+        found = find_phases(arm, lacks)
         console.print(rich_table(arm, found))
         if found is not None:
             console.print(finding(found), highlight=False)

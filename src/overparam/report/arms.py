@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,7 +194,12 @@ def lacking(frame: pl.DataFrame, missing: int = 0) -> str | None:
     """
     if missing:
         return f"{len(frame)} of {len(frame) + missing} rows"
-    measured = [arm for arm in arms(frame) if arm.has("test_accuracy")] if not frame.is_empty() else []
+    return gaps(arms(frame)) if not frame.is_empty() else None
+
+
+def gaps(every: Sequence[Arm]) -> str | None:
+    """Say how many rows of these arms have a test accuracy, if some seed lacks one that others have; else None."""
+    measured = [arm for arm in every if arm.has("test_accuracy")]
     seeds = {seed for arm in measured for seed in arm.seeds}
     planned = sum(len(seeds) * len(arm.levels) for arm in measured)
     there = sum(int(np.isfinite(arm.table("test_accuracy")).sum()) for arm in measured)

@@ -1,9 +1,9 @@
 """The loops behind order-restricted fits and their bootstrap, compiled by numba at first use.
 
-Means over seeds at n levels are cut into pieces that fall and rise in turn; each piece is fitted by isotonic regression
-(pool adjacent violators; Robertson, Wright and Dykstra, *Order Restricted Statistical Inference*, 1988, chapter 1), and
-dynamic programming over the costs of all stretches finds the best cuts, as Frisen (1986, *The Statistician* 35) does for
-one cut. A fit takes O(pieces n^2). A direction is +1 (rises) or -1 (falls).
+Means over seeds at n levels are cut into pieces that fall and rise in turn; each piece is fitted by isotonic
+regression (pool adjacent violators; Robertson, Wright and Dykstra, *Order Restricted Statistical Inference*, 1988,
+chapter 1), and dynamic programming over the costs of all stretches finds the best cuts, as Frisen (1986, *The
+Statistician* 35) does for one cut. A fit takes O(pieces n^2). A direction is +1 (rises) or -1 (falls).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _compiled(function):
 
 @_compiled
 def _costs(values, weights, direction, cost):
-    """Fill ``cost[i, j]`` with the weighted squares that the best monotone fit leaves on levels i to j, both included."""
+    """Fill ``cost[i, j]`` with the weighted squares that the best monotone fit leaves on levels i to j inclusive."""
     levels = len(values)
     mean, weight = np.empty(levels), np.empty(levels)
     for start in range(levels):
@@ -85,8 +85,9 @@ def _monotone(values, weights, direction, start, end, fitted):
             top -= 1
     level = start
     for block in range(top + 1):
-        fitted[level : level + size[block]] = direction * mean[block]
-        level += size[block]
+        for _ in range(size[block]):
+            fitted[level] = direction * mean[block]
+            level += 1
 
 
 @_compiled
@@ -115,11 +116,14 @@ def fit_pieces(values, weights, direction, pieces, fitted, turns):
         toward = direction
         for piece in range(pieces):
             _monotone(values[row], weights, toward, ends[piece], ends[piece + 1], fitted[row])
-            if piece > 0:
-                after = min(ends[piece], levels - 1)
-                further = (fitted[row, after - 1] - fitted[row, after]) * toward < 0
-                turns[row, piece - 1] = after - 1 if further else after
             toward = -toward
+        toward = direction
+        for piece in range(1, pieces):  # the more extreme one of the two levels at which pieces meet
+            toward = -toward
+            after = min(max(ends[piece], 1), levels - 1)
+            before_it = (fitted[row, after - 1] - fitted[row, after]) * toward < 0
+            turn = after - 1 if before_it or ends[piece] == 0 else after
+            turns[row, piece - 1] = turn if piece == 1 else max(turn, turns[row, piece - 2])
 
 
 @_compiled
@@ -127,11 +131,14 @@ def _run_variances(squares, degrees, penalty, variance):
     """Fill ``variance`` with the variance of runs of levels, found by penalised likelihood (optimal partitioning)."""
     levels = len(squares)
     shortest = int(np.ceil(LEAST_DEGREES / degrees))
-    floor = max(FLOOR * squares.sum() / (levels * degrees), TINY)
-    best, came = np.full(levels + 1, np.inf), np.zeros(levels + 1, np.int64)
+    every = 0.0
+    for level in range(levels):
+        every += squares[level]
+    floor = max(FLOOR * every / (levels * degrees), TINY)
+    best, came = np.empty(levels + 1), np.zeros(levels + 1, np.int64)
     best[0] = 0.0
     for end in range(1, levels + 1):
-        total = 0.0
+        best[end], total = np.inf, 0.0
         for start in range(end - 1, -1, -1):
             total += squares[start]
             known = (end - start) * degrees
@@ -141,21 +148,30 @@ def _run_variances(squares, degrees, penalty, variance):
                     best[end], came[end] = cost, start
     end = levels
     while end > 0:
-        start = came[end]
-        variance[start:end] = max(squares[start:end].sum() / ((end - start) * degrees), floor)
+        start, total = came[end], 0.0
+        for level in range(start, end):
+            total += squares[level]
+        for level in range(start, end):
+            variance[level] = max(total / ((end - start) * degrees), floor)
         end = start
 
 
 @_compiled
-def expected_ratios(levels, correlations):
-    """Return what :func:`noise_of` sees of each correlation: von Neumann's ratio of a first-order autoregression."""
-    ratios = np.empty(len(correlations))
-    for place, correlation in enumerate(correlations):
-        of_mean = levels
-        for apart in range(1, levels):
-            of_mean += 2.0 * (levels - apart) * correlation**apart
-        ratios[place] = (1 - correlation) / ((1 - of_mean / levels**2) * levels / (levels - 1))
-    return ratios
+def _take_offsets_out(sample, mean, variance, rest, squares):
+    """Fill ``rest`` (seeds, levels) with what mean and offsets leave, ``squares`` with its sums over seeds."""
+    seeds, levels = sample.shape
+    weights = 0.0
+    for level in range(levels):
+        weights += 1 / variance[level]
+        squares[level] = 0.0
+    for seed in range(seeds):
+        offset = 0.0
+        for level in range(levels):
+            offset += (sample[seed, level] - mean[level]) / variance[level] / weights
+        for level in range(levels):
+            rest[seed, level] = sample[seed, level] - mean[level] - offset
+            # the offset took its share
+            squares[level] += rest[seed, level] ** 2 / (1 - 1 / (variance[level] * weights))
 
 
 @_compiled
@@ -168,37 +184,52 @@ def noise_of(sample, correlations, ratios, mean, variance):
     1941), which its expectation under a first-order autoregression corrects for the offset taken out.
     """
     seeds, levels = sample.shape
-    rest = np.empty((seeds, levels))
-    squares = np.zeros(levels)
+    rest, squares = np.empty((seeds, levels)), np.empty(levels)
     for level in range(levels):
-        mean[level] = sample[:, level].sum() / seeds
-    for seed in range(seeds):
-        rest[seed] = sample[seed] - mean
-        rest[seed] -= rest[seed].sum() / levels
-        squares += rest[seed] ** 2
-    squares *= levels / (levels - 1)  # the offset took its share
+        total = 0.0
+        for seed in range(seeds):
+            total += sample[seed, level]
+        mean[level] = total / seeds
     degrees = seeds - 1
-    _run_variances(squares, degrees, 3 * np.log(degrees * levels), variance)
+    for level in range(levels):
+        variance[level] = 1.0
+    for _ in range(2):  # offsets first from all levels alike, then from the quiet ones: loud levels tell little of them
+        _take_offsets_out(sample, mean, variance, rest, squares)
+        _run_variances(squares, degrees, 3 * np.log(degrees * levels), variance)
     for level in range(levels):
         variance[level] = (MODERATION * variance[level] + squares[level]) / (MODERATION + degrees)
     successive, within = 0.0, 0.0
-    scale = np.sqrt(variance)
     for seed in range(seeds):
-        rest[seed] /= scale
-        rest[seed] -= rest[seed].sum() / levels
-        within += (rest[seed] ** 2).sum()
-        successive += ((rest[seed, 1:] - rest[seed, :-1]) ** 2).sum()
-    if within == 0.0 or levels < 4:  # too few to tell noise that is correlated from an offset
+        total, before = 0.0, 0.0
+        for level in range(levels):
+            scaled = rest[seed, level] / np.sqrt(variance[level])
+            total += scaled
+            within += scaled**2
+            if level > 0:
+                successive += (scaled - before) ** 2
+            before = scaled
+        within -= total**2 / levels
+    if within <= 0.0 or levels < 4:  # too few to tell noise that is correlated from an offset
         return 0.0
-    return np.interp(-successive / (2 * within), -ratios, correlations)
+    ratio = successive / (2 * within)
+    if ratio >= ratios[0]:
+        return correlations[0]
+    for place in range(1, len(ratios)):
+        if ratio >= ratios[place]:
+            share = (ratios[place - 1] - ratio) / (ratios[place - 1] - ratios[place])
+            return correlations[place - 1] + share * (correlations[place] - correlations[place - 1])
+    return correlations[-1]
 
 
 @_compiled
 def _smoothed(mean, variance, correlation, seeds, smoother, reach, values, weights):
     """Fill values and weights (1 / variance) of the running means of ``smoother``, (levels, levels), at each level."""
     levels = len(mean)
-    power = correlation ** np.arange(2 * reach + 1)
-    scale = np.sqrt(variance / seeds)
+    power, scale = np.empty(2 * reach + 1), np.empty(levels)
+    for apart in range(2 * reach + 1):
+        power[apart] = correlation**apart
+    for level in range(levels):
+        scale[level] = np.sqrt(variance[level] / seeds)
     for level in range(levels):
         lo, hi = max(0, level - reach), min(levels, level + reach + 1)
         value, spread = 0.0, 0.0
@@ -212,10 +243,10 @@ def _smoothed(mean, variance, correlation, seeds, smoother, reach, values, weigh
 
 @_compiled
 def gains(samples, direction, pieces, correlations, ratios, smoother, reach, gained):
-    """Fill ``gained``, (samples, 2), with what the last and the first of ``pieces`` pieces explain, in units of the noise.
+    """Fill ``gained``, (samples, 2), with what the last and the first of ``pieces`` pieces explain.
 
     ``samples`` is (samples, seeds, levels). Noise, running means and fits are made anew for each sample. A gain is the
-    difference of the weighted squares left without that piece and with it: a likelihood ratio.
+    difference of the weighted squares left without that piece and with it: a likelihood ratio, in units of the noise.
     """
     levels = samples.shape[2]
     mean, variance, values, weights = np.empty(levels), np.empty(levels), np.empty(levels), np.empty(levels)

@@ -1,9 +1,9 @@
 """The noise of a table of seeds by levels, and draws of it.
 
-A value is the curve's mean at its level, plus the offset of its seed, plus noise that may differ in size from level to
-level (collapsing networks scatter more) and may be correlated along the chain of one seed (each network is made from the
-one before). Both are estimated from what the seeds leave around their mean, with (seeds - 1)(levels - 1) degrees of
-freedom, so that even two seeds tell the noise of a whole curve.
+A value is the curve's mean at its level, plus the offset of its seed, plus noise that may differ in size from level
+to level (collapsing networks scatter more) and may be correlated along the chain of one seed (each network is made
+from the one before). Both are estimated from what the seeds leave around their mean, with (seeds - 1)(levels - 1)
+degrees of freedom, so that even two seeds tell the noise of a whole curve.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-from overparam.report import loops
+from overparam.report.loops import noise_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,7 +59,7 @@ class Noise:
         return curve + self._drawn((draws, self.seeds, len(curve)), generator)
 
     def means(self, curve: Floats, draws: int, generator: np.random.Generator) -> Floats:
-        """Return ``draws`` mean curves around ``curve``, (draws, levels), their variance drawn too, as it is estimated."""
+        """Return ``draws`` mean curves around ``curve``, (draws, levels), of a variance that is drawn too."""
         spread = np.sqrt(self.degrees / generator.chisquare(self.degrees, draws) / self.seeds)
         return curve + spread[:, None] * self._drawn((draws, len(curve)), generator)
 
@@ -73,13 +73,15 @@ class Noise:
 
 @cache
 def ratios(levels: int) -> Floats:
-    """Return the ratio that tells each of :data:`CORRELATIONS` at so many levels."""
-    return np.asarray(loops.expected_ratios(levels, CORRELATIONS))
+    """Return von Neumann's ratio that each of :data:`CORRELATIONS` leads to at so many levels, offsets taken out."""
+    apart = np.arange(1, levels)
+    of_mean = 1 + 2 * (CORRELATIONS[:, None] ** apart) @ (1 - apart / levels)
+    return np.asarray((1 - CORRELATIONS) * (levels - 1) / (levels - of_mean))
 
 
 def noise_around(table: Floats) -> Noise:
     """Estimate the noise of a table (seeds, levels) of at least two seeds and two levels without gaps."""
     seeds, levels = table.shape
     mean, variance = np.empty(levels), np.empty(levels)
-    correlation = loops.noise_of(table, CORRELATIONS, ratios(levels), mean, variance)
+    correlation = noise_of(table, CORRELATIONS, ratios(levels), mean, variance)
     return Noise(mean, variance, float(correlation), seeds)

@@ -20,11 +20,13 @@ looks at all levels and seeds at once; ``docs/statistics.md`` says how often its
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from math import log, sqrt
 
 import numpy as np
 import polars as pl
 
-from overparam.report.arms import Arm, arms, lacking
+from overparam.report.arms import Arm, arms, gaps, lacking
 from overparam.report.shape import FITTED, LEAST, Shape, find_shape
 from overparam.report.statistics import Estimate
 from overparam.report.turning import Turning, trend
@@ -90,9 +92,9 @@ class ArmPhases:
     def moving(self) -> str | None:
         """``"falling"`` or ``"rising"`` if test accuracy still does so at the last levels, else None.
 
-        It takes a trend over the last sixth of the levels (three at least) that is significant and comes to half a point.
-        A fall does not count once the network has collapsed: it no longer fits even the share of its labels that is
-        right, or has lost half of its test accuracy.
+        It takes a trend over the last sixth of the levels (three at least) that is significant and comes to half a
+        point. A fall does not count once the network has collapsed: it no longer fits even the share of its labels
+        that is right, or has lost half of its test accuracy.
         """
         if self.shape.turning is None or self.shape.turning.noise is None:
             return None
@@ -155,12 +157,19 @@ def phases(frame: pl.DataFrame, missing: int = 0) -> list[ArmPhases]:
 
 def find_phases(arm: Arm, lacks: str | None = None) -> ArmPhases | None:
     """Find the phases of one arm of a study that ``lacks`` rows (see :func:`phases`); None without test accuracy."""
-    shape = find_shape(arm)
-    if shape is None:
-        return None
-    if lacks is None and arm.has("test_accuracy") and not np.isfinite(arm.table("test_accuracy")).all():
-        lacks = lacking(arm.frame)
-    return ArmPhases(arm, shape, lacks)
+    if lacks is None:
+        lacks = gaps([arm])
+    shape = find_shape(arm, whole=lacks is None)
+    return None if shape is None else ArmPhases(arm, shape, lacks)
+
+
+def resolution(arm: Arm) -> float:
+    """Return how far a border that is a level may lie from the true one in log density, at most, in 95 % of cases.
+
+    It is known to one step of the grid, h in log density; rounding spreads it by h / sqrt(12).
+    """
+    steps = [log(high / low) for high, low in pairwise(arm.mean()["density"].to_list()) if high > low > 0]
+    return 1.96 * sorted(steps)[len(steps) // 2] / sqrt(12) if steps else 0.0
 
 
 def phase_table(found: list[ArmPhases]) -> pl.DataFrame:

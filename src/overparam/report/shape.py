@@ -1,4 +1,4 @@
-"""The borders of one curve of test accuracy over falling density: where it turns, falls below, stops fitting its labels."""
+"""The borders of a curve of test accuracy over falling density: where it turns, where it stops fitting its labels."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ class Shape:
         last: the last level.
         trough: the worst test accuracy before the peak; only where fall and rise are each a point or more.
         peak: the best test accuracy after the trough.
+        best: the best test accuracy of all levels.
         borders: by name: ``light_end`` (half of the fall to the trough has happened), ``trough``, ``peak`` (both
-            levels), ``sweet_end`` (test accuracy falls below the dense one for good, not before the peak), ``collapse`` (it
-            falls a point below the dense one for good) and ``onset`` (train accuracy leaves ``threshold`` for good).
+            levels), ``sweet_end`` (test accuracy falls below the dense one for good, not before the peak),
+            ``collapse`` (it falls a point below the dense one for good) and ``onset`` (train accuracy leaves
+            ``threshold`` for good).
         threshold: 99.5 %, or half a point under the best mean train accuracy if that never reaches 99.5 %.
         fitted: best mean train accuracy over all levels; None when it was not measured.
         turning: the fits and draws behind all this; None where the rows have gaps or there is one level.
@@ -52,6 +54,7 @@ class Shape:
     last: Turn
     trough: Turn | None
     peak: Turn | None
+    best: Turn
     borders: dict[str, Estimate]
     threshold: float | None
     fitted: float | None
@@ -63,16 +66,18 @@ class Shape:
         return None if found is None else found.mean
 
 
-def find_shape(arm: Arm) -> Shape | None:
-    """Find the turning points of an arm's mean curve over seeds; None when no test accuracy was measured."""
+def find_shape(arm: Arm, whole: bool = True) -> Shape | None:
+    """Find the turning points of an arm's mean curve over seeds; None when no test accuracy was measured.
+
+    Without all rows (``whole`` is False, or a seed lacks a level) only the first and the last level are told.
+    """
     tests, densities = arm.table("test_accuracy"), arm.table("density")
     seen = np.isfinite(tests).any(axis=0)
     if not seen.any():
         return None
-    # While rows are lacking, the ends of the curve can be told but nothing about its course.
     tests, densities = tests[:, seen], densities[:, seen]
     levels = np.array(arm.levels)[seen]
-    whole = len(levels) > 1 and bool(np.isfinite(tests).all())
+    whole = whole and len(levels) > 1 and bool(np.isfinite(tests).all())
     turning = find_turns(tests) if whole else None
 
     def turn(place: int) -> Turn:
@@ -91,11 +96,12 @@ def find_shape(arm: Arm) -> Shape | None:
             falls["sweet_end"] = crossing(turning, dense, turning.turns[1].at)
         borders |= {name: _over_seeds(span, densities) for name, span in falls.items() if span is not None}
     threshold, fitted = _fit_of_labels(arm)
-    if threshold is not None:
+    if threshold is not None and whole:
         left = _onset(arm.table("train_accuracy"), threshold)
         if left is not None:
             borders["onset"] = _over_seeds(left, arm.table("density"))
-    return Shape(turn(0), turn(-1), trough, peak, borders, threshold, fitted, turning)
+    best = turn(int(np.nanmean(tests, axis=0).argmax()))
+    return Shape(turn(0), turn(-1), trough, peak, best, borders, threshold, fitted, turning)
 
 
 def _fit_of_labels(arm: Arm) -> tuple[float | None, float | None]:
@@ -115,7 +121,9 @@ def _onset(table: Floats, threshold: float) -> Span | None:
 def _over_seeds(span: Span, densities: Floats) -> Estimate:
     """Turn a place in levels into a density, linear in its logarithm between levels."""
     lowest, highest = densities.min(axis=0), densities.max(axis=0)
-    mean = float(np.clip(_between(densities.mean(axis=0), span.at), *(_between(of, span.at) for of in (lowest, highest))))
+    # Where all seeds have one density, so has their mean, to the last bit.
+    between = (_between(lowest, span.at), _between(highest, span.at))
+    mean = min(max(_between(densities.mean(axis=0), span.at), between[0]), between[1])
     if span.low is None or span.high is None:
         return Estimate(mean, None, None, len(densities))
     # Density falls from level to level, so the later end of the span is the lower one.

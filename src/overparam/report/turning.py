@@ -1,30 +1,31 @@
 """Does a curve turn? Order-restricted fits of all its levels, tested and given intervals by a parametric bootstrap.
 
-The question "does test accuracy fall, rise and fall again" is put to all levels at once: the mean curve is fitted by three
-monotone pieces that fall, rise and fall, cut wherever that fits best (:mod:`overparam.report.loops`), and by the nearest
-curves that lack a piece. Curves without the rise are among those that lack a fall, so two nulls stand against the answer:
-"rises and falls" (no first fall) and "falls and rises" (no last one). The same goes for any number of pieces.
+The question "does test accuracy fall, rise and fall again" is put to all levels at once: the mean curve is fitted
+by three monotone pieces that fall, rise and fall, cut wherever that fits best (:mod:`overparam.report.loops`), and
+by the nearest curves that lack a piece. Curves without the rise are among those that lack a fall, so two nulls
+stand against the answer: "rises and falls" (no first fall) and "falls and rises" (no last one). The same goes for
+any number of pieces.
 
-*Test.* What a piece explains, in units of the noise, is compared with what it explains in tables drawn around the nearest
-curve without it, their noise estimated anew in every draw. The p-value is the larger one of the two nulls. Pieces are
-fitted to running means (:func:`smoother`), which keep rising curves rising and add no turns but forget what one level
-alone does: a network that happened to break down is no descent, and turns that last are seen better. The fitted null is
-flattened where its steps are within a standard error; what is flat by chance would else count as a true fall, against
-which no noise looks like a rise, and the test would say yes too often (Andrews and Soares, 2010, *Econometrica* 78, on
-inequalities that nearly bind).
+*Test.* What a piece explains, in units of the noise, is compared with what it explains in tables drawn around the
+nearest curve without it, their noise estimated anew in every draw. The p-value is the larger one of the two nulls.
+Pieces are fitted to running means (:func:`smoother`), which keep rising curves rising and add no turns but forget
+what one level alone does: a network that happened to break down is no descent, and turns that last are seen better.
+The fitted null is flattened where its steps are within a standard error; what is flat by chance would else count as
+a true fall, against which no noise looks like a rise, and the test would say yes too often (Andrews and Soares,
+2010, *Econometrica* 78, on inequalities that nearly bind).
 
-*Intervals* come from draws around the fitted curve. A turn is a level: the lowest (highest) level of the true mean curve
-between its neighbouring turns. Its interval holds the levels whose fitted value is as near to the extreme one as the true
-extreme's is in 95 % of the draws (Gupta, 1965, on selecting the best). Sizes are differences of the true mean curve
-between first level, turns and last level. They are corrected by the bias that the draws show (an extreme that was looked
-for lies too far out), with t intervals of the pooled noise. See Silvapulle and Sen, *Constrained Statistical Inference*
-(2005), for the theory of such tests, and ``docs/statistics.md`` for how often they are right.
+*Intervals* come from draws around the fitted curve. A turn is a level: the lowest (highest) level of the true mean
+curve between its neighbouring turns. Its interval holds the levels whose fitted value is as near to the extreme one
+as the true extreme's is in 95 % of the draws (Gupta, 1965, on selecting the best). Sizes are differences of the
+true mean curve between first level, turns and last level. They are corrected by the bias that the draws show (an
+extreme that was looked for lies too far out), with t intervals of the pooled noise. See Silvapulle and Sen,
+*Constrained Statistical Inference* (2005), for the theory of such tests, and ``docs/statistics.md`` for how often
+they are right.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -32,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from overparam.report import loops
+from overparam.report.loops import fit_pieces, gains
 from overparam.report.noise import CORRELATIONS, Floats, Noise, noise_around, ratios
 from overparam.report.statistics import CONFIDENCE, Estimate
 
@@ -133,13 +134,11 @@ def trend(noise: Noise) -> Estimate:
     return Estimate(change, change - half, change + half, noise.seeds)
 
 
-def fit(
-    values: Floats, weights: Floats, direction: int = -1, pieces: int = 3
-) -> tuple[Floats, Positions]:
-    """Return the fits (rows, levels) of alternating pieces to each row of ``values``, and their turns (rows, pieces - 1)."""
+def fit(values: Floats, weights: Floats, direction: int = -1, pieces: int = 3) -> tuple[Floats, Positions]:
+    """Return the fits (rows, levels) of pieces to each row of ``values``, and their turns (rows, pieces - 1)."""
     fitted = np.empty_like(values)
     turns = np.empty((len(values), pieces - 1), np.int64)
-    loops.fit_pieces(values, weights, float(direction), pieces, fitted, turns)
+    fit_pieces(values, weights, float(direction), pieces, fitted, turns)
     return fitted, turns
 
 
@@ -147,8 +146,8 @@ def fit(
 def smoother(levels: int, passes: int | None = None) -> tuple[Floats, int]:
     """Return the running mean that a test looks at, (levels, levels), and how far it reaches.
 
-    It is a binomial one: (1, 2, 1) / 4, applied once for each 11 levels, or ``passes`` times. Such means are totally positive: they keep a
-    rising curve rising and never add a turn (Karlin, *Total Positivity*, 1968).
+    It is a binomial one: (1, 2, 1) / 4, applied once for each 11 levels, or ``passes`` times. Such means are
+    totally positive: they keep a rising curve rising and never add a turn (Karlin, *Total Positivity*, 1968).
     """
     passes = max(1, round(levels / LEVELS_A_PASS)) if passes is None else passes
     once = np.zeros((levels, levels))
@@ -185,9 +184,7 @@ def _gains(samples: Floats, direction: int, pieces: int) -> Floats:
     levels = samples.shape[-1]
     gained = np.empty((len(samples), 2))
     passed, reach = smoother(levels)
-    loops.gains(
-        samples, float(direction), pieces, CORRELATIONS, ratios(levels), passed, reach, gained
-    )
+    gains(samples, float(direction), pieces, CORRELATIONS, ratios(levels), passed, reach, gained)
     return gained
 
 
