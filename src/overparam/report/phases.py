@@ -29,10 +29,7 @@ import polars as pl
 from overparam.report.arms import Arm, arms, gaps, lacking
 from overparam.report.shape import FITTED, LEAST, Shape, find_shape
 from overparam.report.statistics import Estimate
-from overparam.report.turning import Turning, trend
-
-SIGNIFICANT = 0.05
-"""Largest p-value at which a piece of a curve counts as seen."""
+from overparam.report.turning import SIGNIFICANT, Turning, trend
 
 
 @dataclass(frozen=True)

@@ -76,12 +76,12 @@ def around(row: Mapping[str, Any], column: str) -> str:
     """Write what a row of :func:`summary` shows around a mean in [0, 1]: its interval or, with few seeds, their range.
 
     >>> around({"n": 2, "test_accuracy": 0.4, "test_accuracy_low": 0.21, "test_accuracy_high": 0.6}, "test_accuracy")
-    ' (21.0–60.0)'
+    ' 21.0–60.0'
     """
     mean, low, high = (row[f"{column}{end}"] for end in ("", "_low", "_high"))
     if low is None or high is None:
         return ""
-    return f" ({points(low)}–{points(high)})" if row["n"] < FEW else f" ± {points(max(high - mean, mean - low))}"
+    return f" {points(low)}–{points(high)}" if row["n"] < FEW else f" ± {points(max(high - mean, mean - low))}"
 
 
 def rich_table(arm: Arm, found: ArmPhases | None = None) -> Table:
@@ -110,7 +110,7 @@ def rich_table(arm: Arm, found: ArmPhases | None = None) -> Table:
                 cells[-1] += around(row, name)
         if phased:
             mark = marks.get(row["level"])
-            cells.append(f"{row['phase']} ({mark})" if mark else row["phase"])
+            cells.append(mark or row["phase"])
         shown.add_row(*cells, style="bold" if row["level"] in marks else None)
     return shown
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cache
+from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +41,13 @@ from overparam.report.statistics import CONFIDENCE, Estimate
 Positions = npt.NDArray[np.int64]
 
 DRAWS = 499
-"""Tables drawn for each null."""
+"""Curves drawn for intervals."""
 
-GLANCE = 99
-"""Draws after which a test is given up whose p-value is far from deciding anything."""
+BATCHES = (99, 400, 4500)
+"""Tables drawn for a null, batch by batch, until the p-value is known to lie on one side of ``SIGNIFICANT``."""
+
+SIGNIFICANT = 0.05
+"""Largest p-value at which a piece of a curve counts as seen."""
 
 LEVELS_A_PASS = 11
 """How many levels there are for each pass of the running mean."""
@@ -170,13 +174,14 @@ def _p_value(table: Floats, noise: Noise, direction: int, pieces: int, generator
         nearest = fit(noise.mean[None], noise.weights, first, pieces - 1)[0][0]
         apart = noise.weights * (1 - noise.correlation) / (1 + noise.correlation)
         null = flattened(nearest, apart)
-        beyond, drawn = 0, 0
-        for draws in (GLANCE, DRAWS - GLANCE):
+        beyond, drawn, share = 0, 0, 1.0
+        for draws in BATCHES:
             gained = _gains(noise.samples(null, draws, generator), direction, pieces)[:, place]
             beyond, drawn = beyond + int((gained >= seen[place]).sum()), drawn + draws
-            if beyond > GLANCE // 4:
+            share = (1 + beyond) / (1 + drawn)
+            if abs(share - SIGNIFICANT) > 3 * sqrt(share * (1 - share) / drawn):
                 break
-        largest = max(largest, (1 + beyond) / (1 + drawn))
+        largest = max(largest, share)
     return largest
 
 
