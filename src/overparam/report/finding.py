@@ -65,7 +65,8 @@ def _doubt(found: ArmPhases) -> str:
     if turning is None or turning.p_value is None:
         return "one seed cannot tell whether it falls, rises and falls again"
     with_seeds = f"with {count(seeds, 'seed')} it is unclear whether it falls, rises and falls again"
-    return f"{with_seeds} (p = {turning.p_value:.2f}; a rise after a fall of {points(turning.dip.high)} points may be)"
+    bound = f"a rise of up to {points(turning.dip.high)} points after a fall is not ruled out"
+    return f"{with_seeds} (p = {turning.p_value:.2f}; {bound})"
 
 
 def _start(shape: Shape) -> str:

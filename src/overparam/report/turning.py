@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import sqrt
 
 import numpy as np
@@ -97,7 +97,14 @@ def find_turns(table: Floats, direction: int = -1, pieces: int = 3) -> Turning:
 
     The table has at least two levels and no gaps. Draws are seeded by its content: the same table, the same answer.
     """
-    if len(table) == 1:
+    # Page, table and each claim ask about the same curves.
+    return _found(np.ascontiguousarray(table).tobytes(), len(table), direction, pieces)
+
+
+@lru_cache(maxsize=128)
+def _found(content: bytes, seeds: int, direction: int, pieces: int) -> Turning:
+    table = np.frombuffer(content).reshape(seeds, -1).copy()  # a read-only one would be compiled for anew
+    if seeds == 1:
         return _of_one_seed(table[0], direction, pieces)
     noise, generator = noise_around(table), _generator(table)
     p_value = _p_value(table, noise, direction, pieces, generator)

@@ -106,8 +106,10 @@ def distance_against_worst(one: ArmPhases, column: str = "learning_distance") ->
     worst = _levels(shape.turning.turns[0], one)
     gap = difference(worst, peak, at_least=ROUNDING)
     numbers |= {"distance_peak_level": int(peak.mean or 0), **interval("levels_apart", gap)}
+    ended = peak.mean == one.shape.last.level
+    peaks = "still climbs at the last level" if ended else f"peaks at level {peak.mean:.0f}"
     text = (
-        f"the distance peaks at level {peak.mean:.0f}, test accuracy is worst at level {shape.trough.level}; levels "
+        f"the distance {peaks}, test accuracy is worst at level {shape.trough.level}; levels "
         f"from worst to peak: {gap.text(lambda value: number(value, 1))} ({seeds(gap.n)})"
     )
     if gap.below(-NEAR) or gap.above(NEAR):
