@@ -154,7 +154,7 @@ def report(
         goal = out or Path(f"{results.name}@{results.revision}.html" if other else f"{results.name}.html")
         check_writable(goal, "--out")
         say(str(results.report(goal).resolve()))
-        for path in write_charts(results.frame, charts) if charts is not None else ():
+        for path in write_charts(results.frame, charts, missing=results.missing) if charts is not None else ():
             say(str(path))
         _complain(results)
 
@@ -332,13 +332,14 @@ def _results(given: str, set_: list[str] | None, sweep: list[str] | None, store:
 
 
 def _print_table(results: Results) -> None:
-    from overparam.report import arms, find_phases, finding, rich_table
+    from overparam.report import arms, find_phases, finding, lacking, rich_table
 
     if not len(results.frame):
         say("no checkpoint is finished yet")
         return
+    lacks = lacking(results.frame, results.missing)
     for arm in arms(results.frame):
-        found = find_phases(arm)
+        found = find_phases(arm, lacks)
         show(rich_table(arm, found))
         if found is not None:
             show(finding(found))

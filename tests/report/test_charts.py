@@ -10,6 +10,7 @@ from synthetic import arm, study
 from overparam.errors import SpecError
 from overparam.report.charts import PANELS, comparison_chart, figure, panel_chart, panel_data, save_chart, series_of
 from overparam.report.phases import phases
+from overparam.report.tables import level_table
 from overparam.report.theme import theme
 
 
@@ -37,7 +38,7 @@ def test_curves_bands_phases_turns_and_hover_carry_the_numbers(found):
     }
     assert all(row["low"] - 1e-9 <= row["mean"] <= row["high"] + 1e-9 for row in data["accuracy-curves"])
     assert [row["phase"] for row in data["accuracy-phases"]] == ["light", "critical", "sweet", "collapsed"]
-    assert data["accuracy-worst"][0]["text"] == f"worst {100 * found.shape.trough.accuracy:.1f} %"
+    assert data["accuracy-trough"][0]["text"] == f"trough {100 * found.shape.trough.accuracy:.1f} %"
     levels = data["accuracy-levels"]
     assert len(levels) == 28
     assert levels[0]["at"].startswith("100 %, 266,200 weights (level 0)")
@@ -52,6 +53,31 @@ def test_without_noise_there_is_one_kind_of_train_label():
     assert panel_data(clean.arm, PANELS["accuracy"], clean).keys() == {
         f"accuracy-{name}" for name in ("levels", "curves", "phases", "borders")
     }
+
+
+def test_phases_are_drawn_where_the_answer_is_yes_and_grey_where_nothing_is_decided():
+    def bands(frame, missing=0):
+        (one,) = phases(frame, missing)
+        data = panel_data(one.arm, PANELS["accuracy"], one)
+        assert ("accuracy-trough" in data) == (one.verdict == "yes")
+        return [(row["phase"], row["look"]) for row in data["accuracy-phases"]]
+
+    assert [look for _, look in bands(arm())] == ["light", "critical", "sweet", "collapsed"]
+    assert bands(arm(noise_rate=0.0, depth=0)) == []
+    assert bands(arm(seeds=[0])) == [("unclear", "unclear")]
+    assert bands(arm(levels=19)) == [("not decided", "unclear")]
+    assert bands(arm(), missing=1) == [("incomplete", "unclear")]
+
+
+def test_bands_are_what_tables_show_the_range_of_few_seeds_and_the_interval_of_more():
+    for seeds in (3, 5):
+        (one,) = phases(arm(seeds=range(seeds)))
+        table, rows = level_table(one.arm, one), panel_data(one.arm, PANELS["accuracy"], one)["accuracy-curves"]
+        tests = [row for row in rows if row["series"] == "test"]
+        assert [row["low"] for row in tests] == table["test_accuracy_low"].to_list()
+        assert [row["high"] for row in tests] == table["test_accuracy_high"].to_list()
+        ranged = one.arm.at("test_accuracy", 5).values()
+        assert (tests[5]["low"] == min(ranged)) == (seeds == 3)
 
 
 def test_a_probe_that_is_missing_leaves_its_line_or_its_chart_out():

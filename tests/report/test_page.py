@@ -47,9 +47,40 @@ def make(tmp_path, frame, **changes):
 def test_the_page_says_the_finding_the_claims_and_how_it_was_made(tmp_path):
     page = Elements(make(tmp_path, arm()))
     assert page.text.index("Test accuracy falls from") < page.text.index("Phases")
-    for words in ("supported", "not tested", "numbers of SDD-1", "two cores", "name: my-study", "(worst → best)"):
+    for words in (
+        "supported",
+        "not tested",
+        "numbers of SDD-1",
+        "two cores",
+        "name: my-study",
+        "Worst before the best",
+    ):
         assert words in page.text
     assert sum(tag == "div" and attrs.get("class") == "chart" for tag, attrs in page.tags) == 5
+
+
+@pytest.mark.parametrize(
+    ("frame", "missing", "words"),
+    [(arm().head(14), 70, "14 of 84 rows"), (arm().head(40), 0, "40 of 56 rows")],
+    ids=["told", "seen"],
+)
+def test_an_unfinished_study_is_said_to_be_so_first_and_nothing_is_decided(tmp_path, frame, missing, words):
+    text = make(tmp_path, frame, missing=missing, verdicts=claims_for(frame, missing))
+    page = Elements(text)
+    assert page.text.index(f"Incomplete: {words}") < page.text.index("What test accuracy does")
+    for word in ("supported", "contradicted", "inconclusive"):
+        assert word not in page.text
+    tables = text[text.index("<h2>Phases</h2>") :]
+    cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", tables, re.S)
+    assert not {"light", "critical", "sweet", "collapsed", "yes", "no", "<b>no</b>", "<b>yes</b>"} & set(cells)
+
+
+def test_double_descent_is_spoken_of_only_where_there_is_label_noise(tmp_path):
+    clean = study(arm(noise_rate=0.0), arm(noise_rate=0.0, depth=0, criterion="random"))
+    page = Elements(make(tmp_path, clean, verdicts=[]))
+    assert "and falls again" in page.text
+    assert "double descent" not in page.text.lower()
+    assert "double descent" in Elements(make(tmp_path, arm())).text
 
 
 def test_nothing_in_the_page_is_fetched(tmp_path):
@@ -105,7 +136,7 @@ def test_equal_drawings_are_stored_once(tmp_path):
         (arm().drop("train_accuracy", "train_accuracy_clean"), "Train accuracy was not measured"),
         (arm().drop("kept", "weights", "variant", "dataset"), "down to this density"),
         (arm(levels=1), "no pruned network was measured"),
-        (arm(seeds=[4]), "One seed, so there are no bands"),
+        (arm(seeds=[4]), "one seed, so there are no bands"),
         (arm().with_columns(pl.lit(float("nan")).alias("test_loss")), "Test accuracy falls"),
         (arm().with_columns(pl.lit(None, dtype=pl.Float64).alias("noise_rate")), "Test accuracy falls"),
     ],

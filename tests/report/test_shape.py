@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from overparam.report.arms import Curve
-from overparam.report.shape import LEAST, RECOVERED, find_shape, largest_climb, last_crossing, turning_pair
+from overparam.report.arms import Arm
+from overparam.report.shape import find_shape
 
 # Figure 1 of Sparse Double Descent, digitised to three digits, level 0 first: train (noisy labels) and test accuracy.
 MNIST_TRAIN = [1.0] * 9 + [
@@ -26,13 +23,17 @@ CIFAR100_TEST = [
     *(0.605, 0.608, 0.609, 0.612, 0.612, 0.612, 0.612, 0.609, 0.608, 0.612, 0.610, 0.606, 0.602, 0.595),
     *(0.588, 0.575, 0.544, 0.553, 0.568, 0.585, 0.593, 0.597, 0.590, 0.580, 0.558, 0.549),
 ]
-ACCURACIES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30)
 
 
-def curve(test, train=None):
-    levels = np.arange(len(test))
-    train = np.full(len(test), np.nan) if train is None else np.array(train)
-    return Curve(levels, 0.8**levels, np.array(test), train)
+def shape_of(*curves, train=None):
+    """Return the shape of an arm whose seeds have these curves of test accuracy, at levels of 80 %."""
+    seeds, levels = len(curves), len(curves[0])
+    at = np.tile(np.arange(levels), seeds)
+    columns = {"seed": np.repeat(np.arange(seeds), levels), "level": at, "density": 0.8**at}
+    columns["test_accuracy"] = np.concatenate(curves)
+    if train is not None:
+        columns["train_accuracy"] = np.tile(train, seeds)
+    return find_shape(Arm("made up", {}, pl.DataFrame(columns)))
 
 
 @pytest.mark.parametrize(
@@ -41,76 +42,43 @@ def curve(test, train=None):
     ids=["mnist", "cifar-10", "cifar-100"],
 )
 def test_the_turning_points_of_the_paper_are_found(test, trough, peak):
-    shape = find_shape(curve(test))
+    shape = shape_of(test)
     assert (shape.trough.level, shape.peak.level) == (trough, peak)
-    assert shape.collapse is None
 
 
 def test_the_onset_of_the_paper_is_at_level_nine():
-    shape = find_shape(curve(MNIST_TEST, MNIST_TRAIN))
-    assert shape.onset == pytest.approx(0.8**9)
+    shape = shape_of(MNIST_TEST, train=MNIST_TRAIN)
+    assert shape.density("onset") == pytest.approx(0.8**9)
     assert (shape.threshold, shape.fitted) == (0.995, 1.0)
     # Half of the fall, 0.8 in test accuracy, lies between level 7 (0.807) and level 8 (0.798).
-    assert shape.light_end == pytest.approx(0.8 ** (7 + 7 / 9))
+    assert shape.density("light_end") == pytest.approx(0.8 ** (7 + 7 / 9))
+
+
+def test_the_sweet_phase_ends_where_the_curve_falls_below_the_dense_network():
+    better = shape_of([0.86, 0.80, 0.90, 0.88, 0.84])
+    assert better.density("sweet_end") == pytest.approx(0.8**3.5)  # half way from 0.88 to 0.84
+    worse = shape_of([0.86, 0.70, 0.80, 0.75, 0.60])
+    assert worse.density("sweet_end") == worse.density("peak") == pytest.approx(0.8**2)
+    never = shape_of([0.86, 0.80, 0.95, 0.93, 0.90])
+    assert never.density("sweet_end") is None
 
 
 def test_a_network_that_never_fits_has_its_onset_half_a_point_under_its_best():
-    shape = find_shape(curve([0.9, 0.8, 0.9, 0.8], [0.97, 0.98, 0.97, 0.9]))
+    shape = shape_of([0.9, 0.8, 0.9, 0.8], train=[0.97, 0.98, 0.97, 0.9])
     assert shape.threshold == pytest.approx(0.975)
-    assert 0.8**2 < shape.onset < 0.8
-    assert find_shape(curve([0.9, 0.8])).onset is None
+    assert shape.density("onset") == pytest.approx(0.8)  # a curve that falls throughout is at 97.5 % on the first two
+    assert shape_of([0.9, 0.8]).density("onset") is None
 
 
 def test_a_flat_curve_that_falls_at_the_end_has_a_collapse_and_no_turn():
-    shape = find_shape(curve([0.970, 0.968, 0.971, 0.969, 0.90, 0.5]))
-    assert shape.trough is None
-    assert not shape.descends_twice
-    assert 0.8**4 < shape.collapse < 0.8**3
-    assert find_shape(curve([0.97, 0.969])).collapse is None
+    shape = shape_of([0.970, 0.968, 0.971, 0.969, 0.90, 0.5])
+    assert (shape.trough, shape.peak) == (None, None)
+    assert 0.8**4 < shape.density("collapse") < 0.8**3
+    assert shape_of([0.97, 0.969]).density("collapse") is None
 
 
-def test_the_scatter_of_broken_networks_is_no_second_descent():
-    assert turning_pair([0.98, 0.97, 0.80, 0.55, 0.62, 0.30, 0.11]) is None
-
-
-def test_a_small_double_descent_is_found_before_a_deep_collapse_with_scatter():
-    assert turning_pair([0.980, 0.965, 0.977, 0.80, 0.60, 0.65, 0.10]) == (1, 2)
-
-
-@given(ACCURACIES)
-def test_a_turning_pair_keeps_its_promises(values):
-    pair = turning_pair(values)
-    if pair is not None:
-        low, high = pair
-        fall, rise = values[0] - values[low], values[high] - values[low]
-        assert 0 < low < high
-        assert values[low] == min(values[: high + 1])
-        assert values[high] == max(values[low:])
-        assert fall >= LEAST
-        assert rise >= max(LEAST, RECOVERED * fall)
-
-
-@given(ACCURACIES)
-def test_a_curve_that_only_falls_or_only_rises_has_no_turning_pair(values):
-    assert turning_pair(sorted(values)) is None
-    assert turning_pair(sorted(values, reverse=True)) is None
-
-
-@given(ACCURACIES)
-def test_the_largest_climb_is_the_largest_of_all_pairs(values):
-    low, high = largest_climb(values)
-    climbs = [values[j] - values[i] for i in range(len(values)) for j in range(i, len(values))]
-    assert low <= high
-    assert values[high] - values[low] == max(climbs)
-
-
-@given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=20), st.floats(0.05, 0.95))
-def test_a_crossing_lies_between_the_levels_around_it(values, bound):
-    density = 0.8 ** np.arange(len(values))
-    found = last_crossing(density, np.array(values), bound)
-    if found is None:
-        assert values[-1] >= bound or max(values) < bound
-    else:
-        crossings = [(a, b) for (a, x), (b, y) in pairwise(zip(density, values, strict=True)) if x >= bound > y]
-        start, end = crossings[-1]
-        assert end - 1e-12 <= found <= start + 1e-12
+def test_an_interval_of_one_level_holds_the_density_of_that_level_to_the_last_bit():
+    wiggles = 0.0005 * np.random.default_rng(0).standard_normal((3, len(MNIST_TEST)))
+    shape = shape_of(*(np.array(MNIST_TEST) + wiggles))
+    trough = shape.borders["trough"]
+    assert trough.low == trough.mean == trough.high == 0.8**10

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from math import exp, isclose, log, sqrt
+from math import isclose, sqrt
 
 import numpy as np
 import pytest
@@ -9,16 +9,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from overparam.errors import SpecError
-from overparam.report.statistics import Estimate, estimate, geometric, paired
+from overparam.report.statistics import FEW, Estimate, difference, estimate, spread, spread_is
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=8)
 
 
 def test_the_interval_is_students_of_1908():
     # Extra hours of sleep, drug 2 minus drug 1 (Student, 1908): mean 1.58, 95 % interval 0.70 to 2.46.
-    first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
-    second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
-    found = paired(dict(enumerate(first)), dict(enumerate(second)))
+    found = estimate([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])
     assert (round(found.mean, 2), round(found.low, 2), round(found.high, 2), found.n) == (1.58, 0.70, 2.46, 10)
 
 
@@ -50,20 +48,47 @@ def test_values_that_are_missing_or_not_finite_are_not_counted():
     assert estimate([None, float("nan"), float("inf"), 0.5]) == Estimate(0.5, None, None, 1)
     assert estimate([]) == Estimate(None, None, None, 0)
     assert estimate([]).text() == "not measured"
-    assert paired({0: 1.0, 1: None}, {0: 2.0, 1: 1.0, 7: 1.0}).n == 1
 
 
-def test_agreement_on_a_grid_does_not_shrink_the_interval_to_a_point():
-    assert estimate([2.0, 2.0, 2.0]).high == 2.0
-    half = stats.t.ppf(0.975, 2) * 0.5 / sqrt(3)
-    assert estimate([2.0, 2.0, 2.0], resolution=0.5).high == pytest.approx(2 + half)
-    assert estimate([1.0, 3.0], resolution=0.5) == estimate([1.0, 3.0])
+def test_the_difference_of_two_estimates_takes_the_side_of_each_that_lies_its_way():
+    found = difference(Estimate(1.0, 0.6, 1.0, 3), Estimate(3.0, 3.0, 3.3, 5))
+    assert (found.mean, found.low, found.n) == (2.0, 2.0, 3)
+    assert found.high == pytest.approx(2.5)  # 0.3 above one and 0.4 below the other: 3, 4, 5
+    assert difference(Estimate(1.0, None, None, 1), Estimate(3.0, 2.0, 4.0, 3)) == Estimate(2.0, None, None, 1)
+    assert difference(Estimate(None, None, None, 0), Estimate(3.0, 2.0, 4.0, 3)).n == 0
 
 
-def test_densities_are_averaged_on_the_log_scale():
-    found = geometric([0.01, 0.04])
-    assert found.mean == pytest.approx(0.02)
-    assert found.low == pytest.approx(exp(estimate([log(0.01), log(0.04)]).low))
+@given(st.floats(0.01, 2), st.floats(0.01, 2))
+def test_the_difference_of_two_t_intervals_is_the_usual_one(first, second):
+    found = difference(Estimate(0.0, -first, first, 9), Estimate(1.0, 1 - second, 1 + second, 9))
+    assert found.high - 1 == pytest.approx(sqrt(first**2 + second**2))
+    assert 1 - found.low == pytest.approx(sqrt(first**2 + second**2))
+
+
+def test_what_is_read_off_a_grid_is_not_known_better_than_the_grid():
+    sharp = Estimate(2.0, 2.0, 2.0, 3)
+    assert difference(sharp, sharp) == Estimate(0.0, 0.0, 0.0, 3)
+    assert difference(sharp, sharp, at_least=3.0).high == pytest.approx(3 * sqrt(2))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_what_is_shown_around_an_accuracy_holds_the_mean_and_stays_in_zero_to_one(values):
+    found = spread(values, share=True)
+    if len(values) == 1:
+        assert not found.known
+    else:
+        assert 0 <= found.low <= found.mean + 1e-12
+        assert found.mean - 1e-12 <= found.high <= 1
+    if 1 < len(values) < FEW:
+        assert (found.low, found.high) == (min(values), max(values))
+
+
+def test_two_seeds_show_their_range_and_not_an_interval_beyond_all_accuracies():
+    low, high = 0.316, 0.482  # the t interval of these is -66 % to 145 %
+    found = spread([low, high], share=True)
+    assert (found.low, found.high) == (low, high)
+    assert "range of the 2 seeds" in spread_is(2)
+    assert "95 % interval" in spread_is(FEW)
 
 
 def test_confidence_must_be_a_share():

@@ -20,8 +20,7 @@ def test_the_level_table_has_means_intervals_and_phases():
     values = arm().filter(pl.col("level") == 12)["test_accuracy"]
     row = table.row(12, named=True)
     assert row["test_accuracy"] == pytest.approx(values.mean())
-    # Three values: the half width is 4.3027 (t, two degrees of freedom) standard errors.
-    assert row["test_accuracy_high"] - row["test_accuracy"] == pytest.approx(4.3027 * values.std() / 3**0.5, rel=1e-4)
+    assert (row["test_accuracy_low"], row["test_accuracy_high"]) == (values.min(), values.max())
     assert (row["level"], row["n"], row["phase"]) == (12, 3, "critical")
     assert table["phase"].to_list()[0] == "light"
     assert table["phase"].to_list()[-1] == "collapsed"
@@ -35,23 +34,49 @@ def test_one_seed_has_no_interval_and_missing_probes_leave_columns_out():
     assert "phase" not in table.columns
 
 
-def test_the_spread_reaches_from_the_lowest_to_the_highest_seed():
+def test_the_spread_of_few_seeds_reaches_from_the_lowest_to_the_highest():
     (found,) = arms(arm())
     row = summary(found, ["test_loss", "never_measured"]).row(5, named=True)
     values = arm().filter(pl.col("level") == 5)["test_loss"]
-    assert (row["test_loss_min"], row["test_loss_max"]) == (values.min(), values.max())
+    assert (row["test_loss_low"], row["test_loss_high"]) == (values.min(), values.max())
     assert "never_measured" not in row
 
 
-def test_the_terminal_table_marks_worst_and_best_in_words():
+def test_the_terminal_table_marks_trough_and_peak_in_words():
     (found,) = phases(arm())
     out = io.StringIO()
     Console(file=out, width=140).print(rich_table(found.arm, found))
     lines = out.getvalue().splitlines()
-    assert sum("(worst)" in line for line in lines) == 1
-    assert "6.9 %" in next(line for line in lines if "(worst)" in line)
-    assert any("(best)" in line for line in lines)
-    assert "±" in out.getvalue()
+    assert sum(line.rstrip().endswith("trough") for line in lines) == 1
+    assert "6.9 %" in next(line for line in lines if line.rstrip().endswith("trough"))
+    assert any(line.rstrip().endswith("peak") for line in lines)
+    assert "the range of the 3 seeds" in " ".join(out.getvalue().split())
+    assert "±" not in out.getvalue()
+
+
+def test_from_four_seeds_on_the_table_shows_the_interval_of_the_mean():
+    (found,) = phases(arm(seeds=range(4)))
+    values = found.arm.frame.filter(pl.col("level") == 12)["test_accuracy"]
+    row = level_table(found.arm, found).row(12, named=True)
+    # Four values: the half width is 3.1824 (t, three degrees of freedom) standard errors.
+    assert row["test_accuracy_high"] - row["test_accuracy"] == pytest.approx(3.1824 * values.std() / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_accuracies_in_a_table_stay_between_nothing_and_all(seeds):
+    (found,) = arms(arm(seeds=range(seeds), scatter=0.3).with_columns(pl.col("test_accuracy").clip(0, 1)))
+    table = level_table(found)
+    assert table["test_accuracy_low"].min() >= 0
+    assert table["test_accuracy_high"].max() <= 1
+
+
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_the_terminal_table_fits_eighty_characters(seeds):
+    (found,) = phases(arm(seeds=range(seeds)))
+    out = io.StringIO()
+    Console(file=out, width=80).print(rich_table(found.arm, found))
+    assert "…" not in out.getvalue()
+    assert any(line.rstrip().endswith("peak") for line in out.getvalue().splitlines())
 
 
 def test_tables_are_exported_and_read_back(tmp_path):

@@ -75,28 +75,32 @@ class Results:
         return self.missing == 0
 
     def phases(self) -> pl.DataFrame:
-        """Return the light, critical, sweet and collapsed phase of each arm: densities, with intervals over seeds."""
+        """Return the light, critical, sweet and collapsed phase of each arm: densities, with intervals over seeds.
+
+        Only an arm that falls, rises and falls again has phases; any other has one row, which says why not.
+        """
         from overparam.report import phase_table, phases
 
-        return phase_table(phases(self.frame))
+        return phase_table(phases(self.frame, self.missing)) if len(self.frame) else phase_table([])
 
     def claims(self) -> list[Verdict]:
         """Return the claims of the literature that this study can test, with verdicts and numbers."""
         from overparam.papers import claims_for
 
-        return claims_for(self.frame)
+        return claims_for(self.frame, self.missing)
 
     def table(self) -> pl.DataFrame:
         """Return the means over seeds, one row per arm and level."""
-        from overparam.report import arms, find_phases, level_table
+        from overparam.report import arms, find_phases, lacking, level_table
         from overparam.report.tables import SHOWN
 
         if self.frame.is_empty():
             head = {"arm": pl.String, "level": pl.Int64, "density": pl.Float64, "kept": pl.Int64, "n": pl.Int64}
             numbers = {name: kind for name, kind in self.frame.schema.items() if name in SHOWN}
             return pl.DataFrame(schema={**head, **numbers})
+        lacks = lacking(self.frame, self.missing)
         tables = [
-            level_table(arm, find_phases(arm)).select(pl.lit(arm.label).alias("arm"), pl.all())
+            level_table(arm, find_phases(arm, lacks)).select(pl.lit(arm.label).alias("arm"), pl.all())
             for arm in arms(self.frame)
         ]
         return pl.concat(tables, how="diagonal")
@@ -114,6 +118,7 @@ class Results:
             facts=self.facts,
             failures=self.failures,
             verdicts=self.claims() if len(self.frame) else [],
+            missing=self.missing,
             remarks=self.remarks,
         )
         return goal

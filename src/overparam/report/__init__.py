@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from overparam.report.arms import arms
+from overparam.report.arms import arms, lacking
 from overparam.report.claims import Verdict
 from overparam.report.finding import finding
 from overparam.report.phases import find_phases, phase_table, phases
@@ -27,6 +27,7 @@ __all__ = [
     "export",
     "find_phases",
     "finding",
+    "lacking",
     "level_table",
     "phase_table",
     "phases",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +71,15 @@ class Arm:
         rows = self.frame.filter(pl.col("level") == level)
         return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
 
-    def of_seed(self, seed: int) -> pl.DataFrame:
-        """Return the rows of one seed, by level."""
-        return self.frame.filter(pl.col("seed") == seed)
+    def table(self, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return ``column`` as (seeds, levels), NaN where a seed lacks a level or a value."""
+        seeds, levels = self.seeds, self.levels
+        values = np.full((len(seeds), len(levels)), np.nan)
+        if self.has(column):
+            rows = [seeds.index(seed) for seed in self.frame["seed"].to_list()]
+            columns = [levels.index(level) for level in self.frame["level"].to_list()]
+            values[rows, columns] = _floats(self.frame, column)
+        return values
 
     def mean(self) -> pl.DataFrame:
         """Return the mean over seeds of every measured number, one row per level, with ``n`` seeds.
@@ -177,30 +183,28 @@ def _say(name: str, value: Any) -> str:
     return f"{name.rsplit('.', 1)[-1]} {value:g}" if isinstance(value, float) else f"{name.rsplit('.', 1)[-1]} {value}"
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Test accuracy, and train accuracy on the noisy labels if measured, over falling density.
+def lacking(frame: pl.DataFrame, missing: int = 0) -> str | None:
+    """Say how much of a study is there, e.g. "14 of 84 rows"; None when it is whole.
 
-    All arrays are of shape (levels,); ``level`` counts prune steps, ``density`` lies in (0, 1], accuracies in
-    [0, 1]; a train accuracy that was not measured is NaN.
+    A table alone tells that rows are lacking when a seed has no test accuracy at a level that others of its arm have,
+    or an arm lacks a seed that other arms have. That a study was stopped after whole chains only its plan knows.
+
+    Args:
+        frame: the results table.
+        missing: rows that the study plans and that are not in the table.
     """
-
-    level: np.ndarray[Any, np.dtype[np.int64]]
-    density: np.ndarray[Any, np.dtype[np.float64]]
-    test: np.ndarray[Any, np.dtype[np.float64]]
-    train: np.ndarray[Any, np.dtype[np.float64]]
+    if missing:
+        return f"{len(frame)} of {len(frame) + missing} rows"
+    return gaps(arms(frame)) if not frame.is_empty() else None
 
 
-def curve(rows: pl.DataFrame) -> Curve:
-    """Return the curve through rows of one seed or of a mean; levels without a test accuracy are left out."""
-    columns = {name: _floats(rows, name) for name in ("level", "density", "test_accuracy", "train_accuracy")}
-    keep = np.isfinite(columns["test_accuracy"]) & (columns["density"] > 0)
-    return Curve(
-        columns["level"][keep].astype(np.int64),
-        columns["density"][keep],
-        columns["test_accuracy"][keep],
-        columns["train_accuracy"][keep],
-    )
+def gaps(every: Sequence[Arm]) -> str | None:
+    """Say how many rows of these arms have a test accuracy, if some seed lacks one that others have; else None."""
+    measured = [arm for arm in every if arm.has("test_accuracy")]
+    seeds = {seed for arm in measured for seed in arm.seeds}
+    planned = sum(len(seeds) * len(arm.levels) for arm in measured)
+    there = sum(int(np.isfinite(arm.table("test_accuracy")).sum()) for arm in measured)
+    return f"{there} of {planned} rows" if there < planned else None
 
 
 def _floats(rows: pl.DataFrame, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -1,7 +1,7 @@
 """Charts over falling density: accuracy, loss, soft error, learning distance, and arms against each other.
 
 The x axis is logarithmic and runs from the dense network (100 %, left) to the sparsest (right). Lines are
-means over seeds, bands reach from the lowest to the highest seed. Charts name no colours:
+means over seeds, bands are what :func:`overparam.report.statistics.spread` shows. Charts name no colours:
 :func:`overparam.report.theme.theme` does, so that one description serves light and dark pages and paper.
 """
 
@@ -21,6 +21,7 @@ from overparam.files import write_file
 from overparam.report.arms import Arm
 from overparam.report.phases import ArmPhases
 from overparam.report.shape import Turn
+from overparam.report.statistics import spread_is
 from overparam.report.tables import phase_at, summary
 from overparam.report.theme import theme
 from overparam.report.words import density, number, percent
@@ -50,7 +51,7 @@ class Panel:
         axis: d3 format of the y axis.
         write: how a value is told on hover.
         height: in pixels.
-        turns: whether to mark and label the worst and best point of the first series.
+        turns: whether to mark and label the turning points of the first series.
     """
 
     name: str
@@ -164,9 +165,7 @@ def figure(
         for panel in (PANELS[name] for name in data)
     ]
     seeds = len(arm.seeds)
-    words = (
-        f"{arm.label}; mean of {seeds} seeds, bands from lowest to highest" if seeds > 1 else f"{arm.label}; one seed"
-    )
+    words = f"{arm.label}; mean of {seeds} seeds, bands: {spread_is(seeds)}" if seeds > 1 else f"{arm.label}; one seed"
     stacked = alt.vconcat(*charts, title=alt.Title(words, fontWeight="normal", offset=12))
     stacked = stacked.resolve_scale(color="independent", fill="independent", strokeDash="independent")
     stacked.datasets = {name: rows for tables in data.values() for name, rows in tables.items()}
@@ -197,29 +196,26 @@ def panel_data(arm: Arm, panel: Panel, found: ArmPhases | None = None) -> Data |
                 "density": row["density"],
                 "series": label,
                 "mean": row[name],
-                "low": row[f"{name}_min"],
-                "high": row[f"{name}_max"],
+                "low": row[f"{name}_low"],
+                "high": row[f"{name}_high"],
             }
             for name, label in series.items()
             for row in rows
             if row[name] is not None
         ],
-        "phases": [
-            {"density": one.start, "end": one.end, "middle": sqrt(one.start * one.end), "phase": one.name}
-            for one in phases
-        ],
+        "phases": _bands(found),
         "borders": [{"density": one.end} for one in phases[:-1]],
     }
     if found and has_turns(panel, found):
         shape = found.shape
-        for word, turn in (("dense", shape.dense), ("worst", shape.trough), ("best", shape.peak)):
+        for word, turn in (("dense", shape.dense), ("trough", shape.trough), ("peak", shape.peak)):
             tables[word] = _turn(turn, word)
     return {f"{panel.name}-{name}": table for name, table in tables.items()}
 
 
 def has_turns(panel: Panel, found: ArmPhases | None) -> bool:
-    """Whether a panel marks the dense network, the worst and the best point: only if there is a double descent."""
-    return panel.turns and found is not None and found.shape.descends_twice
+    """Whether a panel marks the dense network, trough and peak: only if the curve falls, rises and falls again."""
+    return panel.turns and found is not None and bool(found.phases)
 
 
 def panel_layers(
@@ -247,8 +243,8 @@ def panel_layers(
     dash = alt.StrokeDash("series:N", sort=names, scale=alt.Scale(domain=names, range=dashes))
     y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=panel.axis))
     layers: list[alt.Chart] = []
-    for name in ("critical", "sweet", "collapsed"):
-        shaded = table("phases").transform_filter(f"datum.phase == '{name}'")
+    for name in ("critical", "sweet", "collapsed", "unclear"):
+        shaded = table("phases").transform_filter(f"datum.look == '{name}'")
         layers.append(shaded.mark_rect(style=f"phase-{name}", aria=False).encode(x=x, x2="end:Q"))
     layers.append(table("borders").mark_rule(style="border", aria=False).encode(x=x))
     label = table("phases").mark_text(style="phase-label", baseline="bottom", aria=False)
@@ -257,8 +253,8 @@ def panel_layers(
     layers.append(band.encode(x=x, y=alt.Y("low:Q", title=None), y2="high:Q", fill=_fill("series:N", names)))
     layers.append(table("curves").mark_line(aria=False).encode(x=x, y=y, color=color, strokeDash=dash))
     if turns:
-        # The curves of train accuracy run below the worst and above the best point: labels go to the other side.
-        for word, dy in (("dense", -17), ("worst", -17), ("best", 17)):
+        # The curves of train accuracy run below the trough and above the peak: labels go to the other side.
+        for word, dy in (("dense", -17), ("trough", -17), ("peak", 17)):
             turn = table(word).encode(x=x, y="mean:Q")
             layers.append(turn.mark_point(style="turn", aria=False))
             for style in ("halo", "turn-label"):
@@ -288,8 +284,8 @@ def comparison_chart(arms: Sequence[Arm], *, column: str = "test_accuracy", widt
             "arm": arm.label,
             "density": row["density"],
             "mean": row[column],
-            "low": row[f"{column}_min"],
-            "high": row[f"{column}_max"],
+            "low": row[f"{column}_low"],
+            "high": row[f"{column}_high"],
             "at": f"{density(row['density'])} (level {row['level']})",
             "value": _told(row, column, percent),
             "seeds": row["n"],
@@ -373,10 +369,22 @@ def _fill(field: str, names: list[str]) -> alt.Fill:
 
 
 def _told(row: Mapping[str, Any], column: str, write: Callable[[float | None], str]) -> str:
-    """Write a mean with its lowest and highest seed."""
-    if row[column] is None or row["n"] == 1:
+    """Write a mean with the ends of its band."""
+    if row[column] is None or row[f"{column}_low"] is None:
         return write(row[column])
-    return f"{write(row[column])} ({write(row[f'{column}_min'])} to {write(row[f'{column}_max'])})"
+    return f"{write(row[column])} ({write(row[f'{column}_low'])} to {write(row[f'{column}_high'])})"
+
+
+def _bands(found: ArmPhases | None) -> list[dict[str, Any]]:
+    """Return the phases as bands; where nothing is decided, one grey band over the whole axis that says so."""
+    if found is None or (not found.phases and found.verdict == "no"):
+        return []
+    bands = [(one.name, one.name, one.start, one.end) for one in found.phases]
+    bands = bands or [(found.verdict, "unclear", found.shape.dense.density, found.shape.last.density)]
+    return [
+        {"density": start, "end": end, "middle": sqrt(start * end), "phase": name, "look": look}
+        for name, look, start, end in bands
+    ]
 
 
 def _turn(turn: Turn | None, word: str) -> list[dict[str, Any]]:
@@ -398,7 +406,7 @@ def _levels(
             "end": end,
             "level": row["level"],
             "at": f"{density(row['density'])}{_weights(row)} (level {row['level']})",
-            "phase": phase_at(found, row["density"]) if found else "–",
+            "phase": (phase_at(found, row["density"]) or found.verdict) if found else "–",
             "seeds": row["n"],
             **{f"s{position}": _told(row, name, panel.write) for position, name in enumerate(series)},
         }

@@ -1,7 +1,8 @@
 """Claims: sentences from the literature as tests on a study's results table.
 
-A claim is a function from the table to a :class:`Finding`; :func:`claim` gives it its name, its sentence and
-the columns it cannot do without. "supported" is reserved for what an interval over at least two seeds shows.
+A claim is a function from the table to a :class:`Finding`; :func:`claim` gives it its name, its sentence and the
+columns it cannot do without. "supported" is reserved for what an interval over at least two seeds shows, and
+nothing is tested on part of a study.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Literal
 
 import polars as pl
 
+from overparam.report.arms import lacking
 from overparam.report.statistics import Estimate
 from overparam.report.words import listing
 
@@ -55,11 +57,13 @@ class Claim:
     needs: tuple[str, ...]
     test: Callable[[pl.DataFrame], Finding]
 
-    def __call__(self, frame: pl.DataFrame) -> Verdict:
-        """Test the claim on a results table; one that lacks what it needs gives "not tested"."""
-        missing = [name for name in self.needs if name not in frame.columns or frame[name].count() == 0]
-        if missing:
-            found = Finding("not tested", f"The results lack {listing(missing)}; add the probe that measures it.")
+    def __call__(self, frame: pl.DataFrame, missing: int = 0) -> Verdict:
+        """Test the claim on a results table; one that lacks what it needs, or ``missing`` rows, gives "not tested"."""
+        absent = [name for name in self.needs if name not in frame.columns or frame[name].count() == 0]
+        if absent:
+            found = Finding("not tested", f"The results lack {listing(absent)}; add the probe that measures it.")
+        elif (lacks := lacking(frame, missing)) is not None:
+            found = Finding("not tested", f"Incomplete: {lacks}; the claim is tested when none is lacking.")
         else:
             found = self.test(frame)
         return Verdict(self.id, self.sentence, found.outcome, found.numbers, found.explanation)

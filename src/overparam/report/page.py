@@ -12,14 +12,15 @@ import polars as pl
 from jinja2 import Environment, StrictUndefined
 
 from overparam.files import write_file
-from overparam.report.arms import Arm, arms
+from overparam.report.arms import Arm, arms, lacking
 from overparam.report.chartbook import MORE_PANELS, chartbook
 from overparam.report.charts import vega_lite_version
 from overparam.report.claims import Number, Verdict
-from overparam.report.finding import finding, notes
-from overparam.report.phases import ArmPhases, find_phases
+from overparam.report.finding import asks, finding, notes
+from overparam.report.phases import ArmPhases, Phase, find_phases
 from overparam.report.shape import FITTED, LEAST
-from overparam.report.tables import SHOWN, level_table
+from overparam.report.statistics import spread_is
+from overparam.report.tables import SHOWN, around, level_table, turn_marks
 from overparam.report.words import count, density, number, percent
 
 PHASES = ("light", "critical", "sweet", "collapsed")
@@ -34,6 +35,7 @@ def write_page(
     facts: Mapping[str, str],
     failures: Sequence[str] = (),
     verdicts: Sequence[Verdict] | None = None,
+    missing: int = 0,
     remarks: Sequence[str] = (),
 ) -> Path:
     """Write the report of a study as one self-contained HTML file and return its path.
@@ -49,6 +51,7 @@ def write_page(
         facts: versions, machine, threads, times: what a reader needs to judge or repeat the numbers.
         failures: one sentence per failed step.
         verdicts: claims tested on ``frame``; None or empty leaves the section out.
+        missing: rows of the study that are not in ``frame``; with any, the page says so first and decides nothing.
         remarks: further sentences that a reader must know, shown below the headline.
 
     Raises:
@@ -62,6 +65,7 @@ def write_page(
         facts=facts,
         failures=failures,
         verdicts=verdicts or (),
+        missing=missing,
         remarks=remarks,
     )
     write_file(path, text)
@@ -76,17 +80,19 @@ def page(
     facts: Mapping[str, str],
     failures: Sequence[str],
     verdicts: Sequence[Verdict],
+    missing: int = 0,
     remarks: Sequence[str] = (),
 ) -> str:
     """Return the text of the page; the arguments are those of :func:`write_page`."""
     every = arms(frame) if not frame.is_empty() else []
-    phases = [find_phases(arm) for arm in every]
+    lacks = lacking(frame, missing)
+    phases = [find_phases(arm, lacks) for arm in every]
     shown = [one for one in phases if one is not None]
     main = main_arm(shown)
     book = chartbook(shown, main) if main else None
-    many = main is not None and len(main.arm.seeds) > 1
     return _environment().from_string(_text("page.html")).render(
         name=name,
+        lacks=lacks,
         headline=finding(main) if main else _nothing(every),
         remarks=[*(notes(main) if main else []), *_others(shown, main), *_missing(main), *remarks],
         main=main and _arm_row(main),
@@ -95,7 +101,7 @@ def page(
         phase_names=[name for name in PHASES if any(p.name == name for one in shown for p in one.phases)],
         caption=_caption(shown),
         comparison=len(shown) > 1,
-        comparison_bands=", bands from the lowest to the highest seed" if many and len(shown) <= 4 else "",
+        bands=_bands(shown),
         more_panels=[name for name in MORE_PANELS if book and any(name in arm for arm in book.arms)],
         levels=[_levels(arm, one) for arm, one in zip(every, phases, strict=True)],
         verdicts=verdicts,
@@ -118,7 +124,6 @@ def main_arm(found: Sequence[ArmPhases]) -> ArmPhases | None:
             values.get("criterion") not in (None, "magnitude"),
             values.get("retraining") not in (None, "rewind"),
             one.verdict != "yes",
-            not one.shape.descends_twice,
         )
 
     return min(found, key=rank, default=None)
@@ -158,16 +163,21 @@ def _nothing(every: Sequence[Arm]) -> str:
 
 
 def _others(shown: Sequence[ArmPhases], main: ArmPhases | None) -> list[str]:
-    """Say how the rest of the study agrees with the arm in the headline."""
+    """Say which arm the headline is about and, under label noise, how the rest of the study agrees with it."""
     if main is None or len(shown) < 2:
         return []
-    said = []
-    for title, noisy in (("with", True), ("without", False)):
-        group = [one for one in shown if bool(one.arm.values.get("noise_rate")) is noisy]
-        if group:
-            yes = sum(one.verdict == "yes" for one in group)
-            said.append(f"{yes} of {count(len(group), 'arm')} {title} label noise")
-    return [f"The headline is the arm “{main.arm.label}”. A double descent shows in {' and '.join(said)}."]
+    said = f"The headline is the arm “{main.arm.label}”."
+    if main.lacks is not None or not any(asks(one) for one in shown):
+        return [said]
+    groups = [
+        (title, [one for one in shown if asks(one) is noisy]) for title, noisy in (("with", True), ("without", False))
+    ]
+    parts = [
+        f"{sum(one.verdict == 'yes' for one in group)} of {count(len(group), 'arm')} {title} label noise"
+        for title, group in groups
+        if group
+    ]
+    return [f"{said} A double descent shows in {' and '.join(parts)}."]
 
 
 def _missing(main: ArmPhases | None) -> list[str]:
@@ -177,21 +187,31 @@ def _missing(main: ArmPhases | None) -> list[str]:
 
 
 def _caption(shown: Sequence[ArmPhases]) -> str:
-    seeds = [len(one.arm.seeds) for one in shown]
-    lines = "Lines are means over the seeds, bands reach from the lowest to the highest seed."
-    if max(seeds, default=1) == 1:
-        lines = "One seed, so there are no bands."
+    lines = f"Lines are means over the seeds{_bands(shown)}."
     distance = "Learning distance: how far the weights moved from their initial values, pruned weights counted as 0."
     axis = "Density, the kept share of the weights that can be pruned, is logarithmic and falls to the right"
     return f"{lines} {axis}; point at a level for its values. {distance}"
+
+
+def _bands(shown: Sequence[ArmPhases]) -> str:
+    """Say what the bands of charts are, as tables say what stands beside a mean."""
+    counts = sorted({len(one.arm.seeds) for one in shown})
+    if not counts:
+        return ""
+    if counts[-1] == 1:
+        return "; one seed, so there are no bands"
+    several = [spread_is(seeds) for seeds in counts if seeds > 1]
+    return f", bands are {' or '.join(dict.fromkeys(several))}"
 
 
 def _tiles(main: ArmPhases) -> list[dict[str, str]]:
     shape = main.shape
     first = "Dense network" if shape.dense.level == 0 else f"First level ({density(shape.dense.density)})"
     tiles = [{"title": first, "value": percent(shape.dense.accuracy), "detail": "test accuracy"}]
-    if shape.trough and shape.peak:
-        for word, turn in (("Worst", shape.trough), ("Best after it", shape.peak)):
+    if main.lacks is not None:
+        return tiles
+    if main.phases and shape.trough and shape.peak:
+        for word, turn in (("Worst before the best", shape.trough), ("Best after it", shape.peak)):
             detail = f"at {density(turn.density)} density"
             tiles.append({"title": word, "value": percent(turn.accuracy), "detail": detail})
     mean = main.arm.mean()
@@ -204,15 +224,13 @@ def _tiles(main: ArmPhases) -> list[dict[str, str]]:
 
 def _arm_row(one: ArmPhases) -> dict[str, Any]:
     shape = one.shape
-    cells = {}
-    for phase in one.phases:
-        over = phase.end_over_seeds
-        ends = f"ends {density(over.high)} to {density(over.low)}" if over and over.known else ""
-        cells[phase.name] = {"range": f"{density(phase.start)} → {density(phase.end)}", "ends": ends}
+    cells = {phase.name: _phase_cell(phase) for phase in one.phases}
     onset = one.over_seeds("onset")
     fitted = [f"{density(onset.high)} to {density(onset.low)}"] if onset.known else []
     if shape.threshold and shape.threshold != FITTED:
         fitted.append(f"over {percent(shape.threshold)} only")
+    never = "–" if shape.fitted is None or shape.turning is None else "never left"
+    p_value = shape.turning.p_value if shape.turning else None
     return {
         "label": one.arm.label,
         "finding": finding(one),
@@ -221,30 +239,42 @@ def _arm_row(one: ArmPhases) -> dict[str, Any]:
         "fall": _points(one, "fall"),
         "rise": _points(one, "rise"),
         "second_fall": _points(one, "second_fall"),
+        "p_value": "–" if p_value is None else f"{p_value:.3f}",
         "verdict": one.verdict,
-        "onset": density(shape.onset) if shape.onset else ("–" if shape.fitted is None else "never left"),
-"onset_note": ", ".join(fitted) if shape.onset else "",
-    }  # fmt: skip
+        "onset": density(onset.mean) if onset.mean else never,
+        "onset_note": ", ".join(fitted) if onset.mean else "",
+    }
+
+
+def _phase_cell(phase: Phase) -> dict[str, str]:
+    over = phase.end_over_seeds
+    ends = ""
+    if over and over.high is not None and over.low is not None:
+        low, high = density(over.low), density(over.high)
+        ends = f"ends at {low}" if low == high else f"ends {high} to {low}"
+    return {"range": f"{density(phase.start)} → {density(phase.end)}", "ends": ends}
 
 
 def _points(one: ArmPhases, size: str) -> str:
     found = getattr(one, size)
-    return "–" if found.n == 0 else str(found.text())
+    return "–" if found.n == 0 else found.text()
 
 
 def _levels(arm: Arm, found: ArmPhases | None) -> dict[str, Any]:
     table = level_table(arm, found)
     columns = [name for name in SHOWN if name in table.columns]
     heads = ["level", "density", *(["weights"] if "kept" in table.columns else []), "seeds"]
-    turns = [turn.level for turn in (found.shape.trough, found.shape.peak) if turn] if found else []
+    phased, turns = "phase" in table.columns, turn_marks(found)
     rows = []
     for row in table.iter_rows(named=True):
         kept = [f"{row['kept']:,}" if row["kept"] is not None else "–"] if "kept" in table.columns else []
         cells = [str(row["level"]), density(row["density"]), *kept, str(row["n"])]
         for name in columns:
             cells.append(number(row[name]) if name == "learning_distance" else percent(row[name]))
-            if name == "test_accuracy" and row[f"{name}_low"] is not None:
-                cells[-1] += f" ± {100 * (row[f'{name}_high'] - row[name]):.1f}"
-        rows.append({"cells": [*cells, *([row["phase"]] if found else [])], "turn": row["level"] in turns})
-    heads += [*(SHOWN[name] for name in columns), *(["phase"] if found else [])]
-    return {"label": arm.label, "heads": heads, "rows": rows}
+            if name == "test_accuracy":
+                cells[-1] += around(row, name)
+        mark = f" ({turns[row['level']]})" if row["level"] in turns else ""
+        rows.append({"cells": [*cells, *([row["phase"] + mark] if phased else [])], "turn": bool(mark)})
+    heads += [*(SHOWN[name] for name in columns), *(["phase"] if phased else [])]
+    note = f"Beside the test accuracy: {spread_is(len(arm.seeds))}."
+    return {"label": arm.label, "heads": heads, "rows": rows, "note": note}

@@ -1,15 +1,16 @@
-"""The shape of one accuracy curve over falling density: where it turns, where it stops fitting its labels."""
+"""The borders of a curve of test accuracy over falling density: where it turns, where it stops fitting its labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, isfinite, log
-from typing import Any
+from math import exp, log
 
 import numpy as np
 
-from overparam.report.arms import Curve
+from overparam.report.arms import Arm
+from overparam.report.noise import Floats
+from overparam.report.statistics import Estimate
+from overparam.report.turning import Span, Turning, crossing, find_crossing, find_turns
 
 LEAST = 0.01
 """Smallest change of test accuracy that counts as a fall or a rise: one percentage point."""
@@ -17,141 +18,122 @@ LEAST = 0.01
 FITTED = 0.995
 """Train accuracy above which a network still fits its (noisy) labels."""
 
-RECOVERED = 0.2
-"""Smallest share of the fall that a rise must win back; less is the scatter of networks breaking down."""
-
 
 @dataclass(frozen=True)
 class Turn:
-    """A point of a curve: level, density in (0, 1] and test accuracy in [0, 1]."""
+    """A point of a mean curve: level, density in (0, 1] and test accuracy in [0, 1]."""
 
     level: int
     density: float
     accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shape:
-    """Where one curve turns. Densities lie in (0, 1]; None means that there is no such point.
+    """Where the mean curve of an arm turns. None means that there is no such point.
+
+    Borders are densities in (0, 1] as estimates over seeds; one that is a level is known to a level, and its interval
+    then reaches from the lowest to the highest density that the seeds have there.
 
     Args:
         dense: the first level (the dense network, when it was measured).
-        light_end: density at which half of the fall from ``dense`` to ``trough`` has happened, for good.
-        onset: density at which train accuracy leaves ``threshold`` for good.
-        threshold: 99.5 %, or half a point under the best train accuracy if that never reaches 99.5 %.
-        fitted: best train accuracy over all levels; None when it was not measured.
-        trough: worst test accuracy before the peak.
-        peak: best test accuracy after the trough.
         last: the last level.
-        collapse: density at which test accuracy drops ``LEAST`` below ``dense`` for good; only without a trough.
+        trough: the worst test accuracy before the peak; only where fall and rise are each a point or more.
+        peak: the best test accuracy after the trough.
+        best: the best test accuracy of all levels.
+        borders: by name: ``light_end`` (half of the fall to the trough has happened), ``trough``, ``peak`` (both
+            levels), ``sweet_end`` (test accuracy falls below the dense one for good, not before the peak),
+            ``collapse`` (it falls a point below the dense one for good) and ``onset`` (train accuracy leaves
+            ``threshold`` for good).
+        threshold: 99.5 %, or half a point under the best mean train accuracy if that never reaches 99.5 %.
+        fitted: best mean train accuracy over all levels; None when it was not measured.
+        turning: the fits and draws behind all this; None where the rows have gaps or there is one level.
     """
 
     dense: Turn
     last: Turn
     trough: Turn | None
     peak: Turn | None
-    light_end: float | None
-    collapse: float | None
-    onset: float | None
+    best: Turn
+    borders: dict[str, Estimate]
     threshold: float | None
     fitted: float | None
+    turning: Turning | None
 
-    @property
-    def descends_twice(self) -> bool:
-        """Whether the curve falls and then rises by more than scatter."""
-        return self.trough is not None
+    def density(self, border: str) -> float | None:
+        """Return the density of a border by name, None when the curve has none."""
+        found = self.borders.get(border)
+        return None if found is None else found.mean
 
 
-def find_shape(curve: Curve) -> Shape | None:
-    """Find the turning points of a curve; None for a curve without points.
+def find_shape(arm: Arm, whole: bool = True) -> Shape | None:
+    """Find the turning points of an arm's mean curve over seeds; None when no test accuracy was measured.
 
-    Trough and peak are the pair of levels with the largest rise such that the trough is the worst level up to
-    the peak, the peak the best level from the trough on, the fall from dense to trough and the rise to the
-    peak are each at least ``LEAST``, and the rise wins back at least ``RECOVERED`` of the fall. A curve
-    without such a pair has no double descent.
+    Without all rows (``whole`` is False, or a seed lacks a level) only the first and the last level are told.
     """
-    if len(curve.level) == 0:
+    tests, densities = arm.table("test_accuracy"), arm.table("density")
+    seen = np.isfinite(tests).any(axis=0)
+    if not seen.any():
         return None
-    pair = turning_pair(curve.test)
-    trough, peak = (None, None) if pair is None else (_turn(curve, pair[0]), _turn(curve, pair[1]))
-    light_end = collapse = None
-    if pair is not None:
-        half = (curve.test[0] + curve.test[pair[0]]) / 2
-        light_end = last_crossing(curve.density[: pair[0] + 1], curve.test[: pair[0] + 1], float(half))
-    elif curve.test[-1] < curve.test[0] - LEAST:
-        collapse = last_crossing(curve.density, curve.test, float(curve.test[0]) - LEAST)
-    onset, threshold, fitted = _onset(curve)
-    return Shape(
-        _turn(curve, 0), _turn(curve, -1), trough, peak, light_end, collapse, onset, threshold, fitted
-    )  # fmt: skip
+    tests, densities = tests[:, seen], densities[:, seen]
+    levels = np.array(arm.levels)[seen]
+    whole = whole and len(levels) > 1 and bool(np.isfinite(tests).all())
+    turning = find_turns(tests) if whole else None
+
+    def turn(place: int) -> Turn:
+        return Turn(int(levels[place]), float(np.nanmean(densities[:, place])), float(np.nanmean(tests[:, place])))
+
+    borders: dict[str, Estimate] = {}
+    trough = peak = None
+    if turning is not None and all((size.mean or 0.0) >= LEAST for size in turning.sizes[:2]):
+        trough, peak = (turn(int(span.at)) for span in turning.turns)
+        spans = {"light_end": turning.halfway, "trough": turning.turns[0], "peak": turning.turns[1]}
+        borders = {name: _over_seeds(span, densities) for name, span in spans.items()}
+    if turning is not None:
+        dense = float(tests[:, 0].mean())
+        falls = {"collapse": crossing(turning, dense - LEAST)}
+        if trough:
+            falls["sweet_end"] = crossing(turning, dense, turning.turns[1].at)
+        borders |= {name: _over_seeds(span, densities) for name, span in falls.items() if span is not None}
+    threshold, fitted = _fit_of_labels(arm)
+    if threshold is not None and whole:
+        left = _onset(arm.table("train_accuracy"), threshold)
+        if left is not None:
+            borders["onset"] = _over_seeds(left, arm.table("density"))
+    best = turn(int(np.nanmean(tests, axis=0).argmax()))
+    return Shape(turn(0), turn(-1), trough, peak, best, borders, threshold, fitted, turning)
 
 
-def turning_pair(values: Sequence[float] | np.ndarray[Any, Any]) -> tuple[int, int] | None:
-    """Return the positions of trough and peak (see :func:`find_shape`), or None.
-
-    >>> turning_pair([0.88, 0.86, 0.82, 0.87, 0.92, 0.90])
-    (2, 4)
-    >>> turning_pair([0.97, 0.968, 0.971, 0.95, 0.90]) is None
-    True
-    """
-    best: tuple[float, int, int] | None = None
-    for low in range(1, len(values)):
-        fall = float(values[0] - values[low])
-        if fall < LEAST or values[low] > min(values[: low + 1]):
-            continue
-        high = low + int(np.argmax(values[low:]))
-        rise = float(values[high] - values[low])
-        worst_before_peak = values[low] <= min(values[low : high + 1])
-        if worst_before_peak and rise >= max(LEAST, RECOVERED * fall) and (best is None or rise > best[0]):
-            best = (rise, low, high)
-    return None if best is None else best[1:]
+def _fit_of_labels(arm: Arm) -> tuple[float | None, float | None]:
+    """Return the train accuracy that counts as fitting the labels, and the best one over all levels."""
+    table = arm.table("train_accuracy")
+    if not np.isfinite(table).any():
+        return None, None
+    seen = np.isfinite(table).any(axis=0)
+    best = float(np.nanmean(table[:, seen], axis=0).max())
+    return (FITTED if best > FITTED else best - (1 - FITTED)), best
 
 
-def largest_climb(values: Sequence[float] | np.ndarray[Any, Any]) -> tuple[int, int]:
-    """Return positions i <= j of the largest ``values[j] - values[i]``; ``(0, 0)`` if the values never rise.
-
-    >>> largest_climb([12.98, 11.0, 11.66, 12.51, 12.34, 10.92])
-    (1, 3)
-    """
-    best, lowest = (0, 0), 0
-    for position, value in enumerate(values):
-        if value < values[lowest]:
-            lowest = position
-        if value - values[lowest] > values[best[1]] - values[best[0]]:
-            best = (lowest, position)
-    return best
+def _onset(table: Floats, threshold: float) -> Span | None:
+    return find_crossing(table, threshold) if table.shape[1] > 1 and np.isfinite(table).all() else None
 
 
-def last_crossing(
-    density: np.ndarray[Any, np.dtype[np.float64]],
-    values: np.ndarray[Any, np.dtype[np.float64]],
-    bound: float,
-) -> float | None:
-    """Return the density where ``values`` fall below ``bound`` for the last time, linear in log density.
-
-    None when no value reaches the bound, or when the last one still does.
-    """
-    reached = np.flatnonzero(values >= bound)
-    if len(reached) == 0 or reached[-1] == len(values) - 1:
-        return None
-    before = int(reached[-1])
-    share = (values[before] - bound) / (values[before] - values[before + 1])
-    start, end = log(density[before]), log(density[before + 1])
-    return exp(start + float(share) * (end - start))
+def _over_seeds(span: Span, densities: Floats) -> Estimate:
+    """Turn a place in levels into a density, linear in its logarithm between levels."""
+    lowest, highest = densities.min(axis=0), densities.max(axis=0)
+    # Where all seeds have one density, so has their mean, to the last bit.
+    between = (_between(lowest, span.at), _between(highest, span.at))
+    mean = min(max(_between(densities.mean(axis=0), span.at), between[0]), between[1])
+    if span.low is None or span.high is None:
+        return Estimate(mean, None, None, len(densities))
+    # Density falls from level to level, so the later end of the span is the lower one.
+    low, high = _between(lowest, span.high), _between(highest, span.low)
+    return Estimate(mean, min(low, mean), max(high, mean), len(densities))
 
 
-def _onset(curve: Curve) -> tuple[float | None, float | None, float | None]:
-    """Return the density where train accuracy leaves its threshold, the threshold, and the best value."""
-    measured = np.isfinite(curve.train)
-    if not measured.any():
-        return None, None, None
-    train, density = curve.train[measured], curve.density[measured]
-    fitted = float(train.max())
-    threshold = FITTED if fitted > FITTED else fitted - (1 - FITTED)
-    return last_crossing(density, train, threshold), threshold, fitted
-
-
-def _turn(curve: Curve, position: int) -> Turn:
-    accuracy = float(curve.test[position])
-    assert isfinite(accuracy)
-    return Turn(int(curve.level[position]), float(curve.density[position]), accuracy)
+def _between(densities: Floats, place: float) -> float:
+    before = int(place)
+    if place == before:
+        return float(densities[before])
+    start, end = log(densities[before]), log(densities[before + 1])
+    return exp(start + (place - before) * (end - start))

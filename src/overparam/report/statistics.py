@@ -1,15 +1,14 @@
-"""Means and paired differences over seeds, each with its t interval and its count.
+"""Means over seeds and differences of estimates, each with its interval and its count.
 
-With the three to five seeds of a study the t interval of a mean, or of paired differences, is the honest
-tool; a bootstrap of so few values understates their spread, so there is none here.
+These are for numbers that stand alone. What a whole curve does is told by all its levels together
+(:mod:`overparam.report.turning`), which know the noise better than the few seeds of one level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import exp, isfinite, sqrt
-from typing import TypeVar
+from math import hypot, isfinite, sqrt
 
 import numpy as np
 from scipy import stats
@@ -17,9 +16,10 @@ from scipy import stats
 from overparam.errors import SpecError
 from overparam.report.words import points
 
-K = TypeVar("K", bound=Hashable)
-
 CONFIDENCE = 0.95
+
+FEW = 4
+"""Seeds from which on the mean of a level is shown with an interval."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Estimate:
         return f"{form(self.mean)} [{form(self.low)}, {form(self.high)}]"
 
 
-def estimate(values: Iterable[float | None], *, confidence: float = CONFIDENCE, resolution: float = 0.0) -> Estimate:
+def estimate(values: Iterable[float | None], *, confidence: float = CONFIDENCE) -> Estimate:
     """Return the mean of ``values`` with its two-sided t interval (n - 1 degrees of freedom).
 
     Values that are None or not finite are left out of the mean and of ``n``.
@@ -77,9 +77,6 @@ def estimate(values: Iterable[float | None], *, confidence: float = CONFIDENCE, 
     Args:
         values: one number per seed.
         confidence: coverage of the interval, in (0, 1).
-        resolution: smallest standard deviation to assume, in the unit of the values. Numbers read off a grid may
-            agree exactly between seeds though none is known better than the grid; the floor keeps such an
-            interval from shrinking to a point.
 
     >>> found = estimate([1.0, 2.0, 3.0])
     >>> found.mean, round(found.low, 3), round(found.high, 3), found.n
@@ -93,29 +90,55 @@ def estimate(values: Iterable[float | None], *, confidence: float = CONFIDENCE, 
     mean = float(found.mean())
     if len(found) == 1:
         return Estimate(mean, None, None, 1)
-    spread = max(float(found.std(ddof=1)), resolution)
-    half = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1)) * spread / sqrt(len(found))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1)) * float(found.std(ddof=1)) / sqrt(len(found))
     return Estimate(mean, mean - half, mean + half, len(found))
 
 
-def paired(
-    before: Mapping[K, float | None],
-    after: Mapping[K, float | None],
-    *,
-    confidence: float = CONFIDENCE,
-    resolution: float = 0.0,
-) -> Estimate:
-    """Return the mean of ``after - before`` over the keys (seeds) that both have, with its paired t interval.
+def spread(values: Iterable[float | None], *, share: bool = False) -> Estimate:
+    """Return the mean of ``values`` with what tables and charts show around it.
 
-    >>> paired({0: 1.0, 1: 2.0}, {0: 1.5, 1: 2.5, 2: 9.0}).text("{:.1f}".format)
-    '0.5 [0.5, 0.5]'
+    That is the 95 % interval of the mean from :data:`FEW` seeds on, and the range from the lowest to the highest seed
+    below that, where an interval would be many times as wide as what was seen. Ends of a ``share`` stay in [0, 1].
+
+    >>> spread([0.2, 0.6], share=True).text()
+    '40.0 [20.0, 60.0]'
     """
-    pairs = [(before[key], value) for key, value in after.items() if key in before]
-    differences = [None if old is None or new is None else new - old for old, new in pairs]
-    return estimate(differences, confidence=confidence, resolution=resolution)
+    found = [value for value in values if value is not None and isfinite(value)]
+    over = estimate(found)
+    if 1 < len(found) < FEW:
+        return Estimate(over.mean, min(found), max(found), over.n)
+    if not share or over.low is None or over.high is None:
+        return over
+    return Estimate(over.mean, max(over.low, 0.0), min(over.high, 1.0), over.n)
 
 
-def geometric(values: Iterable[float | None], *, resolution: float = 0.0) -> Estimate:
-    """Return the geometric mean of positive values (densities) with the interval of their logarithms."""
-    logs = [np.log(value) if value is not None and value > 0 else None for value in values]
-    return estimate(logs, resolution=resolution).map(exp)
+def spread_is(seeds: int) -> str:
+    """Say what :func:`spread` shows with so many seeds."""
+    if seeds < 2:
+        return "one seed, so no range"
+    return "the 95 % interval of the mean" if seeds >= FEW else f"the range of the {seeds} seeds (intervals need {FEW})"
+
+
+def difference(first: Estimate, second: Estimate, *, at_least: float = 0.0) -> Estimate:
+    """Return ``second - first`` of two estimates from separate seeds, by recovering variances from their intervals.
+
+    Each side of the interval takes the sides of both that lie that way (Zou and Donner, 2008, *Statistics in Medicine*
+    27), so lopsided intervals stay so.
+
+    Args:
+        first: what is taken away.
+        second: what it is taken from.
+        at_least: smallest distance of an end from its mean to assume in both, in their unit: what is read off a grid is
+            not known better than the grid, even if its interval is a point.
+
+    >>> difference(Estimate(1.0, 0.7, 1.1, 3), Estimate(3.0, 2.6, 3.3, 3)).text("{:.1f}".format)
+    '2.0 [1.6, 2.4]'
+    """
+    if first.mean is None or second.mean is None:
+        return Estimate(None, None, None, 0)
+    mean, seeds = second.mean - first.mean, min(first.n, second.n)
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return Estimate(mean, None, None, seeds)
+    below = hypot(max(second.mean - second.low, at_least), max(first.high - first.mean, at_least))
+    above = hypot(max(second.high - second.mean, at_least), max(first.mean - first.low, at_least))
+    return Estimate(mean, mean - below, mean + above, seeds)

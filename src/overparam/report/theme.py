@@ -15,6 +15,7 @@ LIGHT: dict[str, Any] = {
     "critical": "#d55e00",
     "sweet": "#009e73",
     "collapsed": "#6b7280",
+    "unclear": "#6b7280",
     "tint": 0.10,
 }
 DARK: dict[str, Any] = {
@@ -26,6 +27,7 @@ DARK: dict[str, Any] = {
     "critical": "#ff8c42",
     "sweet": "#2fcf9f",
     "collapsed": "#9aa4b0",
+    "unclear": "#9aa4b0",
     "tint": 0.15,
 }
 
@@ -79,7 +81,7 @@ def theme(dark: bool = False, columns: int = 3) -> dict[str, Any]:
             "phase-light": {"color": faint, "opacity": 0},
             **{
                 f"phase-{name}": {"color": look[name], "opacity": look["tint"]}
-                for name in ("critical", "sweet", "collapsed")
+                for name in ("critical", "sweet", "collapsed", "unclear")
             },
             "phase-label": {"color": faint, "fontSize": 12.5, "fontWeight": 600},
             "border": {"color": faint, "opacity": 0.55, "strokeDash": [2, 3], "strokeWidth": 1},

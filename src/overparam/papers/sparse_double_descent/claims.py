@@ -32,7 +32,7 @@ NO_NOISE = "a pruned arm with label noise (noise_rate > 0)"
 
 @claim("SDD-1", "Under label noise, test accuracy falls, rises and falls again as density drops.", needs=ALWAYS)
 def falls_rises_falls(frame: pl.DataFrame) -> Finding:
-    """Supported when fall, rise and second fall each have an interval above 0 and a mean over a point."""
+    """Supported when the verdict on the curve is "yes" (:attr:`~overparam.report.phases.ArmPhases.verdict`)."""
     return _each(reference(phases(frame)), double_descent, NO_NOISE)
 
 

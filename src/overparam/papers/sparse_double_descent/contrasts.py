@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from math import exp, hypot, log
+from math import exp, log
 from typing import Any
 
 from overparam.papers.sparse_double_descent.curves import interval
 from overparam.report.arms import TRAITS
 from overparam.report.claims import Finding, Number, Outcome, judge, together
-from overparam.report.phases import ArmPhases, border_of, resolution
-from overparam.report.statistics import Estimate, paired
+from overparam.report.phases import ArmPhases, resolution
+from overparam.report.statistics import Estimate, difference
 from overparam.report.words import density, number, percent, seeds
 
 
@@ -51,7 +51,7 @@ def turns_earlier(usual: ArmPhases, other: ArmPhases, usual_name: str, other_nam
     numbers: dict[str, Number] = {}
     for name, one in ((usual_name, usual), (other_name, other)):
         for border, word in (("trough", "worst"), ("peak", "best")):
-            numbers[f"{name}_{word}_density"] = border_of(one.shape, border)
+            numbers[f"{name}_{word}_density"] = one.shape.density(border)
     flat = [name for name, one in ((usual_name, usual), (other_name, other)) if one.shape.trough is None]
     if flat:
         return Finding("inconclusive", f"no turning point (fall and rise) with {' nor '.join(flat)}", numbers)
@@ -71,8 +71,8 @@ def noise_spreads(less: ArmPhases, more: ArmPhases) -> Finding:
     numbers: dict[str, Number] = {}
     for name, one in (("less", less), ("more", more)):
         numbers[f"{name}_noise_rate"] = float(one.arm.values["noise_rate"])
-        numbers[f"{name}_noise_onset_density"] = one.shape.onset
-        numbers[f"{name}_noise_best_density"] = border_of(one.shape, "peak")
+        numbers[f"{name}_noise_onset_density"] = one.shape.density("onset")
+        numbers[f"{name}_noise_best_density"] = one.shape.density("peak")
     numbers |= {**interval("onset_shift_log_density", onset), **interval("best_shift_log_density", peak)}
     first, second = (percent(float(one.arm.values["noise_rate"]), 0) for one in (less, more))
     text = (
@@ -89,15 +89,13 @@ def noise_spreads(less: ArmPhases, more: ArmPhases) -> Finding:
 
 
 def shift(first: ArmPhases, second: ArmPhases, border: str) -> Estimate:
-    """Return log density of a border in ``second`` minus that in ``first``, paired over seeds."""
+    """Return log density of a border in ``second`` minus that in ``first``, from their intervals.
 
-    def logs(one: ArmPhases) -> dict[int, float | None]:
-        found = {seed: border_of(shape, border) for seed, shape in one.by_seed.items()}
-        return {seed: None if value is None else log(value) for seed, value in found.items()}
-
-    # The onset is interpolated between levels; the others are read off the grid of levels.
-    grid = 0.0 if border == "onset" else hypot(resolution(first.arm), resolution(second.arm))
-    return paired(logs(first), logs(second), resolution=grid)
+    The onset is interpolated between levels; trough and peak are read off the grid of levels, and claim no more.
+    """
+    before, after = (one.over_seeds(border).map(log) for one in (first, second))
+    grid = 0.0 if border == "onset" else max(resolution(first.arm), resolution(second.arm))
+    return difference(before, after, at_least=grid)
 
 
 def _settles(found: Sequence[ArmPhases], name: str, trait: str) -> bool:
@@ -107,9 +105,9 @@ def _settles(found: Sequence[ArmPhases], name: str, trait: str) -> bool:
 
 
 def _at(one: ArmPhases, border: str) -> str:
-    return density(border_of(one.shape, border))
+    return density(one.shape.density(border))
 
 
 def _factor(found: Estimate) -> str:
     """Tell a shift of log density as the factor that it is."""
-    return f"factor {found.map(exp).text(number)}" if found.n else "on no seed in both"
+    return f"factor {found.map(exp).text(number)}" if found.n else "not in both"

@@ -2,54 +2,56 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+from scipy import stats
 
-from overparam.report.claims import Finding, Number, judge, together
+from overparam.report.claims import Finding, Number, Outcome, judge
 from overparam.report.finding import INTERPOLATES
 from overparam.report.phases import ArmPhases
-from overparam.report.shape import FITTED, LEAST, largest_climb
-from overparam.report.statistics import Estimate, estimate, paired
-from overparam.report.words import count, density, number, percent, seeds
+from overparam.report.shape import FITTED, LEAST
+from overparam.report.statistics import CONFIDENCE, Estimate, difference
+from overparam.report.turning import Span, find_turns
+from overparam.report.words import density, number, percent, seeds
 
 NEAR = 2.5
-"""Levels that still count as "within two levels": levels are whole numbers, a mean over seeds is not."""
+"""Levels that still count as "within two levels": an interval of levels may end between them."""
 
-ROUNDING = 6**-0.5
-"""Standard deviation of the difference of two levels, each rounded to a whole number."""
+ROUNDING = 1.96 / 12**0.5
+"""Levels that rounding to a level may hide, in 95 % of cases."""
 
 CLIMB = 0.01
-"""Smallest climb of the learning distance, as a share of its largest value, that makes a peak."""
+"""Smallest climb of the learning distance, as a share of its largest mean, that makes a peak."""
 
 
 def double_descent(one: ArmPhases) -> Finding:
-    """Judge "falls, rises, falls" on one arm; a missing or small second fall says only "prune further"."""
-    shape, numbers = one.shape, turns(one)
+    """Judge "falls, rises, falls" on one arm by its verdict; a curve that still moves says only "prune further"."""
+    shape, numbers, turning = one.shape, turns(one), one.shape.turning
+    outcomes: dict[str, Outcome] = {"yes": "supported", "no": "contradicted"}
+    outcome = outcomes.get(one.verdict, "inconclusive")
+    if turning is not None:
+        numbers |= {"p_value": turning.p_value, "largest_rise_after_a_fall_points": _points(turning.dip.high)}
+    sizes = {"fall": one.fall, "rise": one.rise, "second_fall": one.second_fall}
+    numbers |= {
+        name: value for size, found in sizes.items() for name, value in interval(f"{size}_points", found, 100).items()
+    }
     if shape.trough is None or shape.peak is None:
-        shown = sum(1 for seed in one.by_seed.values() if seed.descends_twice)
-        text = (
-            "no fall and rise of a point or more on the mean curve "
-            f"({shown} of {count(len(one.by_seed), 'seed')} with one)"
-        )
-        return Finding("contradicted" if one.verdict == "no" else "inconclusive", text, numbers)
-    for name, part in {"fall": one.fall, "rise": one.rise, "second_fall": one.second_fall}.items():
-        numbers |= interval(f"{name}_points", part, 100)
-    text = (
-        f"falls by {one.fall.text()} points to the worst at {density(shape.trough.density)} density, "
-        f"rises by {one.rise.text()} to the best at {density(shape.peak.density)}"
-    )
-    second = judge(one.second_fall, at_least=LEAST)
-    if shape.peak.level == shape.last.level:
-        text += ", and is still at its best at the last level, so the second fall was not reached"
+        text = "no fall and rise of a point or more on the mean curve"
+        bound = None if turning is None else turning.dip.high
+        if bound is not None:
+            text += f"; any rise after a fall is below {100 * bound:.1f} points"
     else:
-        text += f", falls again by {one.second_fall.text()} down to {density(shape.last.density)}"
-    outcome = together(
-        [
-            judge(one.fall, at_least=LEAST),
-            judge(one.rise, at_least=LEAST),
-            second if second == "supported" else "inconclusive",
-        ]
-    )
-    return Finding(outcome, f"{text} ({seeds(one.fall.n)})", numbers)
+        text = (
+            f"falls by {one.fall.text()} points to the worst before the best at {density(shape.trough.density)} "
+            f"density, rises by {one.rise.text()} to the best at {density(shape.peak.density)}"
+        )
+        if shape.peak.level == shape.last.level:
+            text += ", and is still at its best at the last level, so the second fall was not reached"
+        else:
+            text += f", falls again by {one.second_fall.text()} down to {density(shape.last.density)}"
+    if one.verdict == "not decided":
+        text += f"; not decided: still {one.moving} at {density(shape.last.density)}, prune further"
+    return Finding(outcome, f"{text} ({seeds(len(one.arm.seeds))})", numbers)
 
 
 def falls_while_still_fitting(one: ArmPhases) -> Finding:
@@ -67,7 +69,7 @@ def falls_while_still_fitting(one: ArmPhases) -> Finding:
         text = "train accuracy leaves 100 % at the first pruning, so there is no level to look at: train longer"
         return Finding("inconclusive", text, numbers)
     level, at, train = (fitting[name][-1] for name in ("level", "density", "train_accuracy"))
-    fall = paired(one.arm.at("test_accuracy", level), one.arm.at("test_accuracy", shape.dense.level))
+    fall = fall_to(one, level)
     numbers |= {"density": at, "train_accuracy": train, **interval("fall_points", fall, 100)}
     text = (
         f"test accuracy is down by {fall.text()} points at {density(at)} density, where train accuracy is "
@@ -80,31 +82,34 @@ def falls_while_still_fitting(one: ArmPhases) -> Finding:
     return Finding(judge(fall, at_least=LEAST), f"{text} ({seeds(fall.n)})", numbers)
 
 
+def fall_to(one: ArmPhases, level: int) -> Estimate:
+    """Return test accuracy at the first level minus that at ``level``, with a t interval of the pooled noise."""
+    table, place = one.arm.table("test_accuracy"), one.arm.levels.index(level)
+    fall = float(table[:, 0].mean() - table[:, place].mean())
+    noise = one.shape.turning.noise if one.shape.turning else None
+    if noise is None:
+        return Estimate(fall, None, None, len(table))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, noise.degrees)) * noise.error(0, place)
+    return Estimate(fall, fall - half, fall + half, len(table))
+
+
 def distance_against_worst(one: ArmPhases, column: str = "learning_distance") -> Finding:
     """Judge whether the peak of a distance column lies within two levels of the worst test accuracy."""
-    numbers, trough = turns(one), one.shape.trough
-    if trough is None:
+    numbers, shape = turns(one), one.shape
+    if shape.trough is None or shape.turning is None:
         return Finding("inconclusive", "test accuracy has no worst point followed by a rise", numbers)
-    peaks = {seed: distance_peak(one.arm.of_seed(seed), column) for seed in one.by_seed}
-    gaps = [
-        peak - shape.trough.level
-        for seed, shape in one.by_seed.items()
-        if shape.trough and (peak := peaks[seed]) is not None
-    ]
-    gap = estimate(gaps, resolution=ROUNDING)
-    mean_peak = distance_peak(one.arm.mean(), column)
-    numbers |= {
-        "worst_test_level": trough.level,
-        "distance_peak_level": mean_peak,
-        **interval("levels_apart", gap),
-    }
-    if mean_peak is None:
-        text = (
-            f"the learning distance has no peak on the mean curve ({len(gaps)} of {count(len(peaks), 'seed')} with one)"
-        )
-        return Finding("contradicted" if not gaps and len(peaks) > 1 else "inconclusive", text, numbers)
+    peak, climb = distance_peak(one, column)
+    numbers |= {"worst_test_level": shape.trough.level, **interval("climb_share", climb)}
+    if peak is None:
+        text = f"the learning distance has no peak: it climbs by {climb.text()} % of its largest ({seeds(climb.n)})"
+        return Finding("contradicted" if climb.below(CLIMB) else "inconclusive", text, numbers)
+    worst = _levels(shape.turning.turns[0], one)
+    gap = difference(worst, peak, at_least=ROUNDING)
+    numbers |= {"distance_peak_level": int(peak.mean or 0), **interval("levels_apart", gap)}
+    ended = peak.mean == one.shape.last.level
+    peaks = "still climbs at the last level" if ended else f"peaks at level {peak.mean:.0f}"
     text = (
-        f"the distance peaks at level {mean_peak}, test accuracy is worst at level {trough.level}; levels "
+        f"the distance {peaks}, test accuracy is worst at level {shape.trough.level}; levels "
         f"from worst to peak: {gap.text(lambda value: number(value, 1))} ({seeds(gap.n)})"
     )
     if gap.below(-NEAR) or gap.above(NEAR):
@@ -112,25 +117,26 @@ def distance_against_worst(one: ArmPhases, column: str = "learning_distance") ->
     return Finding("supported" if gap.above(-NEAR) and gap.below(NEAR) else "inconclusive", text, numbers)
 
 
-def distance_peak(rows: pl.DataFrame, column: str = "learning_distance") -> int | None:
-    """Return the level at which a distance column peaks: the top of its largest climb as density drops.
+def distance_peak(one: ArmPhases, column: str = "learning_distance") -> tuple[Estimate | None, Estimate]:
+    """Return the level at which a distance column peaks, and the climb to it as a share of the largest mean.
 
-    The dense network may have moved furthest of all (it has the most weights to move), so the largest value
-    will not do. None when the distance climbs by less than ``CLIMB`` of its largest value, or climbs to the
-    very last level.
+    The distance may fall from the dense network's (which has the most weights to move), climbs to its peak and falls
+    again: the same three pieces, fitted to all levels, as test accuracy has. There is no peak (None) where the climb is
+    below ``CLIMB``, or where seeds lack levels.
     """
-    rows = rows.filter(pl.col(column).is_not_null())
-    values = rows[column].to_list()
-    start, top = largest_climb(values) if values else (0, 0)
-    if top == start or top == len(values) - 1 or values[top] - values[start] < CLIMB * max(values):
-        return None
-    return int(rows["level"][top])
+    table = one.arm.table(column)
+    if table.shape[1] < 2 or not np.isfinite(table).all():
+        return None, Estimate(None, None, None, 0)
+    found = find_turns(table)
+    largest = float(table.mean(axis=0).max())
+    climb = found.sizes[1].map(lambda size: size / largest)
+    return (None if (climb.mean or 0.0) < CLIMB else _levels(found.turns[1], one)), climb
 
 
 def turns(one: ArmPhases) -> dict[str, Number]:
     """Return the numbers every finding states: seeds, dense accuracy, worst and best with their densities."""
     shape = one.shape
-    numbers: dict[str, Number] = {"seeds": len(one.by_seed), "dense_test_accuracy": shape.dense.accuracy}
+    numbers: dict[str, Number] = {"seeds": len(one.arm.seeds), "dense_test_accuracy": shape.dense.accuracy}
     for name, turn in (("worst", shape.trough), ("best", shape.peak)):
         numbers[f"{name}_test_accuracy"] = turn.accuracy if turn else None
         numbers[f"{name}_density"] = turn.density if turn else None
@@ -142,3 +148,14 @@ def interval(name: str, found: Estimate, scale: float = 1.0) -> dict[str, Number
     ends = {"": found.mean, "_low": found.low, "_high": found.high}
     numbers: dict[str, Number] = {f"{name}{end}": None if v is None else v * scale for end, v in ends.items()}
     return {**numbers, f"{name}_seeds": found.n}
+
+
+def _levels(span: Span, one: ArmPhases) -> Estimate:
+    """Return a turn, a place among the levels of an arm, as a level."""
+    levels = one.arm.levels
+    low, high = (None if end is None else float(levels[int(end)]) for end in (span.low, span.high))
+    return Estimate(float(levels[int(span.at)]), low, high, len(one.arm.seeds))
+
+
+def _points(share: float | None) -> float | None:
+    return None if share is None else 100 * share
