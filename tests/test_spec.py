@@ -119,6 +119,7 @@ class Kinds:
     pair: tuple[float, int] = (0.5, 1)
     rates: Mapping[str, float] | None = None
     perhaps: Annotated[int, Field(ge=0)] | None = None
+    noise: Noise | None = None
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,9 @@ class Kinds:
         ({"real": "0.1"}, "Kinds.real: input should be a valid number, got '0.1'"),
         ({"flag": 1}, "Kinds.flag: input should be true or false, got 1"),
         ({"flag": "yes"}, "Kinds.flag: input should be true or false, got 'yes'"),
+        ({"pair": 3}, "Kinds.pair: input should be a list, got 3"),
+        ({"rates": 0.5}, "Kinds.rates: input should be a mapping, got 0.5"),
+        ({"noise": 0.5}, "Kinds.noise: input should be a mapping of the fields of Noise, got 0.5"),
         ({"text": 3}, "Kinds.text: input should be a valid string, got 3"),
         ({"pair": ("1", 1)}, "Kinds.pair.0: input should be a valid number, got '1'"),
         ({"pair": (1, True)}, "Kinds.pair.1: input should be a valid integer, got True"),

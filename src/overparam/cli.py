@@ -28,7 +28,9 @@ app = typer.Typer(
 
 KINDS = ("datasets", "networks", "criteria", "scopes", "steps", "probes", "studies", "results")
 
-StudyArgument = Annotated[str, typer.Argument(help="A study's name, or the path of a YAML file.", show_default=False)]
+StudyArgument = Annotated[
+    str, typer.Argument(help="A study's name, or the path of a YAML file.", show_default=False, metavar="STUDY")
+]
 ResultsArgument = Annotated[
     str,
     typer.Argument(
@@ -50,6 +52,23 @@ SweepOption = Annotated[
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="FOLDER", help="Where datasets are (or set OVERPARAM_DATA).")
 ]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"overparam {version('overparam')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which version this is, and exit.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 @app.command()
@@ -161,7 +180,7 @@ def report(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.", show_default=False)],
+    kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.", show_default=False, metavar="KIND")] = "",
     store: Annotated[Path, typer.Option(help="Folder of results, for `list results`.")] = Path("runs"),
 ) -> None:
     """List what there is, with one line on each."""
@@ -169,6 +188,8 @@ def list_(
         from overparam.errors import SpecError
         from overparam.registry import suggest
 
+        if not kind:
+            raise SpecError(f"name what to list: {', '.join(KINDS)}")
         if kind not in KINDS:
             raise SpecError(f"cannot list {kind!r}{suggest(kind, KINDS)} (known: {', '.join(KINDS)})")
         from overparam.listing import entries
@@ -225,7 +246,7 @@ def check(
             f"{len(plan.measurements)} measurements are there"
         )
         for fingerprint, reason in found.failures.items():
-            say(f"failed before: {plan.nodes[fingerprint].title}: {reason} (--retry-failed runs it again)")
+            say(f"failed before: {plan.nodes[fingerprint].name}: {reason} (--retry-failed runs it again)")
         for note in opened.notes:
             say(note)
         for _, _, damage in found.damaged:

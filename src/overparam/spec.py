@@ -17,6 +17,14 @@ from overparam.registry import suggest
 
 C = TypeVar("C")
 
+WORDS = {
+    "a valid boolean": "true or false",
+    "a valid tuple": "a list",
+    "a valid dictionary": "a mapping",
+    "a dictionary or an instance of": "a mapping of the fields of",
+}
+"""What pydantic calls things, and what a study file does."""
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def spec(cls: type[C]) -> type[C]:
@@ -107,9 +115,19 @@ def explain(error: ValidationError, cls: type) -> str:
             if found["type"] == "value_error":  # raised by one of our own checks, a whole sentence
                 lines.append(f"{where}: {message.removeprefix('Value error, ')}")
             else:
-                message = message.replace("a valid boolean", "true or false")
-                lines.append(f"{where}: {message[:1].lower()}{message[1:]}, got {found['input']!r}")
+                lines.append(f"{where}: {worded(message)}, got {found['input']!r}")
     return "; ".join(dict.fromkeys(lines))
+
+
+def worded(message: str) -> str:
+    """Return what pydantic says in the words of a study file, to stand behind a colon.
+
+    >>> worded("Input should be a valid tuple")
+    'input should be a list'
+    """
+    for theirs, ours in WORDS.items():
+        message = message.replace(theirs, ours)
+    return message[:1].lower() + message[1:]
 
 
 def plain(value: Any) -> Any:

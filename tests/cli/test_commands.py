@@ -16,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+import overparam
 from overparam.cli import KINDS, app
 from overparam.lab.results import MEASURED
 
@@ -173,3 +174,17 @@ def test_a_small_study_does_not_wait_for_the_compiler() -> None:
     tests = str(Path(__file__).parents[1])
     ended = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": tests})
     assert ended.returncode == 0
+
+
+def test_version() -> None:
+    assert fine("--version") == f"overparam {overparam.__version__}\n"
+
+
+def test_failures_are_told_by_seed(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**STUDY, "train": {**STUDY["train"], "lr": 1e30}}))
+    args = (str(tmp_path / "study.yaml"), "--store", str(tmp_path / "runs"))
+    assert invoke("run", *args, "--jobs", "1", "--engine", "dense").exit_code == 1
+    failed = [line for line in fine("check", *args).splitlines() if line.startswith("failed before: ")]
+    assert sorted(line.partition(": training")[0] for line in failed) == [
+        f"failed before: train (level 0), seed {seed}" for seed in (0, 1)
+    ]

@@ -194,7 +194,7 @@ def titled(made: Plan, title: str) -> str:
 
 def test_the_longest_way_goes_first() -> None:
     made = plan(variants={"short": {"chain": ["train", {"finetune": TRAIN}]}, "long": {}})
-    finetune, prune = titled(made, "finetune (level 0)"), titled(made, "prune (level 1)")
+    finetune, prune = titled(made, "finetune (level 0), short"), titled(made, "prune (level 1), long")
     order = Order(made)
     offered(order, [finetune, prune])
     assert order.take(None).fingerprint == prune, "three trainings lie behind it"
@@ -232,3 +232,26 @@ def test_an_order_takes_each_node_once_and_can_be_cleared() -> None:
 def test_reinit_twice_is_two_nodes() -> None:
     made = plan(chain=Chain(Reinit(), Reinit(), LrRewind(), Train(**TRAIN)))
     assert kinds(made) == {"init": 1, "reinit": 2, "lr-rewind": 1, "train": 1}
+
+
+def test_a_step_is_named_by_what_all_chains_that_share_it_have_in_common() -> None:
+    made = plan(
+        ["train", "prune", "train"], sweep={"train.lr": [0.1, 0.2], "prune.fraction": [0.3, 0.6], "seed": [0, 1]}
+    )
+    names = [made.nodes[row.node].name for row in made.rows]
+    assert set(names) == {
+        *(f"train (level 0), train.lr {lr}, seed {seed}" for lr in (0.1, 0.2) for seed in (0, 1)),
+        *(
+            f"train (level 1), train.lr {lr}, prune.fraction {fraction}, seed {seed}"
+            for lr in (0.1, 0.2)
+            for fraction in (0.3, 0.6)
+            for seed in (0, 1)
+        ),
+    }
+    made = plan(["train", "prune", "train"], variants={"plain": {}, "random": {"prune.criterion": "random"}})
+    assert [made.nodes[row.node].title for row in made.rows] == [
+        "train (level 0)",
+        "train (level 1), plain",
+        "train (level 0)",
+        "train (level 1), random",
+    ]

@@ -142,7 +142,7 @@ def test_a_checkpoint_that_does_not_fit_is_told(made: tuple[Results, Path]) -> N
     with pytest.raises(StoreError, match="does not fit the module"):
         load_module(Store(folder), results.frame["fingerprint"][0], torch.nn.Linear(3, 3))
     with pytest.raises(StoreError, match="has no checkpoint 'abc'"):
-        load_module(Store(folder), "abc", torch.nn.Linear(3, 3))
+        load_module(folder, "abc", torch.nn.Linear(3, 3))
 
 
 def emptied(made: Study, store: Path) -> Results:

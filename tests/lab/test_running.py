@@ -158,7 +158,7 @@ def test_a_diverging_arm_stops_only_what_depends_on_it(tmp_path: Path) -> None:
     assert len(results.frame) == 4
     assert results.frame.filter(variant="bad")["level"].to_list() == [0]
     assert len(results.failures) == 1
-    assert "counting-train (level 1), seed 0: training diverged: the loss became" in results.failures[0]
+    assert "counting-train (level 1), bad, seed 0: training diverged: the loss became" in results.failures[0]
     assert counted()["train 0"] == 2
     again = failing(made, tmp_path)
     assert counted()["train 0"] == 2, "the failure is remembered"

@@ -233,3 +233,41 @@ def test_a_collapsed_layer_is_named_with_what_to_do() -> None:
     assert caught[0].filename == __file__
     for scope in ("erk", "uniform", "per-layer"):
         prune(module, density=0.3, scope=scope)  # and no warning
+
+
+def test_rounds_tell_of_what_is_left_out_once_and_of_a_collapsed_layer_when_it_collapses() -> None:
+    module = nn.Sequential(nn.Embedding(9, 20), nn.Linear(20, 30), nn.Linear(30, 12), nn.Linear(12, 4))
+    with torch.no_grad():
+        module[2].weight.mul_(1e-3)
+    masks, told = None, []
+    for _ in range(3):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            masks = prune(module, fraction=0.4, masks=masks)
+        told.append([str(warning.message).partition(" keeps")[0] for warning in caught])
+    left_out, collapsed = told[0]
+    assert left_out.startswith("of 1,234 parameters pruning leaves out 14.6%")
+    assert collapsed == "layer collapse: '2.weight'"
+    assert told[1:] == [[], []]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"density": 2}, {"density": 0.5, "scope": "glob"}, {"criterion": "gradient"}])
+def test_a_wrong_argument_is_all_that_is_told(wrong: dict[str, object]) -> None:
+    module = nn.Sequential(nn.Embedding(9, 20), nn.Linear(20, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(SpecError):
+            prune(module, **wrong)
+
+
+def test_what_is_no_module_or_no_masks_is_refused_in_words() -> None:
+    module = nn.Linear(3, 2)
+    for call in (prune, dense_masks, coverage):
+        with pytest.raises(SpecError, match=r"module must be a torch\.nn\.Module, got OrderedDict"):
+            call(module.state_dict(), **({"density": 0.5} if call is prune else {}))
+    with pytest.raises(
+        SpecError, match="masks must be bool tensors by parameter name, as prune returns them, got list"
+    ):
+        apply_masks(module, [torch.ones(2, 3, dtype=torch.bool)])
+    with pytest.raises(SpecError, match=r"masks must be bool tensors by parameter name, .* got Linear"):
+        density(module)

@@ -103,9 +103,8 @@ def _entry(entry: Any, settings: Mapping[str, Mapping[str, Any]], where: str) ->
     if isinstance(entry, Mapping) and "repeat" in entry:
         extra = sorted(set(entry) - {"repeat", "steps"})
         if extra or "steps" not in entry:
-            raise SpecError(
-                f"{where}: a repeat has the form {{repeat: 27, steps: [...]}}, got {', '.join(map(str, entry))}"
-            )
+            got = ", ".join(map(str, entry))
+            raise SpecError(f"{where}: a repeat has the form {{repeat: 27, steps: [...]}}, got the keys {got}")
         steps = _entries(entry["steps"], settings, f"{where}.steps")
         try:
             return Repeat(entry["repeat"], *steps)

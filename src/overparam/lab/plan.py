@@ -6,6 +6,8 @@ the trie of all chains.
 
 from __future__ import annotations
 
+import dataclasses
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from overparam.errors import SpecError
 from overparam.lab.experiment import Experiment, world_from
 from overparam.lab.fingerprint import fingerprint, part_content
+from overparam.lab.rows import cell
 from overparam.lab.torch_settings import check_torch
 from overparam.length import Length
 from overparam.networks import Network
@@ -48,6 +51,11 @@ class Node:
     network: int
     seed: int
     position: int
+
+    @property
+    def name(self) -> str:
+        """What the node is called where a user reads of it."""
+        return f"{self.title}, seed {self.seed}"
 
     def needs(self) -> list[str]:
         """Return the fingerprints of the nodes that must be done before this one."""
@@ -116,6 +124,7 @@ def plan(experiments: Sequence[Experiment], probes: Sequence[Probe]) -> Plan:
         builder.add(index, experiment)
     if not any(row.kind != "init" for row in builder.plan.rows):
         raise SpecError("the chain has no step that trains, so there would be nothing to measure; add train")
+    builder.tell_apart()
     return builder.plan
 
 
@@ -131,6 +140,7 @@ class _Builder:
         self._inits: dict[tuple[int, int, tuple[int, ...], int], str] = {}
         self._pretrained: dict[tuple[int, tuple[int, ...], int], bool] = {}
         self._tried: set[tuple[int, tuple[int, ...], int]] = set()
+        self._traits: dict[str, dict[str, str]] = {}  # of each step what all experiments that share it have in common
 
     def world(self, world: World) -> int:
         """Return the place of ``world`` in the plan's list."""
@@ -166,7 +176,7 @@ class _Builder:
             self._row(index, init, 0, -1, "init", world)
         labels: dict[str, str] = {}
         first_training: str | None = None
-        parent, level = init, 0
+        parent, level, traits = init, 0, _traits(experiment)
         for position, step in enumerate(steps):
             level += step.kind == "prune"
             here = self._step_world(experiment, step, world)
@@ -187,6 +197,8 @@ class _Builder:
                 self.plan.nodes[made] = Node(
                     made, title, step, parent, references, init, here, network, experiment.seed, position
                 )
+            alike = self._traits.setdefault(made, traits)
+            self._traits[made] = {name: value for name, value in alike.items() if traits.get(name) == value}
             if step.label:
                 if step.label == "init" or is_length(step.label):
                     raise SpecError(f"{step.kind}.label: {step.label!r} has a meaning of its own; choose another name")
@@ -195,6 +207,12 @@ class _Builder:
                 first_training = first_training or made
                 self._row(index, made, level, position, step.kind, world)
             parent = made
+
+    def tell_apart(self) -> None:
+        """Name in the title of each step its variant and swept values, as far as it does not share them with others."""
+        for name, traits in self._traits.items():
+            node = self.plan.nodes[name]
+            self.plan.nodes[name] = dataclasses.replace(node, title=", ".join([node.title, *traits.values()]))
 
     def _row(self, index: int, node: str, level: int, position: int, kind: str, world: int) -> None:
         measured = tuple(self._measure(probe, node, world) for probe in self.probes)
@@ -274,6 +292,13 @@ class _Builder:
             self.plan.measurements[made] = Measurement(made, probe, node, world)
             self.plan.measured.setdefault(node, []).append(made)
         return made
+
+
+def _traits(experiment: Experiment) -> dict[str, str]:
+    """Return the variant and the swept values of an experiment but its seed, in words."""
+    swept = {path: str(cell(value)) for path, value in experiment.coordinates.items() if path != "seed"}
+    named = {"": experiment.variant} if experiment.variant else {}
+    return named | {path: f"{path} {textwrap.shorten(value, 40, placeholder=' ...')}" for path, value in swept.items()}
 
 
 def _saving(steps: list[Step]) -> list[Step]:

@@ -121,12 +121,12 @@ class PlainReporter(Reporter):
             self.clock.done += done.ran
             numbers = newest(done.values)
             self._say(
-                f"[{self.clock.done}/{self.clock.trainings}] {node.title}, seed {node.seed}"
+                f"[{self.clock.done}/{self.clock.trainings}] {node.name}"
                 f"{': ' + numbers if numbers else ''} ({done.seconds:.1f} s, {self.clock.left()} left)"
             )
 
     def failed(self, node: Node, reason: str, blocked: int) -> None:
-        self._say(f"FAILED {node.title}, seed {node.seed}: {reason} ({blocked} steps depend on it)")
+        self._say(f"FAILED {node.name}: {reason} ({blocked} steps depend on it)")
 
     def note(self, text: str) -> None:
         self._say(f"note: {text}")
@@ -159,12 +159,12 @@ class LiveReporter(Reporter):
         if node.step is not None and node.step.trains:
             self.clock.done += done.ran
             if numbers := newest(done.values):
-                self.latest = f"{node.title}, seed {node.seed}: {numbers}"
+                self.latest = f"{node.name}: {numbers}"
 
     def failed(self, node: Node, reason: str, blocked: int) -> None:
         self.running.pop(node.fingerprint, None)
         self.failures += 1
-        self.console.print(Text(f"failed: {node.title}, seed {node.seed}: {reason}", style="red"))
+        self.console.print(Text(f"failed: {node.name}: {reason}", style="red"))
 
     def note(self, text: str) -> None:
         self.console.print(Text(f"note: {text}", style="yellow"))
@@ -184,7 +184,7 @@ class LiveReporter(Reporter):
             if node.step is not None and node.step.trains:
                 filled = round(share * 20)
                 bar = Text("━" * filled, style="green") + Text("━" * (20 - filled), style="dim")
-                table.add_row(f"{node.title}, seed {node.seed}", bar, f"{share:4.0%}", numbers)
+                table.add_row(node.name, bar, f"{share:4.0%}", numbers)
         latest = Text(f"newest: {self.latest}" if self.latest else "", style="dim")
         return Group(head, table, latest)
 

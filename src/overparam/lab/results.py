@@ -221,17 +221,18 @@ def _facts(run: str, manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return facts
 
 
-def load_module(store: Store, fingerprint: str, module: nn.Module) -> nn.Module:
+def load_module(store: str | Path | Store, fingerprint: str, module: nn.Module) -> nn.Module:
     """Load the weights of a stored checkpoint into ``module``, which must be of the network it was made with.
 
     Args:
-        store: where the checkpoint is.
+        store: where the checkpoint is; a folder, or a :class:`Store`.
         fingerprint: of a row of ``results.frame``.
         module: a module of the same architecture; it is changed in place and returned.
 
     Raises:
         StoreError: no such checkpoint, a damaged one, or one that does not fit ``module``.
     """
+    store = store if isinstance(store, Store) else Store(store, reading=True)
     if not store.has("steps", fingerprint):
         raise StoreError(f"store {str(store.root)!r} has no checkpoint {fingerprint!r}")
     checkpoint = load_checkpoint(store.file("steps", fingerprint, "checkpoint.safetensors"))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overparam.lab.chain import Chain, Repeat
 from overparam.lab.experiment import Experiment, retraining_of
-from overparam.lab.plan import Plan
 from overparam.spec import field_names, native
 from overparam.steps import Prune, Step
+from overparam.worlds import load_dataset
+
+if TYPE_CHECKING:
+    from overparam.lab.plan import Plan
 
 
 def table_rows(experiments: Sequence[Experiment], planned: Plan) -> list[dict[str, Any]]:
@@ -19,7 +22,7 @@ def table_rows(experiments: Sequence[Experiment], planned: Plan) -> list[dict[st
         {
             "variant": experiments[row.experiment].variant,
             "seed": experiments[row.experiment].seed,
-            "coordinates": {path: _cell(value) for path, value in experiments[row.experiment].coordinates.items()},
+            "coordinates": {path: cell(value) for path, value in experiments[row.experiment].coordinates.items()},
             "chain": row.experiment,
             "level": row.level,
             "step": row.step,
@@ -40,7 +43,7 @@ def _about(experiment: Experiment) -> dict[str, Any]:
     criteria = [step.criterion for step in steps if isinstance(step, Prune)]
     dataset = experiment.world.dataset
     return {
-        "dataset": dataset if isinstance(dataset, str) else str(getattr(dataset, "name", _cell(dataset))),
+        "dataset": dataset if isinstance(dataset, str) else load_dataset(dataset).name,
         "noise_rate": noise.rate if noise else 0.0,
         "noise_realised": data.noise_realised,
         "criterion": _named(criteria[0]) if criteria else "none",
@@ -52,7 +55,7 @@ def _named(thing: Any) -> str:
     return thing if isinstance(thing, str) else str(getattr(thing, "__name__", type(thing).__name__))
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """Return a value as a table can hold it."""
     return value if value is None or isinstance(value, bool | int | float | str) else str(readable(value))
 

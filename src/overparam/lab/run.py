@@ -234,7 +234,7 @@ class _Run:
             if self.deaths[node.fingerprint] >= DEATHS:
                 self._fail(node, reason, "", False)
             else:
-                self._note(f"{node.title}, seed {node.seed}: {reason}; trying once more")
+                self._note(f"{node.name}: {reason}; trying once more")
                 self._offer([node.fingerprint])
 
     def _fail(self, node: Node, reason: str, detail: str, lasting: bool) -> None:

@@ -259,7 +259,7 @@ class Study:
 
 def _failures(planned: Plan, summary: Summary) -> list[tuple[str, str]]:
     nodes = planned.nodes
-    return [(f"{nodes[name].title}, seed {nodes[name].seed}", why) for name, why in summary.failures.items()]
+    return [(nodes[name].name, why) for name, why in summary.failures.items()]
 
 
 def _tell_failures(results: Results) -> None:

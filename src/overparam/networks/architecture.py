@@ -14,6 +14,7 @@ from torch import nn
 from overparam.errors import SpecError
 from overparam.networks.initialise import Init
 from overparam.registry import Registry, suggest
+from overparam.spec import worded
 
 Factory = Callable[..., nn.Module]
 
@@ -62,7 +63,7 @@ class Architecture:
         except ValidationError as error:
             found = error.errors(include_url=False)[0]
             where = ".".join(["options", name, *(str(part) for part in found["loc"])])
-            reason = found["msg"][:1].lower() + found["msg"][1:]
+            reason = worded(found["msg"])
             raise SpecError(f"{where}: {reason}, got {found['input']!r} (network {self.name!r})") from None
 
 

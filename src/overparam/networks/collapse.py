@@ -35,9 +35,15 @@ def units(shape: Sequence[int], role: str | None = None) -> int:
     return max(shape[: 1 if role == "output" else 2]) if len(shape) > 1 else 1
 
 
-def warn_of_collapse(masks: Mapping[str, Tensor], roles: Mapping[str, str] | None = None) -> None:
-    """Warn with :class:`LayerCollapseWarning` if layers have collapsed; see :func:`collapsed_layers`."""
-    found = collapsed_layers(masks, roles)
+def warn_of_collapse(
+    masks: Mapping[str, Tensor], roles: Mapping[str, str] | None = None, before: Mapping[str, Tensor] | None = None
+) -> None:
+    """Warn with :class:`LayerCollapseWarning` if layers have collapsed; see :func:`collapsed_layers`.
+
+    Of layers that had collapsed under the masks ``before``, the round before has told.
+    """
+    told = collapsed_layers(before or {}, roles)
+    found = [name for name in collapsed_layers(masks, roles) if name not in told]
     if not found:
         return
     each = [

@@ -67,7 +67,12 @@ def roles_by_name(module: nn.Module, sample: Inputs | None = None) -> dict[str, 
 
 
 def first_names(module: nn.Module) -> dict[str, str]:
-    """Return for each name of a parameter, as ``state_dict`` lists them, the one of ``named_parameters()``."""
+    """Return for each name of a parameter, as ``state_dict`` lists them, the one of ``named_parameters()``.
+
+    Raises :class:`SpecError` for what is no module.
+    """
+    if not isinstance(module, nn.Module):
+        raise SpecError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     first: dict[int, str] = {}
     return {
         name: first.setdefault(id(parameter), name)

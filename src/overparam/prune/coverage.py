@@ -84,8 +84,8 @@ def coverage(module: nn.Module, masks: Masks | None = None) -> Coverage:
         module: any network.
         masks: bool tensors by parameter name; None: what :func:`overparam.prune.prune` would give masks to.
     """
-    roles = tensor_roles(module)
     first = first_names(module)
+    roles = tensor_roles(module)
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
     if masks is None:
         covered = {name: sizes[name] for name in prunable(roles)}

@@ -105,7 +105,11 @@ def _comparable(scores: Tensor) -> Tensor:
 
 
 def check_masks(masks: Masks) -> None:
-    """Raise :class:`SpecError` unless all ``masks`` are bool tensors."""
+    """Raise :class:`SpecError` unless ``masks`` are bool tensors by name."""
+    if not isinstance(masks, Mapping):
+        raise SpecError(
+            f"masks must be bool tensors by parameter name, as prune returns them, got {type(masks).__name__}"
+        )
     for name, mask in masks.items():
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
             got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
@@ -157,6 +161,7 @@ def count_kept(masks: Masks) -> int:
 
 def density(masks: Masks) -> float:
     """Return the kept share of all weights under ``masks``, in [0, 1]; where there are none it is 1.0."""
+    check_masks(masks)
     size = sum(mask.numel() for mask in masks.values())
     return count_kept(masks) / size if size else 1.0
 

@@ -47,7 +47,9 @@ def dense_masks(
         SpecError: nothing can be pruned; an entry that means nothing; lazy parameters, or parameters without values.
     """
     named = Named.of(module, sample)
-    return _dense(named, named.wanted(include), named.meant(exclude, "exclude"))
+    masks, left_out = _dense(named, named.wanted(include), named.meant(exclude, "exclude"))
+    _tell(left_out)
+    return masks
 
 
 def prune(
@@ -80,7 +82,7 @@ def prune(
     A further round is told of the one before with ``masks=masks``.
 
     Warns with :class:`CoverageWarning` of parameters that get no masks (see :func:`dense_masks`), and with
-    :class:`LayerCollapseWarning` of layers left with fewer weights than outputs or inputs (see
+    :class:`LayerCollapseWarning` of layers that this round leaves with fewer weights than outputs or inputs (see
     :func:`overparam.networks.collapsed_layers`).
 
     Args:
@@ -107,8 +109,9 @@ def prune(
     criterion = criterion_named(criterion)
     named = Named.of(module, sample)
     wanted, spared = named.wanted(include), named.meant(exclude, "exclude")
+    left_out = ""
     if masks is None:
-        masks = _dense(named, wanted, spared)
+        masks, left_out = _dense(named, wanted, spared)
         _check_unpruned(module, [name for name in prunable(named.roles) if name not in spared])
     else:
         masks = by_first_names(module, masks)
@@ -132,7 +135,8 @@ def prune(
         counting=counting,
         allow_empty=allow_empty,
     )
-    warn_of_collapse(found, named.roles)
+    _tell(left_out)
+    warn_of_collapse(found, named.roles, before=masks)
     return found
 
 
@@ -174,16 +178,19 @@ def parameters_under(module: nn.Module, masks: Masks) -> dict[str, nn.Parameter]
     return {name: known[name] for name in masks}
 
 
-def _dense(named: Named, wanted: set[str], spared: set[str]) -> dict[str, Tensor]:
-    """Return masks of ones for what is pruned by default and what is ``wanted``; warn of the rest, ``spared`` apart."""
+def _dense(named: Named, wanted: set[str], spared: set[str]) -> tuple[dict[str, Tensor], str]:
+    """Return masks of ones for what is pruned by default or ``wanted``, and a sentence on the rest but ``spared``."""
     masks = _ones(named.module, wanted.union(prunable(named.roles)))
     told = coverage(named.module, masks).without(spared).sentence()
     if not masks:
         nothing = "the module has no linear, convolution or recurrent weights that could be pruned"
         raise SpecError("; ".join(filter(None, [nothing, told])))
-    if told:
-        warn(told, CoverageWarning)
-    return masks
+    return masks, told
+
+
+def _tell(left_out: str) -> None:
+    if left_out:
+        warn(left_out, CoverageWarning)
 
 
 def _ones(module: nn.Module, names: set[str]) -> dict[str, Tensor]:

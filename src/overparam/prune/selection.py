@@ -80,7 +80,7 @@ class Named:
     @classmethod
     def of(cls, module: nn.Module, sample: Inputs | None = None) -> Named:
         """Name the parameters of ``module``; ``sample`` helps to find the output layer."""
-        uses, names = roles_by_name(module, sample), first_names(module)
+        names, uses = first_names(module), roles_by_name(module, sample)
         return cls(module, uses, names, foremost(uses, names))
 
     def meant(self, entries: Selection, argument: str) -> set[str]:

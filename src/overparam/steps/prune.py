@@ -78,7 +78,10 @@ class Prune(Step):
     def __post_init__(self) -> None:
         scope_named(self.scope)
         if (self.fraction is None) == (self.density is None):
-            raise ValueError("needs either fraction (of the weights left that goes) or density (to be kept), not both")
+            got = "neither" if self.fraction is None else "both"
+            raise ValueError(
+                f"needs either fraction (of the weights left that goes) or density (to be kept), got {got}"
+            )
         if self.rates is not None and self.scope != "per-layer":
             raise ValueError(f"rates belong to scope: per-layer, got scope {self.scope!r}")
 
