@@ -48,6 +48,11 @@ class Noise:
         """One over the variance of the mean at each level, (levels,)."""
         return self.seeds / self.variance
 
+    @property
+    def weights_of_steps(self) -> Floats:
+        """The same for runs of levels: what is correlated tells less when it is averaged."""
+        return np.asarray(self.weights * (1 - self.correlation) / (1 + self.correlation))
+
     def error(self, one: int, other: int) -> float:
         """Return the standard error of the difference of the means at two levels."""
         first, second = (sqrt(float(self.variance[level])) for level in (one, other))

@@ -28,7 +28,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from math import sqrt
+from math import hypot, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -178,9 +178,7 @@ def _p_value(table: Floats, noise: Noise, direction: int, pieces: int, generator
     seen = _gains(table[None], direction, pieces)[0]
     largest = 0.0
     for place, first in ((0, direction), (1, -direction)):
-        nearest = fit(noise.mean[None], noise.weights, first, pieces - 1)[0][0]
-        apart = noise.weights * (1 - noise.correlation) / (1 + noise.correlation)
-        null = flattened(nearest, apart)
+        null = flattened(fit(noise.mean[None], noise.weights, first, pieces - 1)[0][0], noise.weights_of_steps)
         beyond, drawn, share = 0, 0, 1.0
         for draws in BATCHES:
             gained = _gains(noise.samples(null, draws, generator), direction, pieces)[:, place]
@@ -225,9 +223,10 @@ def _with_intervals(
     noise: Noise, direction: int, pieces: int, p_value: float, generator: np.random.Generator
 ) -> Turning:
     fitted, turns = _fit_one(noise.mean, noise.weights, direction, pieces)
-    # A fitted extreme is sharper than the true one, since it has taken the side of the noise: half of it is smoothed.
+    # A fitted extreme is sharper than the true one: it has taken the side of the noise. So half of it is smoothed,
+    # and steps that noise alone makes are joined; the true place of a turn would else look surer than it is.
     blunt = _fit_one(smoother(len(fitted), passes=1)[0] @ noise.mean, noise.weights, direction, pieces)[0]
-    assumed = (fitted + blunt) / 2
+    assumed = flattened((fitted + blunt) / 2, noise.weights_of_steps)
     true, true_turns = _fit_one(assumed, noise.weights, direction, pieces)
     means = noise.means(assumed, DRAWS, generator)
     drawn, drawn_turns = fit(means, noise.weights, direction, pieces)
@@ -336,8 +335,8 @@ def _size_estimates(sizes: Floats, bias: Floats, turns: Positions, noise: Noise)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, noise.degrees))
     found = []
     for place, size in enumerate(sizes.tolist()):
-        half = quantile * noise.error(bounds[place], bounds[place + 1])
-        middle = size - float(bias[place])
+        error, middle = noise.error(bounds[place], bounds[place + 1]), size - float(bias[place])
+        half = hypot(quantile * error, float(bias[place]))  # a bias that is estimated is itself in doubt
         found.append(Estimate(size, max(0.0, min(size, middle - half)), max(size, middle + half), noise.seeds))
     return tuple(found)
 
