@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError, in_words
-from overparam.networks import tensor_roles, warn_of_collapse
+from overparam.networks import first_names, tensor_roles, warn_of_collapse
 from overparam.registry import suggest
 from overparam.sparse.hooks import carry_over
 from overparam.sparse.judge import AXES, Judgement, judge
@@ -79,7 +79,7 @@ def in_place(
     """
     judgement = judgement or judge(model)
     keys = tuple(model.state_dict())
-    aliases = _aliases(model)
+    aliases = first_names(model)
     chosen = _masks(model, masks, aliases)
     kept = {_known("dense", name, aliases) for name in dense}
     sparse, reasons = _sparse(model, {name: mask for name, mask in chosen.items() if name not in kept}, judgement)
@@ -119,7 +119,7 @@ def replace_layers(model: nn.Module, masks: Mapping[str, Tensor] | None = None) 
     :func:`convert` holds.
     """
     copied = _copied(model)
-    aliases = _aliases(copied)
+    aliases = first_names(copied)
     chosen = _masks(copied, masks, aliases)
     sparse, reasons = _sparse(copied, chosen, judge(copied))
     if masks is not None and reasons:
@@ -218,15 +218,6 @@ def _check_copy(model: nn.Module) -> None:
                     f"model: {function.__qualname__}, a function that {holder} holds, refers to parts of the model, "
                     "and a copy would go on using the original's; make it a method of the module"
                 )
-
-
-def _aliases(model: nn.Module) -> dict[str, str]:
-    """Return the first name of each parameter by each of its names."""
-    first: dict[int, str] = {}
-    return {
-        name: first.setdefault(id(parameter), name)
-        for name, parameter in model.named_parameters(remove_duplicate=False)
-    }
 
 
 def _known(argument: str, name: str, aliases: Mapping[str, str]) -> str:
