@@ -34,7 +34,8 @@ import yaml
 
 from overparam import Store, Study, load_results
 from overparam.errors import StoreError
-from overparam.lab.execute import JOURNAL_VARIABLE, Setup, Task, Workshop
+from overparam.lab.execute import Setup, Task, Workshop
+from overparam.lab.journal import JOURNAL_VARIABLE
 from overparam.lab.results import MEASURED
 from overparam.lab.run import execute
 

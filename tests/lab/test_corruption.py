@@ -15,8 +15,9 @@ import pytest
 
 from overparam import SpecError, Store, StoreError, Study, load_results
 from overparam.lab import Reporter
-from overparam.lab.execute import JOURNAL_VARIABLE, BrokenParentError
+from overparam.lab.execute import BrokenParentError
 from overparam.lab.executors import Event
+from overparam.lab.journal import JOURNAL_VARIABLE
 from overparam.lab.run import BREAKS, _Run
 from overparam.lab.store import DamagedError, checksum, read_sealed, write_sealed
 from robustness import DAMAGED, DAMAGES, Corruptions, Original, corrupt, exact, sort_of

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from overparam import Chain, Prune, Store, StoreError, Study, folders
 from overparam.cli import app
 from overparam.lab import LogReporter, PlainReporter, Reporter
-from overparam.lab.execute import JOURNAL_VARIABLE
+from overparam.lab.journal import JOURNAL_VARIABLE
 from overparam.sparse import compiled
 from small import MLP, vectors
 

@@ -21,7 +21,7 @@ import yaml
 
 from overparam import Store, Study
 from overparam.lab import LogReporter, Reporter, Results, load_results
-from overparam.lab.execute import JOURNAL_VARIABLE
+from overparam.lab.journal import JOURNAL_VARIABLE
 from robustness import alive, children, events, exact, in_store, ran, start, step_files, wait_gone
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from overparam import Chain, Checkpoint, Network, Prune, SpecError, Study, Train, World
-from overparam.lab.execute import FileJournal
+from overparam.lab.journal import FileJournal
 from overparam.probes import Cost, View
 from overparam.sparse import calibration
 from overparam.sparse.calibration import Times

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from overparam import Checkpoint, Dataset, Network
 from overparam.lab import execute
-from overparam.lab.execute import FileJournal
+from overparam.lab.journal import FileJournal
 from overparam.lab.store import checksum
 from overparam.train import Fit, StopAt, TrainSettings, fit
 from overparam.train.loop import Journal

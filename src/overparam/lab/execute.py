@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import shutil
 import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
 from overparam.checkpoint import Checkpoint, state_of
 from overparam.errors import DataError, OverparamError, SpecError, StepError, in_words
 from overparam.lab.fingerprint import fingerprint, part_content
+from overparam.lab.journal import FileJournal
 from overparam.lab.plan import Measurement, Node
 from overparam.lab.signals import Stopped
-from overparam.lab.store import DamagedError, Store, UnwritableError, checksum
+from overparam.lab.store import DamagedError, Store, UnwritableError
 from overparam.lab.torch_settings import full_precision
-from overparam.lab.weights import load_checkpoint, save_checkpoint, save_tensors, tensors_of
+from overparam.lab.weights import load_checkpoint, save_checkpoint
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.networks import Network, prunable, tensor_roles
 from overparam.probes import Probe, View
@@ -37,8 +35,6 @@ from overparam.streams import global_stream
 from overparam.worlds import World, WorldData
 
 KEEP_LOADED = 8  # checkpoints (and modules) in memory: a chain needs its last result, the initialisation, little else
-JOURNAL_SECONDS = 60.0  # how often a long training keeps its state, unless the variable says otherwise
-JOURNAL_VARIABLE = "OVERPARAM_JOURNAL_SECONDS"
 
 
 @dataclass(frozen=True)
@@ -317,69 +313,3 @@ def _place(error: BaseException) -> str:
         if not {"overparam", "site-packages", "dist-packages"}.intersection(Path(frame.filename).parts):
             return f" (in {frame.name}, {frame.filename}, line {frame.lineno})"
     return ""
-
-
-def journal_seconds() -> float:
-    """Return how often a long training keeps its state; raises :class:`SpecError` for a wrong environment variable."""
-    given = os.environ.get(JOURNAL_VARIABLE) or JOURNAL_SECONDS
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
-        raise SpecError(f"the environment variable {JOURNAL_VARIABLE} must be a number of seconds, got {given!r}")
-    return seconds
-
-
-class FileJournal:
-    """State of a long step between its parts, in a folder of its own; see :class:`overparam.train.loop.Journal`.
-
-    ``seconds`` is the least time between two saves.
-    """
-
-    def __init__(self, folder: Path, seconds: float | None = None) -> None:
-        self.folder = folder
-        self.seconds = journal_seconds() if seconds is None else seconds
-        self.notes: list[str] = []
-        self._last = time.monotonic()
-
-    def due(self) -> bool:
-        """Tell whether ``seconds`` have passed since the last save."""
-        return time.monotonic() - self._last >= self.seconds
-
-    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Replace what was kept; the file's name is the checksum of its bytes."""
-        self._last = time.monotonic()
-        partial = self.folder / f"partial-{os.getpid()}"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_tensors(tensors, facts, partial)
-            whole = partial.replace(self.folder / f"{checksum(partial.read_bytes())}.safetensors")
-            for old in self.folder.glob("*.safetensors"):
-                if old != whole:
-                    old.unlink(missing_ok=True)
-        except (OSError, SafetensorError) as error:  # a full disk, or another process done with the same step
-            with suppress(OSError):
-                partial.unlink()
-            self.notes.append(f"{self.folder} could not be written ({error}): a kill would have cost what was trained")
-
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return what was kept; None if nothing was, or if it is damaged (then the step starts over)."""
-        if not self.folder.exists():
-            return None
-        for path in self.folder.glob("*.safetensors"):
-            try:
-                content = path.read_bytes()
-                if checksum(content) == path.stem:
-                    return tensors_of(content)
-                self.notes.append(f"{path} is damaged")
-                path.unlink(missing_ok=True)
-            except OSError:  # another process is done with the same step and has cleared its journal
-                continue
-        self.notes.append(f"{self.folder} has no whole state of the training it belongs to, which starts over")
-        return None
-
-    def clear(self) -> None:
-        """Throw away what was kept: the step is done."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)

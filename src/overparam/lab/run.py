@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from overparam.folders import writable_cache_folder
-from overparam.lab.execute import Setup, Task, journal_seconds
+from overparam.lab.execute import Setup, Task
 from overparam.lab.executors import Event, Executor, Inline, Pool
+from overparam.lab.journal import journal_seconds
 from overparam.lab.order import Order
 from overparam.lab.plan import Measurement, Node, Plan
 from overparam.lab.progress import Reporter
