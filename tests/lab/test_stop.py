@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -178,7 +179,7 @@ def test_a_second_signal_does_not_disturb_the_cleaning_up(tmp_path: Path, monkey
         os.kill(os.getpid(), signal.SIGTERM)
         removed(path, **options)
 
-    removed = execute.shutil.rmtree
+    removed = shutil.rmtree
     monkeypatch.setattr(execute, "save_checkpoint", interrupting([signal.SIGINT]))
     monkeypatch.setattr("overparam.lab.store.shutil.rmtree", remove)
     with pytest.raises(KeyboardInterrupt):

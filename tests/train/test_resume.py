@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor
 
 from overparam import Checkpoint, Dataset, Network
-from overparam.lab import execute
+from overparam.lab import journal as journals
 from overparam.lab.journal import FileJournal
 from overparam.lab.store import checksum
 from overparam.train import Fit, StopAt, TrainSettings, fit
@@ -144,7 +144,7 @@ def test_a_journal_that_another_run_clears_while_it_is_read(tmp_path: Path, monk
             path.unlink()
         return found
 
-    monkeypatch.setattr(execute, "checksum", and_gone)
+    monkeypatch.setattr(journals, "checksum", and_gone)
     journal = FileJournal(tmp_path / "journal", seconds=1e9)
     assert same_bits(run(MLP, data, settings, start, journal).state, whole.state)
     assert journal.notes == []  # what was read is whole
