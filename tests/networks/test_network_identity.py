@@ -20,9 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from overparam.errors import SpecError
+from overparam.identity import Content, state_digest
 from overparam.networks import NETWORKS, Network
-from overparam.networks.content import Content
-from overparam.networks.identity import state_digest
 
 Identity = dict[str, Any]
 Load = Callable[..., Network]
@@ -563,7 +562,7 @@ READER = """
 import json, sys
 import cloudpickle
 from overparam.networks import Network
-from overparam.networks.identity import state_digest
+from overparam.identity import state_digest
 networks = cloudpickle.load(open(sys.argv[1], "rb"))
 found = {name: network.identity((4,), 3, 0) for name, network in networks.items()}
 bits = state_digest(Network("resnet-20", {"width": 0.25}).build((3, 8, 8), 10, seed=7))

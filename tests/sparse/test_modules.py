@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils import prune as torch_prune
 
 from overparam.errors import SpecError
-from overparam.networks.content import Content
+from overparam.identity import Content
 from overparam.sparse import SparseConv1d, SparseConv2d, SparseLinear, rewire
 from overparam.sparse.layers import SparseLayer
 

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from overparam.networks.identity import own_content
+from overparam.identity import comes_with_overparam, identity_of
 from overparam.spec import plain
 
 LENGTH = 32  # hexadecimal digits, 128 bits: no two results of a lifetime share a name by chance
@@ -38,14 +38,12 @@ def fingerprint(value: Any) -> str:
 def part_content(part: Any) -> dict[str, Any]:
     """Return what a step or probe is: version, parameters and, of what is the user's own, the code."""
     parameters = part.parameters()
-    code = own_content(type(part))
     # plain() keeps the fields of an object and not its class, and another class may mean another thing by them
-    classes = [own_content(kind) for kind in _classes(parameters)]
+    own = [kind for kind in (type(part), *_classes(parameters)) if not comes_with_overparam(kind)]
     return {
         "version": part.version,
         "parameters": plain(parameters),
-        **({"code": code} if code else {}),
-        **({"classes": classes} if any(classes) else {}),
+        **({"code": [identity_of(kind) for kind in own]} if own else {}),
     }
 
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from overparam.errors import SpecError
+from overparam.identity import Content
 from overparam.lab.experiment import Experiment, world_from
 from overparam.lab.fingerprint import fingerprint, part_content
 from overparam.lab.rows import cell
 from overparam.lab.torch_settings import check_torch
 from overparam.length import Length
 from overparam.networks import Network
-from overparam.networks.content import Content
 from overparam.networks.factory import fails_on_one
 from overparam.probes import Probe
 from overparam.registry import suggest

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError
+from overparam.identity import comes_with_overparam, identity_of, kept_outside, module_identity
 from overparam.networks.architecture import NETWORKS, Architecture
 from overparam.networks.factory import (
     IMPORT_PATH,
@@ -23,7 +24,6 @@ from overparam.networks.factory import (
     make,
     resolve,
 )
-from overparam.networks.identity import kept_outside, module_identity, own_content
 from overparam.networks.initialise import Init, initialise
 from overparam.networks.roles import prunable, tensor_roles
 from overparam.spec import spec
@@ -92,7 +92,7 @@ class Network:
     def built_in(self) -> bool:
         """Whether it comes with overparam: then its modules hold nothing but torch's layers and their tensors."""
         factory = resolve(self.name)
-        return isinstance(factory, Architecture) and own_content(factory.factory) is None
+        return isinstance(factory, Architecture) and comes_with_overparam(factory.factory)
 
     def build(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int = "init") -> nn.Module:
         """Return a new module with initial weights from the stream ``(seed, "network", draw)``, on the CPU.
@@ -126,21 +126,20 @@ class Network:
 
         Of an architecture that comes with overparam: its name, the version of its code, every option and the
         initialisation. Of a network of one's own: its content as built at this seed, see
-        :func:`overparam.networks.identity.module_identity`; whether it came by import path or as a function does
+        :func:`overparam.identity.module_identity`; whether it came by import path or as a function does
         not matter.
         """
         input_shape = tuple(input_shape)
         world = {"input_shape": list(input_shape), "classes": classes}
         factory = resolve(self.name)
         if isinstance(factory, Architecture):
-            code = own_content(factory.factory)
             return {
                 **world,
                 "architecture": factory.name,
                 "version": factory.version,
                 "options": json.loads(json.dumps(factory.options(self.options))),
                 "init": self.init or factory.init,
-                **({"code": code} if code else {}),
+                **({} if self.built_in else {"code": identity_of(factory.factory)}),
             }
         check_world(input_shape, classes)
         one, other = (self.fresh(input_shape, classes, seed) for _ in range(2))

@@ -10,7 +10,7 @@ from torch import nn
 
 from overparam.checkpoint import Checkpoint
 from overparam.content import for_one_use
-from overparam.networks.identity import content_of, own_content
+from overparam.identity import comes_with_overparam, identity_of
 from overparam.prune import CRITERIA, Criterion, PerLayer, coverage, criterion_named, gradients, new_masks, scope_named
 from overparam.prune.evidence import Evidence
 from overparam.prune.selection import Named
@@ -32,8 +32,8 @@ def criterion_identity(given: str | Criterion) -> Any:
     """Return what a criterion is, JSON-able, for fingerprints: a registered name, or what one's own is made of."""
     criterion = criterion_named(given)
     if isinstance(given, str) and given in CRITERIA:
-        return own_content(criterion) or given
-    return content_of(criterion)
+        return given if comes_with_overparam(criterion) else identity_of(criterion)
+    return identity_of(criterion)
 
 
 @STEPS.named("prune")
@@ -88,8 +88,9 @@ class Prune(Step):
     def parameters(self) -> dict[str, Any]:
         """Return every parameter; what is the user's own by its content."""
         own = {"criterion": criterion_identity(self.criterion), "loss": loss_identity(self.loss)}
-        code = own_content(scope_named(self.scope))  # of a scope that a user has registered
-        return {**super().parameters(), **own, **({"scope_code": code} if code else {})}
+        scope = scope_named(self.scope)
+        code = {} if comes_with_overparam(scope) else {"scope_code": identity_of(scope)}  # one that a user registered
+        return {**super().parameters(), **own, **code}
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""

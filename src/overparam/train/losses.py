@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from overparam.content import import_path
 from overparam.errors import SpecError
-from overparam.networks.identity import content_of, own_content
+from overparam.identity import comes_with_overparam, identity_of
 from overparam.registry import Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -52,5 +52,5 @@ def loss_identity(given: str | Callable[..., Any]) -> Any:
     """Return what a loss is, JSON-able, for fingerprints: a registered name, or what one's own is made of."""
     loss = loss_named(given)
     if isinstance(given, str) and given in LOSSES:
-        return own_content(loss) or given
-    return content_of(loss)
+        return given if comes_with_overparam(loss) else identity_of(loss)
+    return identity_of(loss)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from overparam.checkpoint import load_state, state_of
+from overparam.identity import held_digest, kept_outside
 from overparam.networks.forward import run
-from overparam.networks.identity import held_digest, kept_outside
 from overparam.streams import global_stream
 from overparam.train.losses import Loss
 

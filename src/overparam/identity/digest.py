@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError
-from overparam.networks.names import names_in
-from overparam.networks.origin import (
+from overparam.identity.names import names_in
+from overparam.identity.origin import (
     imported_modules,
     is_users,
     neighbours,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from overparam.networks.architecture import Factory
-from overparam.networks.content import Content, plain_repr
-from overparam.networks.origin import is_users
+from overparam.identity.digest import Content, plain_repr
+from overparam.identity.origin import is_users
 
 
 def state_digest(module: nn.Module) -> str:
@@ -18,32 +17,30 @@ def state_digest(module: nn.Module) -> str:
     return Content().add(dict(module.state_dict())).digest()
 
 
-def own_content(thing: Any) -> dict[str, Any] | None:
-    """Return the content of a function, class or object that is not overparam's, JSON-able and equal in every process.
-
-    None for what comes with overparam: that has a name and a version.
-    """
+def comes_with_overparam(thing: Any) -> bool:
+    """Tell whether a function, class or object is overparam's: then it is known by its name and version."""
     owner = thing if isinstance(thing, type) or hasattr(thing, "__code__") else type(thing)
-    home = str(owner.__module__)
-    return None if home.partition(".")[0] == "overparam" else content_of(thing, home)
+    return str(owner.__module__).partition(".")[0] == "overparam"
 
 
-def content_of(thing: Any, home: str | None = None) -> dict[str, Any]:
-    """Return the SHA-256 of ``thing`` with the source files and the package versions it involves, JSON-able.
+def identity_of(thing: Any) -> dict[str, Any]:
+    """Return what ``thing`` is, JSON-able and equal in every process: two that compute otherwise never share it.
 
-    ``home`` is the module that it comes from, whose package counts if it is no file of the user's.
+    It has the SHA-256 of all that the thing is made of, those of the user's source files that are involved, and the
+    versions of the installed packages.
     """
-    content = Content().add(thing)
-    if home is not None and not is_users(home):
-        content.package(home)
+    found = Content().add(thing)
+    owner = thing if isinstance(thing, type) or hasattr(thing, "__code__") else type(thing)
+    if not is_users(str(owner.__module__)):
+        found.package(str(owner.__module__))
     return {
-        "content": content.digest(),
-        "sources": dict(sorted(content.sources.items())),
-        "packages": dict(sorted(content.packages.items())),
+        "content": found.digest(),
+        "sources": dict(sorted(found.sources.items())),
+        "packages": dict(sorted(found.packages.items())),
     }
 
 
-def module_identity(factory: Factory, options: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
+def module_identity(factory: Callable[..., nn.Module], options: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
     """Return the content of a factory and of a module it just made, JSON-able and equal in every process.
 
     * ``state``: :func:`state_digest` of the initial weights.
