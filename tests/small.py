@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from overparam import Checkpoint, Dataset, Network, World
-from overparam.checkpoint import state_of
+from overparam.checkpoint import Given, state_of
 from overparam.networks import prunable, tensor_roles
 from overparam.steps import Context
 from overparam.streams import torch_stream
@@ -83,10 +83,19 @@ def context_of(
         module=lambda: network.build(shape, classes, 123),  # other weights: they must be loaded over
         fresh=lambda draw: network.build(shape, classes, seed, draw),
         seed=seed,
-        references=references or {},
+        given=given(network, data, references or {}),
         journal=journal,
         engine=engine,
     )
+
+
+def given(network: Network, data: WorldData, named: Mapping[str, Checkpoint]) -> dict[str, Given]:
+    """The checkpoints that a step named, of ``network``, as the lab hands them over."""
+
+    def one(checkpoint: Checkpoint) -> Given:
+        return Given(checkpoint, lambda: checkpoint.load_into(network.build(data.input_shape, data.classes, 123)))
+
+    return {name: one(checkpoint) for name, checkpoint in named.items()}
 
 
 def half_pruned(start: Checkpoint, density: float = 0.5, seed: int = 0) -> Checkpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -73,6 +73,20 @@ class Checkpoint:
         """Copy the weights into ``module`` (made by the same network) and return it."""
         load_state(module, self.state)
         return module
+
+
+@dataclass(frozen=True)
+class Given:
+    """A checkpoint that a step, a loss or a probe has named, and the network that it is of.
+
+    Attributes:
+        checkpoint: what was named.
+        module: returns a new module of the checkpoint's own network, which may be another architecture than that of
+            the chain, with the checkpoint's weights in it.
+    """
+
+    checkpoint: Checkpoint
+    module: Callable[[], nn.Module]
 
 
 def masked_state(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

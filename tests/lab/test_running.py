@@ -36,7 +36,7 @@ from overparam.lab.execute import Done
 from overparam.lab.plan import Node
 from overparam.lab.results import MEASURED, load_module
 from overparam.train import StopAt, evaluate
-from small import CONV, MLP, begin, built, context_of, images, same_bits, vectors
+from small import CONV, MLP, begin, built, context_of, given, images, same_bits, vectors
 
 SHORT = {"epochs": 1, "batch_size": 25}
 TRAIN = Train(**SHORT)
@@ -224,7 +224,7 @@ def test_chains_agree_with_steps_run_by_hand(network: Network, engine: str, tmp_
     context = context_of(network, data, 4, engine=engine)
     trained = training.saving((Length.of("5it"),)).run(init, context)
     pruned = steps[1].run(trained.checkpoint, context).checkpoint
-    rewound = steps[2].run(pruned, replace(context, references=dict(trained.points))).checkpoint
+    rewound = steps[2].run(pruned, replace(context, given=given(network, data, trained.points))).checkpoint
     final = training.run(rewound, context).checkpoint
     module = load_module(Store(tmp_path), results.frame["fingerprint"][1], network.build(data.input_shape, 3, 0))
     assert same_bits(module.state_dict(), final.state)

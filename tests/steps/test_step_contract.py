@@ -57,7 +57,7 @@ def test_there_is_a_case_for_every_step() -> None:
 @pytest.mark.parametrize("step", ALL)
 def test_it_is_pure(step: Step) -> None:
     start, context = start_and_context()
-    before = {name: frozen(checkpoint) for name, checkpoint in context.references.items()}
+    before = {name: frozen(given.checkpoint) for name, given in context.given.items()}
     looked = frozen(start)
     world = {name: t.clone() for name, t in vars(context.world.train).items()}
     state = torch.get_rng_state()
@@ -66,7 +66,7 @@ def test_it_is_pure(step: Step) -> None:
     assert content(step.run(start, context)) == first
     torch.set_rng_state(state)
     assert frozen(start) == looked, "the checkpoint it started from is unchanged"
-    assert {name: frozen(checkpoint) for name, checkpoint in context.references.items()} == before
+    assert {name: frozen(given.checkpoint) for name, given in context.given.items()} == before
     assert all(torch.equal(tensor, world[name]) for name, tensor in vars(context.world.train).items())
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from overparam.checkpoint import Checkpoint, state_of
+from overparam.checkpoint import Checkpoint, Given, state_of
 from overparam.errors import DataError, OverparamError, SpecError, StepError, in_words
 from overparam.lab.fingerprint import fingerprint, part_content
 from overparam.lab.journal import FileJournal
@@ -174,7 +174,7 @@ class Workshop:
             module=partial(self._module, node, data),
             fresh=partial(self._fresh, node, data),
             seed=node.seed,
-            references={name: self._checkpoint(*found) for name, found in node.references.items()},
+            given={name: self._given(node, data, *found) for name, found in node.references.items()},
             progress=progress,
             journal=journal,
             engine=self.setup.engine,
@@ -274,6 +274,10 @@ class Workshop:
         while len(self._built_in) > KEEP_LOADED:
             self._built_in.popitem(last=False)
         return copy.deepcopy(self._built_in[key])
+
+    def _given(self, node: Node, data: WorldData, fingerprint: str, point: str | None) -> Given:
+        checkpoint = self._checkpoint(fingerprint, point)
+        return Given(checkpoint, lambda: checkpoint.load_into(self._module(node, data)))
 
     def _checkpoint(self, fingerprint: str, point: str | None) -> Checkpoint:
         key = (fingerprint, point)

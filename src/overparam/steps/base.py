@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from overparam.checkpoint import Checkpoint
+from overparam.checkpoint import Checkpoint, Given
 from overparam.length import Length
 from overparam.registry import Registry
 from overparam.spec import spec
@@ -27,7 +27,7 @@ class Context:
         module: returns a fresh module of the study's network; its weights are to be loaded over.
         fresh: returns a newly initialised module for a draw of the initialisation stream (``"init"`` is the first).
         seed: of the study's streams.
-        references: checkpoints that the step named (see :meth:`Step.references`).
+        given: the checkpoints that the step named, with their networks, by name (see :meth:`Step.references`).
         progress: to be called with parts done, parts in all and the newest numbers; may be None.
         journal: keeps the state of long steps; may be None.
         engine: ``auto``, ``dense`` or ``sparse``: what a training computes with. It changes no result but for the
@@ -38,7 +38,7 @@ class Context:
     module: Callable[[], nn.Module]
     fresh: Callable[[str], nn.Module]
     seed: int = 0
-    references: Mapping[str, Checkpoint] = field(default_factory=dict)
+    given: Mapping[str, Given] = field(default_factory=dict)
     progress: Progress | None = None
     journal: Journal | None = None
     engine: str = "dense"

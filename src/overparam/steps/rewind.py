@@ -43,7 +43,7 @@ class Rewind(Step):
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with the weights, bit for bit, of the checkpoint named by ``to``."""
-        earlier = context.references[self.to]
+        earlier = context.given[self.to].checkpoint
         return Outcome(dataclasses.replace(start.with_state(earlier.state), position=earlier.position))
 
 
