@@ -202,5 +202,5 @@ def test_a_damaged_record_hides_no_other(done: Path, tmp_path: Path) -> None:
 def test_the_record_says_what_it_was_made_of(done: Path) -> None:
     older, _ = both(done)
     body = read_sealed(Store(done / "runs").study("crit", older.revision))
-    assert {"name", "spec", "rows", "columns", "layer_columns", "failures", "run", "written"} == set(body)
+    assert {"name", "spec", "rows", "about", "columns", "layer_columns", "failures", "run", "written"} == set(body)
     assert body["columns"]["test_accuracy"] == "float"

@@ -179,8 +179,9 @@ def test_the_numbers_of_a_claim_are_those_of_the_table():
     assert numbers["fall_points_low"] < numbers["fall_points"] < numbers["fall_points_high"]
 
 
-def test_a_study_gets_the_claims_that_its_chains_can_speak_to():
-    assert [verdict.id for verdict in claims_for(arm())] == [claim.id for claim in CLAIMS]
+def test_a_study_gets_the_claims_of_its_paper_and_no_other():
+    assert [verdict.id for verdict in claims_for("sparse-double-descent", arm())] == [claim.id for claim in CLAIMS]
     assert len(CLAIMS) == 8  # the seven of the paper, and SDD-3 on the kept weights
-    assert claims_for(arm(levels=1)) == []
-    assert claims_for(pl.DataFrame()) == []
+    assert claims_for("", arm()) == []
+    for bare in (arm(levels=1), pl.DataFrame()):
+        assert {found.verdict for found in claims_for("sparse-double-descent", bare)} == {"not tested"}

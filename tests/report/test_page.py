@@ -39,7 +39,12 @@ class Elements(HTMLParser):
 
 
 def make(tmp_path, frame, **changes):
-    settings = {"name": "my-study", "spec_yaml": "name: my-study", "facts": FACTS, "verdicts": claims_for(frame)}
+    settings = {
+        "name": "my-study",
+        "spec_yaml": "name: my-study",
+        "facts": FACTS,
+        "verdicts": claims_for("sparse-double-descent", frame),
+    }
     path = write_page(tmp_path / "report.html", frame=frame, **(settings | changes))
     return path.read_text(encoding="utf-8")
 
@@ -65,7 +70,7 @@ def test_the_page_says_the_finding_the_claims_and_how_it_was_made(tmp_path):
     ids=["told", "seen"],
 )
 def test_an_unfinished_study_is_said_to_be_so_first_and_nothing_is_decided(tmp_path, frame, missing, words):
-    text = make(tmp_path, frame, missing=missing, verdicts=claims_for(frame, missing))
+    text = make(tmp_path, frame, missing=missing, verdicts=claims_for("sparse-double-descent", frame, missing))
     page = Elements(text)
     assert page.text.index(f"Incomplete: {words}") < page.text.index("What test accuracy does")
     for word in ("supported", "contradicted", "inconclusive"):

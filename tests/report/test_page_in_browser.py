@@ -99,7 +99,12 @@ def page(tmp_path_factory):
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     return write_page(
-        path, name="browser", frame=frame, spec_yaml="name: browser", facts={}, verdicts=claims_for(frame)
+        path,
+        name="browser",
+        frame=frame,
+        spec_yaml="name: browser",
+        facts={},
+        verdicts=claims_for("sparse-double-descent", frame),
     )
 
 

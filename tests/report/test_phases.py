@@ -108,7 +108,9 @@ def test_part_of_a_finished_study_has_no_verdict(draw):
         assert (one.phases, one.shape.trough, one.shape.borders, one.fall.n) == ((), None, {}, 0)
         assert finding(one).startswith(f"Incomplete: {len(part)} of 168 rows.")
         assert not any("prune further" in note for note in notes(one))
-    assert {verdict.verdict for verdict in claims_for(part, len(whole) - len(part))} <= {"not tested"}
+    assert {verdict.verdict for verdict in claims_for("sparse-double-descent", part, len(whole) - len(part))} <= {
+        "not tested"
+    }
 
 
 def test_a_dense_network_that_does_not_fit_its_labels_is_said():

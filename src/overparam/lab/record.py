@@ -29,6 +29,7 @@ class Record:
         name: the study's name.
         spec: the study as YAML.
         rows: for each row of the table its coordinates, the fingerprint of its step and those of its measurements.
+        about: what the study says of itself beside what it computes (:class:`overparam.lab.about.About`).
         columns, layer_columns: the types of the columns that the study's probes state, ``float``, ``int`` or ``str``.
         failures: title and reason of each step that failed.
         run: how the last run went.
@@ -38,6 +39,7 @@ class Record:
     name: str
     spec: str
     rows: Sequence[Mapping[str, Any]]
+    about: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     layer_columns: Mapping[str, str] = field(default_factory=dict)
     failures: Sequence[tuple[str, str]] = ()

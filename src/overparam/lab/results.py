@@ -11,6 +11,7 @@ import polars as pl
 from torch import nn
 
 from overparam.errors import StoreError
+from overparam.lab.about import About
 from overparam.lab.record import chosen_record
 from overparam.lab.store import DamagedError, Store
 from overparam.lab.weights import load_checkpoint
@@ -47,6 +48,7 @@ class Results:
             stopped; with the columns of ``frame`` but those of probes.
         notes: damage found, and what was done about it.
         remarks: what a reader must know of the pruning: parameters that it leaves out, and layers that collapsed.
+        about: the study's axis and paper.
         facts: versions, machine, threads and times of the steps.
         revision: which specification of this name the results belong to.
         shown: a few words on which revision this is, how many of its rows are there, and how many others there are.
@@ -60,6 +62,7 @@ class Results:
     absent: pl.DataFrame = field(default_factory=pl.DataFrame)
     notes: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    about: About = field(default_factory=About)
     facts: Mapping[str, str] = field(default_factory=dict)
     revision: str = ""
     shown: str = ""
@@ -84,10 +87,10 @@ class Results:
         return phase_table(phases(self.frame, self.missing)) if len(self.frame) else phase_table([])
 
     def claims(self) -> list[Verdict]:
-        """Return the claims of the literature that this study can test, with verdicts and numbers."""
+        """Return the claims of the study's paper, with verdicts and numbers; none where it names no paper."""
         from overparam.papers import claims_for
 
-        return claims_for(self.frame, self.missing)
+        return claims_for(self.about.paper, self.frame, self.missing)
 
     def table(self) -> pl.DataFrame:
         """Return the means over seeds, one row per arm and level."""
@@ -163,6 +166,7 @@ def load_results(store: Store, name: str, revision: str | None = None, notes: Se
         absent=planned.filter(~here).select(list(rows[0])),
         notes=found,
         remarks=remarks(layers),
+        about=About(**record.about),
         facts={**_facts(record.run, list(manifests.values())), "results": shown},
         revision=record.revision,
         shown=shown,

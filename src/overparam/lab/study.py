@@ -15,6 +15,7 @@ import numpy as np
 
 from overparam.errors import IncompleteWarning, RunError, SpecError, StoreError, warn
 from overparam.files import why
+from overparam.lab.about import check_about
 from overparam.lab.dialect import dump_yaml, parse_yaml
 from overparam.lab.experiment import Experiment, experiments, with_value
 from overparam.lab.plan import Plan, plan
@@ -30,7 +31,10 @@ from overparam.spec import field_names, native, plain
 from overparam.steps import STEPS
 from overparam.train.engines import check_engine
 
-FIELDS = ("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes", "engine")
+FIELDS = (
+    *("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes", "engine"),
+    *("axis", "paper", "edition", "laptop_minutes"),
+)
 LARGEST = 1_000_000  # bytes of a study file
 DEFAULT_PROBES = ("accuracy", "learning-distance", "density", "cost")
 
@@ -52,6 +56,11 @@ class Study:
         probes: names or probe objects; measured on every trained checkpoint.
         engine: what trainings compute with: ``auto``, ``dense`` or ``sparse``. No result depends on it but for the
             rounding of sums, so results are found in the store whatever engine made them.
+        axis: what tables and charts are over: a swept path such as ``network.width`` (or its last part), or a
+            measured column. Where it is ``density`` and nothing is pruned, it is what varies.
+        paper: the paper whose sections the report has and whose claims are judged, e.g. ``sparse-double-descent``.
+        edition, laptop_minutes: of a paper's study: ``laptop``, or ``paper`` if it is longer than the paper's share of
+            a night; and its minutes on two cores.
         settings: the settings of steps by name, which bare steps in ``chain`` take, e.g. ``train={...}``.
 
     Raises:
@@ -71,6 +80,10 @@ class Study:
         probes: Sequence[str | Mapping[str, Any] | Probe] = DEFAULT_PROBES,
         engine: str = "auto",
         description: str = "",
+        axis: str = "density",
+        paper: str = "",
+        edition: str = "laptop",
+        laptop_minutes: float | None = None,
         **settings: Mapping[str, Any],
     ) -> None:
         self.name = _study_name(name)
@@ -100,6 +113,7 @@ class Study:
         self.sweep = _sweep(sweep)
         self.variants = _variants(variants)
         self.probes = _probes(probes)
+        self.about = check_about(axis, paper, edition, laptop_minutes, self.sweep, self.probes)
 
     @classmethod
     def from_mapping(cls, given: Any, source: str = "study") -> Study:
@@ -154,6 +168,7 @@ class Study:
         made.name, made.description, made.document = self.name, self.description, document
         made.sweep = {**kept, **_sweep(sweep)}
         made.variants, made.probes, made.engine = self.variants, self.probes, self.engine
+        made.about = replace(self.about, axis="density") if self.about.axis in (changes or {}) else self.about
         return made
 
     @cached_property
@@ -229,13 +244,14 @@ class Study:
                 f"study {self.name!r} as it is now was never run in store {str(opened.root)!r}; "
                 f"run it, or name what was run ({listed(opened, found)})"
             )
-        return load_results(opened, self.name, revision)
+        return replace(load_results(opened, self.name, revision), about=self.about)
 
     def _record(self, planned: Plan) -> Record:
         return Record(
             name=self.name,
             spec=self.yaml(),
             rows=table_rows(self.experiments, planned),
+            about=self.about.plain(),
             columns=stated_columns(self.probes),
             layer_columns=stated_columns(self.probes, layers=True),
         )
@@ -253,6 +269,7 @@ class Study:
                 for probe in self.probes
             ],
             **({"engine": self.engine} if self.engine != "auto" else {}),
+            **self.about.plain(),
         }
         return dump_yaml(document)
 

@@ -1,8 +1,12 @@
-"""Papers as studies: one folder a paper, with its settings, its claims and its numbers beside ours."""
+"""Papers as studies: one folder a paper, with its settings, its claims, its sections and its numbers beside ours."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module, resources
+from typing import TYPE_CHECKING, Any
+
+from overparam.errors import SpecError
+from overparam.registry import suggest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -10,14 +14,28 @@ if TYPE_CHECKING:
     from overparam.report.claims import Verdict
 
 
-def claims_for(frame: pl.DataFrame, missing: int = 0) -> list[Verdict]:
-    """Test the claims that a results table can speak to: Sparse Double Descent's, if its chains prune.
+def paper_names() -> list[str]:
+    """Return the names of the papers, which are those of their folders with hyphens."""
+    folders = (path for path in resources.files("overparam.papers").iterdir() if path.joinpath("README.md").is_file())
+    return sorted(folder.name.replace("_", "-") for folder in folders)
 
-    With rows ``missing`` from the study every claim is "not tested".
-    """
-    # Here and not above: whoever only looks for the studies in these folders need not wait for the statistics.
-    from overparam.papers.sparse_double_descent.claims import CLAIMS
 
-    if "level" not in frame.columns or (frame["level"].max() or 0) == 0:
-        return []
-    return [claim(frame, missing) for claim in CLAIMS]
+def check_paper(name: Any) -> str:
+    """Return the name of a paper, or ``""`` for none; raises :class:`SpecError` for another."""
+    if name != "" and name not in (known := paper_names()):
+        raise SpecError(f"paper {name!r} is not known{suggest(str(name), known)} (known: {', '.join(known)})")
+    return str(name)
+
+
+def part_of(paper: str, part: str) -> Any:
+    """Return the module ``claims`` or ``sections`` of a paper, or None if it has none."""
+    folder = paper.replace("-", "_")
+    if not paper or not resources.files("overparam.papers").joinpath(folder, f"{part}.py").is_file():
+        return None
+    return import_module(f"overparam.papers.{folder}.{part}")
+
+
+def claims_for(paper: str, frame: pl.DataFrame, missing: int = 0) -> list[Verdict]:
+    """Test the claims of a paper on a study's table; with rows ``missing`` from the study each is "not tested"."""
+    found = part_of(paper, "claims")
+    return [claim(frame, missing) for claim in found.CLAIMS] if found else []

@@ -46,6 +46,17 @@ def number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None or not isfinite(value) else f"{value:.{digits}f}"
 
 
+def plain_number(value: float | None) -> str:
+    """Return a number as short as it is told: whole ones with their thousands apart, others with three digits.
+
+    >>> [plain_number(value) for value in (64, 60000.0, 0.125, 2.71828)]
+    ['64', '60,000', '0.125', '2.72']
+    """
+    if value is None or not isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+
+
 def count(how_many: int, thing: str) -> str:
     """Return a count with its noun in the right number.
 

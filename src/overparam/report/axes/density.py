@@ -1,0 +1,16 @@
+"""Density: the share of the weights that is kept, from the dense network to the sparsest."""
+
+from overparam.report.axis import AXES, Axis
+from overparam.report.words import density
+
+DENSITY = Axis(
+    "density",
+    "density (share of weights kept)",
+    scale="log",
+    falling=True,
+    phrase="{value} density",
+    write=density,
+    form="~%",
+    ticks=tuple(one * 10.0**-power for power in range(7) for one in (1, 0.5, 0.2)),
+)
+AXES.register("density", DENSITY)

@@ -1,0 +1,6 @@
+"""Rank of factorised layers."""
+
+from overparam.report.axis import AXES, Axis
+
+RANK = Axis("rank", scale="log2")
+AXES.register("rank", RANK)
