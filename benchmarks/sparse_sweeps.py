@@ -36,7 +36,7 @@ def masked_loop(module: nn.Module, data: WorldData, settings: TrainSettings, mas
     chosen = [weights[name] for name in masks]
     factors = [mask.float() for mask in masks.values()]
     optimiser = torch.optim.SGD(module.parameters(), lr=settings.lr, momentum=settings.momentum, fused=True)
-    inputs, labels = data.train.inputs, data.train.labels
+    inputs, labels = data.train.inputs, data.train.targets
     module.train()
     for _ in range(int(settings.epochs or 1)):
         order = torch.randperm(len(labels))
@@ -53,9 +53,8 @@ def masked_loop(module: nn.Module, data: WorldData, settings: TrainSettings, mas
 
 
 def accuracies(module: nn.Module, data: WorldData) -> tuple[float, float]:
-    (train,) = evaluate(module, data.train.inputs, data.train.labels)
-    (test,) = evaluate(module, data.test.inputs, data.test.labels)
-    return train.accuracy, test.accuracy
+    train, test = (evaluate(module, split.examples(), data.task) for split in (data.train, data.test))
+    return train["accuracy"], test["accuracy"]
 
 
 def sweep(name: str, data: WorldData, settings: TrainSettings, levels: int, engine: str) -> list[list[str]]:

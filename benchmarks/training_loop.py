@@ -57,7 +57,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {"minimal": [], "overparam": []}
     for _ in range(EPOCHS + 1):
         began = time.perf_counter()
-        minimal(theirs, data.train.inputs, data.train.labels, masks)
+        minimal(theirs, data.train.inputs, data.train.targets, masks)
         middle = time.perf_counter()
         fit(ours, data, settings, masks=masks)
         seconds["minimal"].append(middle - began)

@@ -224,7 +224,7 @@ def check(
             built = world.build()
             noise = f", {built.noise_realised:.1%} wrong labels" if built.noise_realised else ""
             say(
-                f"world {place + 1}: {len(built.train.labels)} training and {len(built.test.labels)} test examples, "
+                f"world {place + 1}: {built.train.epoch} training and {built.test.epoch} test examples, "
                 f"{built.classes} classes, shape {tuple(built.input_shape)}{noise}"
             )
         for note in plan.notes():

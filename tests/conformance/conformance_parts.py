@@ -160,9 +160,9 @@ def steps(module: nn.Module, masks: Mapping[str, Tensor], loss: Callable[[Any, T
     losses = []
     module.train()
     with global_stream(3, "dropout", 0):
-        for inputs, labels in data().batches(BATCH, torch_stream(3, "order", 0)):
+        for batch in data().batches(BATCH, torch_stream(3, "order", 0)):
             optimiser.zero_grad()
-            found = loss(module(inputs), labels)
+            found = loss(module(batch.inputs), batch.targets)
             found.backward()
             for parameter in trained:
                 if parameter.grad is not None and id(parameter) in factors:

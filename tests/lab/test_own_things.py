@@ -187,11 +187,11 @@ def test_changed_data_never_find_old_results(tmp_path: Path) -> None:
         return nn.Linear(4, 3)
 
     base = vectors()
-    flipped = base.train_labels.clone()
+    flipped = base.train_targets.clone()
     flipped[0] = (flipped[0] + 1) % 3
     moved = base.train_inputs.clone()
     moved[0, 0] += 1e-6
-    tensors = (base.train_inputs, base.train_labels, base.test_inputs, base.test_labels)
+    tensors = (base.train_inputs, base.train_targets, base.test_inputs, base.test_targets)
     changed = [base, Dataset("x", tensors[0], flipped, *tensors[2:]), Dataset("x", moved, *tensors[1:])]
     found = []
     for data in changed:

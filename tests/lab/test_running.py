@@ -281,12 +281,8 @@ def test_a_stored_checkpoint_is_the_network_that_was_measured(tmp_path: Path) ->
     data = World(vectors()).build()
     for row in results.frame.iter_rows(named=True):
         module = load_module(Store(tmp_path), row["fingerprint"], MLP.build(data.input_shape, data.classes, 9))
-        (score,) = evaluate(module, data.test.inputs, data.test.labels)
-        assert (score.loss, score.accuracy, score.soft_error) == (
-            row["test_loss"],
-            row["test_accuracy"],
-            row["test_soft_error"],
-        )
+        found = evaluate(module, data.test.examples(), data.task)
+        assert {name: row[f"test_{name}"] for name in data.task.metrics} == {n: found[n] for n in data.task.metrics}
         kept = sum(int((weight != 0).sum()) for name, weight in module.named_parameters() if weight.dim() == 2)
         assert kept == row["kept"]
 

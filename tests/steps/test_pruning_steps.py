@@ -80,7 +80,7 @@ def test_the_gradient_criterion_sees_the_noisy_labels_of_a_batch_drawn_from_its_
 
     batch = torch.randperm(len(noisy.train), generator=torch_stream(0, "prune-batch", 0))[:20]
     module = start.load_into(MLP.build(noisy.input_shape, noisy.classes, 0)).train()
-    cross_entropy(module(noisy.train.inputs[batch]), noisy.train.labels[batch]).backward()
+    cross_entropy(module(noisy.train.inputs[batch]), noisy.train.targets[batch]).backward()
     scores = torch.cat([(start.state[n] * module.get_parameter(n).grad).abs().flatten() for n in start.masks])
     kept = torch.cat([mask.flatten() for mask in found.masks.values()])
     assert scores[kept].min() >= scores[~kept].max()

@@ -50,7 +50,7 @@ def test_the_bits_are_those_of_a_plain_loop() -> None:
         order = torch.randperm(50, generator=torch_stream(0, "order", epoch))
         for batch in order[:48].split(16):
             torchs.zero_grad()
-            cross_entropy(module(DATA.train.inputs[batch]), DATA.train.labels[batch]).backward()
+            cross_entropy(module(DATA.train.inputs[batch]), DATA.train.targets[batch]).backward()
             torchs.step()
     found = fit(MLP.build(DATA.input_shape, DATA.classes, 0), DATA, settings())
     assert same_bits(found.state, dict(module.state_dict()))

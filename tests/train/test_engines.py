@@ -526,4 +526,4 @@ def test_dense_is_torch_alone() -> None:
     module = MLP.build(data.input_shape, data.classes, 0)
     found = trainee_for(module, data, TrainSettings(epochs=1), {}, "dense")
     assert type(found) is ModuleTrainee
-    assert found.begin(torch_stream(0, "order", 0), 0) is None
+    assert found.begin(0, torch_stream(0, "order", 0), 0) is None

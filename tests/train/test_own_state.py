@@ -260,9 +260,9 @@ def plain_loop(factory: Callable[[], nn.Module], loss: Callable[[Tensor, Tensor]
     for epoch in range(4):
         module.train()
         with global_stream(0, "dropout", epoch):
-            for inputs, labels in DATA.batches(SETTINGS.batch_size, torch_stream(0, "order", epoch)):
+            for batch in DATA.batches(SETTINGS.batch_size, torch_stream(0, "order", epoch)):
                 torchs.zero_grad()
-                loss(module(inputs), labels).backward()
+                loss(module(batch.inputs), batch.targets).backward()
                 torchs.step()
     return state_of(module)
 

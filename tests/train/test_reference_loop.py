@@ -55,10 +55,10 @@ def by_hand(begin: Checkpoint, settings: TrainSettings, data: object, seed: int)
     second = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     step = 0
     for epoch in range(2):
-        for inputs, labels in data.batches(settings.batch_size, torch_stream(seed, "order", epoch)):
+        for batch in data.batches(settings.batch_size, torch_stream(seed, "order", epoch)):
             lr = settings.lr * (1 if step < 6 else settings.gamma)
             step += 1
-            gradients = torch.autograd.grad(cross_entropy(module(inputs), labels), list(weights.values()))
+            gradients = torch.autograd.grad(cross_entropy(module(batch.inputs), batch.targets), list(weights.values()))
             with torch.no_grad():
                 for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
                     if name in begin.masks:
@@ -97,6 +97,6 @@ def test_the_loss_of_the_curve_is_the_mean_over_the_batches_as_they_came() -> No
     settings = TrainSettings(lr=1e-12, epochs=1, batch_size=20)  # so small that the weights stay
     fitted = fit(begin.load_into(Double()), data, settings, seed=1)
     module = begin.load_into(Double())
-    losses = [cross_entropy(module(x), y).item() for x, y in data.batches(20, torch_stream(1, "order", 0))]
+    losses = [cross_entropy(module(x.inputs), x.targets).item() for x in data.batches(20, torch_stream(1, "order", 0))]
     assert [x["iteration"] for x in fitted.curve] == [3]
     assert fitted.curve[0]["loss"] == pytest.approx(sum(losses) / 3, rel=1e-9)

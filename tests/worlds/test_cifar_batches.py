@@ -131,8 +131,8 @@ def test_the_dataset_is_the_same_from_folder_and_archive(tmp_path: Path, monkeyp
         data = load_dataset("cifar-10")
         digests.add(data.digest())
     assert len(digests) == 1
-    assert data.train_labels.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
-    assert data.test_labels.tolist() == [5, 4]
+    assert data.train_targets.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
+    assert data.test_targets.tolist() == [5, 4]
     assert data.train_inputs.shape == (10, 3, 32, 32)
     assert (data.class_names[0], data.classes) == ("airplane", 10)
 

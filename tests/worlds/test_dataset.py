@@ -27,9 +27,9 @@ BROKEN[3, 0, 0, 0] = np.nan
 def arrays(**others: Any) -> Dataset:
     given = {
         "train_inputs": IMAGES,
-        "train_labels": LABELS,
+        "train_targets": LABELS,
         "test_inputs": IMAGES[:2],
-        "test_labels": LABELS[:2],
+        "test_targets": LABELS[:2],
     }
     return Dataset.from_arrays(**(given | others))
 
@@ -50,7 +50,7 @@ def test_digits() -> None:
     assert digits.std == (round(float(digits.train_inputs.std()), 4),)
     both = torch.cat([digits.train_inputs, digits.test_inputs])
     assert (float(both.min()), float(both.max())) == (0.0, 1.0)
-    assert torch.bincount(digits.test_labels).min() > 35
+    assert torch.bincount(digits.test_targets).min() > 35
     from sklearn.datasets import load_digits
 
     original = load_digits()
@@ -67,14 +67,14 @@ def test_every_registered_dataset_says_in_one_line_what_it_is() -> None:
 def test_what_arrays_become() -> None:
     data = arrays()
     assert data.train_inputs.dtype == torch.uint8
-    assert data.train_labels.dtype == torch.int64
+    assert data.train_targets.dtype == torch.int64
     assert repr(data) == "Dataset('arrays', 6 train, 2 test, torch.uint8 (2, 4, 3), 3 classes)"
     assert arrays(train_inputs=IMAGES[:, 0], test_inputs=IMAGES[:2, 0]).train_inputs.shape == (6, 1, 4, 3)
     for kind in (np.float64, np.float16):
         floats = arrays(train_inputs=IMAGES.astype(kind), test_inputs=IMAGES[:2].astype(kind))
         assert floats.train_inputs.dtype == torch.float32
         assert floats.statistics() is None
-    assert arrays(train_labels=torch.tensor(LABELS, dtype=torch.int8)).train_labels.tolist() == LABELS.tolist()
+    assert arrays(train_targets=torch.tensor(LABELS, dtype=torch.int8)).train_targets.tolist() == LABELS.tolist()
     assert arrays(class_names=["a", "b", "c", "d"]).classes == 4
 
 
@@ -103,29 +103,29 @@ def test_the_same_values_in_another_layout_are_the_same_data(tmp_path: Path) -> 
         FLOATS.tolist(),
     ):
         assert arrays(train_inputs=same, test_inputs=FLOATS[:2]).digest() == expected
-    assert arrays(train_labels=LABELS.astype(">i2")[::-1]).train_labels.tolist() == LABELS[::-1].tolist()
+    assert arrays(train_targets=LABELS.astype(">i2")[::-1]).train_targets.tolist() == LABELS[::-1].tolist()
 
 
 def test_what_may_be_wrong_is_told() -> None:
     apart = RNG.integers(0, 256, (2, 2, 4, 3), np.uint8)
     every = [0, 1, 2]
-    fine = arrays(test_inputs=RNG.integers(0, 256, (3, 2, 4, 3), np.uint8), test_labels=every)
+    fine = arrays(test_inputs=RNG.integers(0, 256, (3, 2, 4, 3), np.uint8), test_targets=every)
     assert fine.notes() == ()
-    assert arrays(test_inputs=IMAGES[[4, 1, 4]], test_labels=every).notes() == (
+    assert arrays(test_inputs=IMAGES[[4, 1, 4]], test_targets=every).notes() == (
         "dataset 'arrays': 3 of 3 test examples with the same input as a training example",
     )
-    assert arrays(train_labels=LABELS + 1, test_inputs=apart, test_labels=[1, 3], name="ones").notes() == (
+    assert arrays(train_targets=LABELS + 1, test_inputs=apart, test_targets=[1, 3], name="ones").notes() == (
         "dataset 'ones': 1 of 4 classes without training examples, such as 0",
         "dataset 'ones': 2 of 4 classes without test examples, such as 0",
     )
-    named = arrays(test_inputs=apart, test_labels=[0, 2], class_names=["cat", "dog", "owl"], remarks=["one left out"])
+    named = arrays(test_inputs=apart, test_targets=[0, 2], class_names=["cat", "dog", "owl"], remarks=["one left out"])
     assert named.notes() == (
         "dataset 'arrays': one left out",
         "dataset 'arrays': 1 of 3 classes without test examples, such as 'dog'",
     )
     other = RNG.random((3, 2, 4, 3))
-    assert arrays(train_inputs=RNG.random((6, 2, 4, 3)), test_inputs=other, test_labels=every).notes() == ()
-    (note,) = arrays(train_inputs=RNG.random((6, 2, 4, 3)), test_inputs=other * 255, test_labels=every).notes()
+    assert arrays(train_inputs=RNG.random((6, 2, 4, 3)), test_inputs=other, test_targets=every).notes() == ()
+    (note,) = arrays(train_inputs=RNG.random((6, 2, 4, 3)), test_inputs=other * 255, test_targets=every).notes()
     assert re.fullmatch(r".*train_inputs lie in \[0\.\d+, 0\.\d+\] and test_inputs in \[.*\]; scale both alike", note)
 
 
@@ -165,16 +165,16 @@ def test_wrong_pairs() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_labels": LABELS[:5]}, "train_labels must be as many as the inputs, got 5 for 6"),
-        ({"train_labels": LABELS.astype(float)}, "train_labels must be integers, got torch.float64"),
-        ({"train_labels": LABELS > 1}, "train_labels must be integers, got torch.bool"),
-        ({"train_labels": LABELS[:, None]}, r"one class number an example, .* got torch.int64 \(6, 1\)"),
-        ({"test_labels": [0, -1]}, "test_labels must be class numbers from 0 on, got -1"),
+        ({"train_targets": LABELS[:5]}, "train_targets must be as many as the inputs, got 5 for 6"),
+        ({"train_targets": LABELS.astype(float)}, "train_targets must be integers, got torch.float64"),
+        ({"train_targets": LABELS > 1}, "train_targets must be integers, got torch.bool"),
+        ({"train_targets": LABELS[:, None]}, r"one class number an example, .* got torch.int64 \(6, 1\)"),
+        ({"test_targets": [0, -1]}, "test_targets must be class numbers from 0 on, got -1"),
         ({"class_names": ["a", "b"]}, r"labels must be in \[0, 2\) .* got 2"),
         ({"train_inputs": BROKEN, "test_inputs": FLOATS[:2]}, "train_inputs must be finite, .* example 3"),
         ({"train_inputs": FLOATS, "test_inputs": np.full_like(FLOATS[:2], -np.inf)}, "must be finite"),
-        ({"train_inputs": IMAGES[:0], "train_labels": LABELS[:0]}, "must hold at least one value"),
-        ({"test_inputs": IMAGES[:0], "test_labels": LABELS[:0]}, "test_inputs must hold at least one value"),
+        ({"train_inputs": IMAGES[:0], "train_targets": LABELS[:0]}, "must hold at least one value"),
+        ({"test_inputs": IMAGES[:0], "test_targets": LABELS[:0]}, "test_inputs must hold at least one value"),
         ({"test_inputs": IMAGES[:2, :, :2]}, "must be alike, got"),
         ({"test_inputs": FLOATS[:2]}, "must be alike, got"),
         ({"train_inputs": IMAGES[:, 0, 0]}, r"must be \(N, C, H, W\) if uint8"),
@@ -221,7 +221,7 @@ def test_the_constructor_checks_too() -> None:
     with pytest.raises(DataError, match="must be tensors on the CPU"):
         dataclasses.replace(data, train_inputs=data.train_inputs.to("meta"))
     with pytest.raises(DataError, match="int64"):
-        dataclasses.replace(data, train_labels=data.train_labels.int())
+        dataclasses.replace(data, train_targets=data.train_targets.int())
     with pytest.raises(OverparamError, match=r"got torch\.float64"):
         dataclasses.replace(data, train_inputs=data.train_inputs.double())
 
@@ -248,8 +248,8 @@ def test_the_digest_is_that_of_the_contents() -> None:
     changed[5, 1, 3, 2] ^= 1
     others = [
         arrays(train_inputs=changed),
-        arrays(train_labels=[0, 1, 2, 2, 1, 1]),
-        arrays(test_labels=[0, 0]),
+        arrays(train_targets=[0, 1, 2, 2, 1, 1]),
+        arrays(test_targets=[0, 0]),
         arrays(class_names=["a", "b", "c", "d"]),
         arrays(train_inputs=IMAGES.reshape(6, 2, 3, 4), test_inputs=IMAGES[:2].reshape(2, 2, 3, 4)),
         arrays(train_inputs=FLOATS, test_inputs=FLOATS[:2]),

@@ -63,8 +63,8 @@ def write_tar(path: Path, contents: dict[str, bytes] = CONTENTS, prefix: str = "
 
 def check(data: Dataset) -> None:
     assert data.class_names == ("cat", "dog")
-    assert data.train_labels.tolist() == [0, 1, 1]
-    assert data.test_labels.tolist() == [0, 1]
+    assert data.train_targets.tolist() == [0, 1, 1]
+    assert data.test_targets.tolist() == [0, 1]
     for found, seed in zip((*data.train_inputs, *data.test_inputs), (0, 1, 2, 3, 4), strict=True):
         assert np.array_equal(found.numpy(), pixels(seed))
 

@@ -60,10 +60,10 @@ def test_the_papers_world_on_mnist() -> None:
     subset = World("mnist", train_size=10_000, label_noise=LabelNoise("symmetric", 0.2)).build()
     assert subset.noise_realised == 0.2
     assert len(subset.train) == 10_000
-    assert torch.bincount(subset.train.clean_labels).min() > 800
+    assert torch.bincount(subset.train.targets).min() > 800
     asymmetric = World("mnist", label_noise=LabelNoise("asymmetric", 0.4)).build()
-    changed = asymmetric.train.labels != asymmetric.train.clean_labels
-    pairs = torch.stack([asymmetric.train.clean_labels[changed], asymmetric.train.labels[changed]])
+    changed = asymmetric.train.targets != asymmetric.train.clean
+    pairs = torch.stack([asymmetric.train.clean[changed], asymmetric.train.targets[changed]])
     assert {tuple(pair) for pair in pairs.T.tolist()} == {(2, 7), (3, 8), (5, 6), (6, 5)}
 
 
@@ -73,4 +73,4 @@ def test_image_archive(real_data: None, tmp_path: Path) -> None:
         pytest.skip("decodes 60,000 images in half a minute; set OVERPARAM_SLOW_TESTS=1")
     data = World({"path": "cifar10-jpeg.tar.xz", "size": [32, 32]}).build()  # type: ignore[arg-type]
     assert data.train.inputs.shape == (50_000, 3, 32, 32)
-    assert torch.bincount(data.test.labels).tolist() == [1000] * 10
+    assert torch.bincount(data.test.targets).tolist() == [1000] * 10

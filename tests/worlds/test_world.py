@@ -44,7 +44,8 @@ DESCRIBED = ImageFolder("no-such-folder", (2, 2))
 
 
 def epoch(data: WorldData, size: int, seed: int, **how: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return list(data.batches(size, torch.Generator().manual_seed(seed), **how))
+    batches = data.batches(size, torch.Generator().manual_seed(seed), **how)
+    return [(batch.inputs, batch.targets) for batch in batches]
 
 
 # subsets
@@ -56,13 +57,14 @@ def test_subsets_have_the_exact_size_and_are_nested(one: int, other: int, test: 
         World(TOY, train_size=size, test_size=test, normalize=False, seed=seed).build() for size in sorted((one, other))
     )
     assert len(small.train) == min(one, other)
-    assert len(small.train.inputs) == len(small.train.labels) == len(small.train)
+    assert len(small.train.inputs) == len(small.train.targets) == len(small.train)
     assert set(numbers(small.train.inputs)) <= set(numbers(large.train.inputs))
     assert len(set(numbers(large.train.inputs))) == max(one, other)
     assert len(small.test) == test
     for data in (small, large):
         for split in (data.train, data.test):
-            assert split.clean_labels.tolist() == [number % 4 for number in numbers(split.inputs)]
+            assert split.clean is None
+            assert split.targets.tolist() == [number % 4 for number in numbers(split.inputs)]
 
 
 def test_a_subset_of_everything_is_everything() -> None:
@@ -88,7 +90,7 @@ def test_sizes_above_what_there_is() -> None:
 
 def test_normalisation_as_torchvision_does_it() -> None:
     data = Dataset.from_arrays(
-        TOY.train_inputs, TOY.train_labels, TOY.test_inputs, TOY.test_labels, mean=[0.1, 0.2], std=[0.3, 0.4]
+        TOY.train_inputs, TOY.train_targets, TOY.test_inputs, TOY.test_targets, mean=[0.1, 0.2], std=[0.3, 0.4]
     )
     built = World(data).build()
     mean, std = torch.tensor([0.1, 0.2]).view(2, 1, 1), torch.tensor([0.3, 0.4]).view(2, 1, 1)
@@ -133,12 +135,13 @@ def test_noise_is_reported_exactly_and_touches_training_labels_only(
 ) -> None:
     clean = World(TOY, train_size=size, seed=seed).build()
     noisy = World(TOY, train_size=size, seed=seed, label_noise=LabelNoise(kind, rate)).build()
-    assert torch.equal(noisy.train.clean_labels, clean.train.labels)
+    before = noisy.train.targets if rate == 0 else noisy.train.clean
+    assert torch.equal(before, clean.train.targets)
     assert torch.equal(noisy.train.inputs, clean.train.inputs)
-    changed = int((noisy.train.labels != noisy.train.clean_labels).sum())
+    changed = int((noisy.train.targets != before).sum())
     assert noisy.noise_realised == changed / size
-    assert torch.equal(noisy.test.labels, clean.test.labels)
-    assert torch.equal(noisy.test.labels, noisy.test.clean_labels)
+    assert torch.equal(noisy.test.targets, clean.test.targets)
+    assert noisy.test.clean is None
     assert clean.noise_realised == 0
     if kind == "symmetric":
         assert changed == round(rate * size) or abs(rate * size % 1 - 0.5) < 1e-9
@@ -172,7 +175,7 @@ def test_an_epoch_has_every_example_once(size: int, seed: int, noisy: bool, drop
     else:
         assert sorted(seen) == list(range(40))
     labels = torch.cat([labels for _, labels in batches])
-    assert torch.equal(labels, data.train.labels[torch.tensor(seen)])
+    assert torch.equal(labels, data.train.targets[torch.tensor(seen)])
 
 
 @given(st.integers(1, 50), st.integers(0, 99), st.booleans(), st.data())
@@ -182,16 +185,16 @@ def test_starting_late_gives_the_tail_bit_for_bit(size: int, seed: int, augmente
     one, other = (torch.Generator().manual_seed(seed) for _ in range(2))
     whole, tail = list(data.batches(size, one)), list(data.batches(size, other, start=start))
     assert len(tail) == len(whole) - start
-    for (inputs, labels), (late_inputs, late_labels) in zip(whole[start:], tail, strict=True):
-        assert torch.equal(inputs, late_inputs)
-        assert torch.equal(labels, late_labels)
+    for batch, late in zip(whole[start:], tail, strict=True):
+        assert torch.equal(batch.inputs, late.inputs)
+        assert torch.equal(batch.targets, late.targets)
     assert torch.equal(one.get_state(), other.get_state())
 
 
 def test_epochs_differ_and_seeds_repeat() -> None:
     data = World(TOY, normalize=False).build()
     generator = torch.Generator().manual_seed(0)
-    first, second = (numbers(next(data.batches(40, generator))[0]) for _ in range(2))
+    first, second = (numbers(next(data.batches(40, generator)).inputs) for _ in range(2))
     assert first != second
     assert first != sorted(first)
     assert numbers(epoch(data, 40, 0)[0][0]) == first
@@ -232,7 +235,7 @@ def test_wrong_batches() -> None:
 
 def test_to_a_device() -> None:
     data = World(TOY, augmentation=Augmentation(crop=1)).build().to("meta")
-    assert data.train.inputs.device.type == data.test.labels.device.type == data.black.device.type == "meta"
+    assert data.train.inputs.device.type == data.test.targets.device.type == data.black.device.type == "meta"
 
 
 # identity
@@ -268,7 +271,7 @@ def test_every_field_counts() -> None:
 
 
 def test_statistics_and_the_map_count_where_they_are_used() -> None:
-    arrays = (TOY.train_inputs, TOY.train_labels, TOY.test_inputs, TOY.test_labels)
+    arrays = (TOY.train_inputs, TOY.train_targets, TOY.test_inputs, TOY.test_targets)
     one = Dataset.from_arrays(*arrays, mean=[0.5], std=[0.5], asymmetric={0: 1})
     other = Dataset.from_arrays(*arrays, mean=[0.4], std=[0.5], asymmetric={0: 2})
     assert World(one).identity() != World(other).identity()
@@ -283,7 +286,7 @@ def test_statistics_and_the_map_count_where_they_are_used() -> None:
 def test_what_changes_nothing_does_not_count() -> None:
     nothing = World(TOY, label_noise=LabelNoise("symmetric", 0.0), augmentation=Augmentation())
     assert nothing.identity() == World(TOY).identity()
-    assert torch.equal(nothing.build().train.labels, TOY.train_labels)
+    assert torch.equal(nothing.build().train.targets, TOY.train_targets)
 
 
 def test_worlds_that_differ_in_noise_share_their_inputs() -> None:
@@ -296,7 +299,7 @@ def test_the_identity_is_the_same_in_another_process() -> None:
         "from overparam.worlds import *; import json;"
         "world = World('test_world:make_toy', 20, label_noise=LabelNoise('symmetric', 0.2), normalize=False);"
         "data = world.build();"
-        "print(json.dumps([world.identity(), data.train.labels.tolist(), data.train.inputs.tolist()]))"
+        "print(json.dumps([world.identity(), data.train.targets.tolist(), data.train.inputs.tolist()]))"
     )
     folder = Path(__file__).parent
     done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, check=True)
@@ -304,7 +307,7 @@ def test_the_identity_is_the_same_in_another_process() -> None:
     data = world.build()
     assert json.loads(done.stdout) == [
         world.identity(),
-        data.train.labels.tolist(),
+        data.train.targets.tolist(),
         data.train.inputs.tolist(),
     ]
 
@@ -313,7 +316,7 @@ def test_literal_values_are_pinned() -> None:
     """A change here means other subsets and noise, and that results of older versions are not found again."""
     world = World("digits", 500, label_noise=LabelNoise("symmetric", 0.2), normalize=False)
     data = world.build()
-    noisy, clean = data.train.labels[:20].tolist(), data.train.clean_labels[:20].tolist()
+    noisy, clean = data.train.targets[:20].tolist(), data.train.clean[:20].tolist()
     assert noisy == [3, 2, 4, 8, 7, 0, 1, 7, 1, 4, 0, 8, 5, 7, 8, 8, 7, 0, 2, 4]
     assert clean == [3, 2, 4, 8, 7, 0, 1, 7, 1, 4, 0, 2, 5, 7, 1, 8, 1, 2, 2, 4]
     assert world.identity() == {
@@ -400,5 +403,5 @@ def test_worlds_can_be_sent_to_another_process() -> None:
         assert again.label_noise == world.label_noise
         if not isinstance(dataset, ImageFolder):
             assert again.identity() == world.identity()
-            assert torch.equal(again.build().train.labels, world.build().train.labels)
+            assert torch.equal(again.build().train.targets, world.build().train.targets)
     assert pickle.loads(pickle.dumps(World(TOY))).identity() == World(TOY).identity()

@@ -266,7 +266,7 @@ class _Builder:
         data = self.plan.worlds[world].build()
         step.check(data)
         key = (network, *self.form(world))
-        if not isinstance(step, TrainSettings) or step.smallest_batch(len(data.train)) > 1 or key in self._tried:
+        if not isinstance(step, TrainSettings) or step.smallest_batch(data.train.epoch) > 1 or key in self._tried:
             return
         module = experiment.network.fresh(*self.form(world), experiment.seed)
         why = fails_on_one(module, *self.form(world))
@@ -274,7 +274,7 @@ class _Builder:
             which = "each batch" if step.batch_size == 1 else "the last batch of an epoch"
             advice = "raise batch_size" if step.batch_size == 1 else "set drop_last: true, or another batch_size"
             raise SpecError(
-                f"{step.kind}: {which} has a single example (batch_size {step.batch_size}, {len(data.train)} training "
+                f"{step.kind}: {which} has a single example (batch_size {step.batch_size}, {data.train.epoch} training "
                 f"examples), on which network {experiment.network.label!r} fails in training: {why}; {advice}"
             )
         self._tried.add(key)

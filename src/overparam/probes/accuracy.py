@@ -18,9 +18,14 @@ class Accuracy(Probe):
     labels trained on; ``train_accuracy_clean``, ``train_loss_clean`` against the true ones; ``test_accuracy``,
     ``test_loss``, ``test_soft_error``. The soft error is one minus the mean probability given to the true label
     (Nakkiran et al. 2021, "The Deep Bootstrap Framework").
+
+    With label noise also ``train_accuracy_clean_part``, ``train_loss_clean_part`` on the training examples whose label
+    is right, and ``train_accuracy_noisy_part``, ``train_loss_noisy_part`` on those whose label is wrong, against it
+    (the share that is memorised).
     """
 
     kind: ClassVar[str] = "accuracy"
+    version: ClassVar[int] = 2
     columns: ClassVar[Mapping[str, type]] = dict.fromkeys(
         (
             *("train_accuracy", "train_loss", "train_accuracy_clean", "train_loss_clean"),
@@ -28,21 +33,20 @@ class Accuracy(Probe):
         ),
         float,
     )
+    optional: ClassVar[Mapping[str, type]] = dict.fromkeys(
+        (
+            *("train_accuracy_clean_part", "train_loss_clean_part"),
+            *("train_accuracy_noisy_part", "train_loss_noisy_part"),
+        ),
+        float,
+    )
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Evaluate the network on every example once."""
         module = checkpoint.load_into(view.module())
-        train, test = view.world.train, view.world.test
-        noisy, clean = evaluate(module, train.inputs, train.labels, train.clean_labels)
-        (tested,) = evaluate(module, test.inputs, test.labels)
-        return Measurements(
-            {
-                "train_accuracy": noisy.accuracy,
-                "train_loss": noisy.loss,
-                "train_accuracy_clean": clean.accuracy,
-                "train_loss_clean": clean.loss,
-                "test_accuracy": tested.accuracy,
-                "test_loss": tested.loss,
-                "test_soft_error": tested.soft_error,
-            }
+        train, test = (
+            evaluate(module, split.examples(), view.world.task) for split in (view.world.train, view.world.test)
         )
+        measured = {f"train_{name}": value for name, value in train.items()}
+        measured |= {f"test_{name}": value for name, value in test.items()}
+        return Measurements({name: measured[name] for name in (*self.columns, *self.optional) if name in measured})

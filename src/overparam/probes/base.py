@@ -53,13 +53,15 @@ class Probe:
     The code of a probe of one's own belongs to the fingerprint, with the globals that it names: they must not change.
 
     ``columns`` and ``layer_columns`` state what is measured, by name: ``float``, ``int`` or ``str``. A table has these
-    columns even where nothing is measured yet. A probe of one's own may leave them out; its columns are then those that
-    it returns.
+    columns even where nothing is measured yet. ``optional`` are further columns, which only some worlds have, such as
+    those of label noise: a table has them where they are measured. A probe of one's own may leave all out; its columns
+    are then those that it returns.
     """
 
     kind: ClassVar[str] = ""
     version: ClassVar[int] = 1  # raise it when the same parameters begin to mean other numbers
     columns: ClassVar[Mapping[str, type]] = {}
+    optional: ClassVar[Mapping[str, type]] = {}
     layer_columns: ClassVar[Mapping[str, type]] = {}
 
     @abstractmethod
@@ -69,7 +71,8 @@ class Probe:
 
     def check(self, found: Measurements) -> None:
         """Raise :class:`SpecError` if ``found`` has another column than is stated, or a value of another type."""
-        for stated, rows in ((self.columns, [found.values]), (self.layer_columns, list(found.layers.values()))):
+        columns = {**self.columns, **self.optional} if self.columns else {}
+        for stated, rows in ((columns, [found.values]), (self.layer_columns, list(found.layers.values()))):
             for name, value in [pair for row in rows for pair in row.items()] if stated else ():
                 kind = stated.get(name)
                 if kind is None:

@@ -18,7 +18,7 @@ from overparam.networks.roles import check_shapes, first_names
 from overparam.registry import suggest
 from overparam.streams import global_stream
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Any], Tensor]
 
 
 @dataclass(frozen=True, eq=False)

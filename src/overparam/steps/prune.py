@@ -17,7 +17,7 @@ from overparam.prune.selection import Named
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.streams import global_stream, torch_stream
-from overparam.train.losses import checked_loss, loss_identity, loss_named
+from overparam.train.losses import checked_loss, loss_identity, loss_named, on_batch
 
 
 def checked_criterion(given: Any) -> Any:
@@ -131,13 +131,11 @@ class Prune(Step):
     def _gradients(self, start: Checkpoint, context: Context, draw: int) -> Mapping[str, Any]:
         """Take gradients on one random training mini-batch, labels as trained on."""
         data = context.world.train
-        order = torch.randperm(len(data.labels), generator=torch_stream(context.seed, "prune-batch", draw))
-        chosen = order[: self.batch_size]
-        batch = (data.inputs[chosen], data.labels[chosen])
+        order = data.order(draw, torch_stream(context.seed, "prune-batch", draw))
+        batch = data.fetch(order[: self.batch_size])
         module = start.load_into(context.module())
-        return gradients(
-            module, batch, for_one_use(loss_named(self.loss)), names=start.masks, seed=context.seed, draw=draw
-        )
+        loss = on_batch(for_one_use(loss_named(self.loss)))
+        return gradients(module, (batch.inputs, batch), loss, names=start.masks, seed=context.seed, draw=draw)
 
 
 def left_out(module: nn.Module, steps: Iterable[Step | None]) -> str:

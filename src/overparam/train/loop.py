@@ -14,7 +14,7 @@ from overparam.errors import SpecError, StepError
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
 from overparam.train.engines import trainee_for
-from overparam.train.evaluate import Score
+from overparam.train.evaluate import metrics
 from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held, is_its_weights
 from overparam.train.schedules import learning_rate
 from overparam.train.settings import TrainSettings
@@ -186,7 +186,7 @@ class _Training:
         losses: list[Tensor] = []
         rate = 0.0
         with global_stream(self.seed, "dropout", epoch):
-            self.trainee.begin(torch_stream(self.seed, "order", epoch), skipped)
+            self.trainee.begin(epoch, torch_stream(self.seed, "order", epoch), skipped)
             while self.iteration < end:
                 if self.iteration in self.points:
                     self._save_point()
@@ -219,19 +219,13 @@ class _Training:
             stops.append((self.iteration // self.every + 1) * self.every)
         return min(stops)
 
-    def _score(self, split: Split) -> Score:
+    def _metrics(self, name: str, split: Split) -> dict[str, float]:
         with global_stream(self.seed, "evaluation", self.iteration):
-            return self.trainee.score(split.inputs, split.labels)
+            found = metrics(self.trainee.sums, self.data.task, split.examples())
+        return {f"{name}_{metric}": value for metric, value in found.items()}
 
     def _measured(self) -> dict[str, float]:
-        train, test = self._score(self.data.train), self._score(self.data.test)
-        return {
-            "train_loss": train.loss,
-            "train_accuracy": train.accuracy,
-            "test_loss": test.loss,
-            "test_accuracy": test.accuracy,
-            "test_soft_error": test.soft_error,
-        }
+        return {**self._metrics("train", self.data.train), **self._metrics("test", self.data.test)}
 
     def _row(self, rate: float, measured: Mapping[str, float]) -> None:
         at = {"iteration": float(self.iteration), "epoch": self.iteration / self.per_epoch, "lr": rate}
@@ -245,10 +239,14 @@ class _Training:
         stop = self.settings.stop_at
         if stop is None:
             return
-        score = self._score(self.data.train)
-        low_enough = stop.train_loss is None or score.loss <= stop.train_loss
-        high_enough = stop.train_accuracy is None or score.accuracy >= stop.train_accuracy
+        found = self._metrics("train", self.data.train)
+        low_enough = stop.train_loss is None or found["train_loss"] <= stop.train_loss
+        high_enough = stop.train_accuracy is None or found["train_accuracy"] >= stop.train_accuracy
         self.out.stopped_early = low_enough and high_enough
+
+    def _look(self) -> Tensor:
+        """Return a batch of inputs to try the module on."""
+        return self.data.test.inputs[: self.settings.batch_size]
 
     def _held(self) -> dict[str, str]:
         """Return digests of what network and loss keep outside the weights, by name."""
@@ -262,7 +260,7 @@ class _Training:
             return NO_EFFECT
         if self.fresh is None:
             return Effect(evaluation=False, training=True)
-        return effect(running, names, state, self.fresh, self.data.train.inputs[: self.settings.batch_size])
+        return effect(running, names, state, self.fresh, self._look())
 
     def _check_weights(self) -> None:
         """Raise :class:`StepError` if the weights are not all that was trained; note what only trainings go on with."""
@@ -271,7 +269,7 @@ class _Training:
             return
         each = {name: self._effect(state, [name]) for name in names}
         listed = ", ".join([name for name, found in each.items() if found != NO_EFFECT] or names)
-        running, inputs = self.trainee.running(), self.data.train.inputs[: self.settings.batch_size]
+        running, inputs = self.trainee.running(), self._look()
         whole = running is None or self.fresh is None or is_its_weights(running, state, self.fresh, inputs)
         if not whole or any(found.evaluation for found in each.values()):
             raise StepError(MORE.format(listed))

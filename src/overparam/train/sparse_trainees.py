@@ -17,11 +17,11 @@ from overparam.sparse.judge import Judgement, judge
 from overparam.sparse.layers import SparseLayer
 from overparam.sparse.network import SparseNetwork
 from overparam.sparse.perceptron import Layer, Optimiser, Perceptron, perceptron_layers
-from overparam.train.evaluate import Score
 from overparam.train.losses import cross_entropy, loss_named
 from overparam.train.settings import TrainSettings
 from overparam.train.trainees import ModuleTrainee, Slots, Trainee
-from overparam.worlds import WorldData
+from overparam.worlds import Batch, Classification, FiniteSplit, WorldData
+from overparam.worlds.task import Sums
 
 
 def sparse_trainee(
@@ -47,7 +47,7 @@ def sparse_trainee(
     if forced:
         return NetworkTrainee(module, data, settings, masks, (), judgement)
     try:
-        plan = choose(module, masks, settings.batch_size, data.train.inputs[:1], None, judgement)
+        plan = choose(module, masks, settings.batch_size, data.test.inputs[:1], None, judgement)
         if plan.gain > 1:
             return NetworkTrainee(module, data, settings, masks, plan.dense, judgement)
     except SpecError as error:  # it may take a batch, if not an example by itself
@@ -70,7 +70,9 @@ def _dense(
 
 def _fits_compiled(module: nn.Module, layers: Sequence[Layer], data: WorldData, settings: TrainSettings) -> bool:
     """Tell whether compiled epochs can do this training."""
-    inputs, labels = data.train.inputs, data.train.labels
+    if not (isinstance(data.train, FiniteSplit) and isinstance(data.task, Classification)):
+        return False
+    inputs, labels = data.train.inputs, data.train.targets
     first, last = module.get_parameter(layers[0].weight), module.get_parameter(layers[-1].weight)
     return (
         loss_named(settings.loss) is cross_entropy
@@ -79,7 +81,7 @@ def _fits_compiled(module: nn.Module, layers: Sequence[Layer], data: WorldData, 
         and inputs[:1].numel() == first.shape[1]
         and labels.dtype == torch.int64
         and 0 <= int(labels.min()) <= int(labels.max()) < last.shape[0]
-        and int(data.test.labels.max()) < last.shape[0]
+        and int(data.test.targets.max()) < last.shape[0]
     )
 
 
@@ -113,8 +115,9 @@ class PerceptronTrainee(Trainee):
         self.perceptron = Perceptron(
             layers, dict(module.named_parameters()), masks, dense, optimiser, settings.batch_size, threads
         )
-        self.inputs = data.train.inputs.reshape(len(data.train), -1).contiguous()
-        self.labels = data.train.labels.contiguous()
+        trained_on = data.train.examples()
+        self.inputs = trained_on.inputs.flatten(1).contiguous()
+        self.labels = trained_on.targets.contiguous()
         self.order = torch.empty(0, dtype=torch.int64)
         self.next = 0
         self.loss = cross_entropy
@@ -123,9 +126,9 @@ class PerceptronTrainee(Trainee):
         """None: no module is run."""
         return None
 
-    def begin(self, order: torch.Generator, skipped: int) -> None:
+    def begin(self, epoch: int, order: torch.Generator, skipped: int) -> None:
         """Begin an epoch."""
-        self.order = self.data.shuffled(order)
+        self.order = self.data.train.order(epoch, order)
         self.next = skipped
 
     def advance(self, rates: Sequence[float]) -> Tensor:
@@ -139,9 +142,12 @@ class PerceptronTrainee(Trainee):
         found = self.perceptron.get(self.perceptron.parameters)
         return masked_state({name: found[name] for name in self.order_of_state}, self.masks)
 
-    def score(self, inputs: Tensor, labels: Tensor) -> Score:
+    def sums(self, examples: Batch) -> Sums:
         """Measure the perceptron."""
-        return Score(*self.perceptron.evaluate(inputs.reshape(len(inputs), -1).contiguous(), labels.contiguous()))
+        inputs, targets = examples.inputs.flatten(1).contiguous(), examples.targets.contiguous()
+        means = dict(zip(("loss", "hits", "soft_error"), self.perceptron.evaluate(inputs, targets), strict=True))
+        count = torch.tensor(float(len(examples)), dtype=torch.float64)
+        return {"count": count, **{name: mean * count for name, mean in means.items()}}
 
     def slots(self) -> Slots:
         """Return momentum or moments as dense tensors."""
@@ -191,7 +197,7 @@ class NetworkTrainee(ModuleTrainee):
         self.order_of_state = list(state_of(module))
         self.original_masks = dict(masks)
         self.replaced = [_Replaced(module.get_submodule(path)) for path in judgement.layers]
-        example = data.train.inputs[:1]
+        example = data.test.inputs[:1]
         try:
             network = in_place(module, masks, dense=dense, example=example, judgement=judgement)
             for each in self.replaced:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from overparam.checkpoint import load_state, masked_state, state_of
 from overparam.content import for_one_use
 from overparam.errors import SpecError
-from overparam.train.evaluate import Score, evaluate
-from overparam.train.losses import Loss, loss_named
+from overparam.train.evaluate import sums
+from overparam.train.losses import Loss, loss_named, not_usual, on_batch
 from overparam.train.optimisers import add_momentum, optimiser
 from overparam.train.settings import TrainSettings
-from overparam.worlds import WorldData
+from overparam.worlds import Batch, WorldData
+from overparam.worlds.task import Sums
 
 Slots = dict[int, dict[str, Tensor]]
 
@@ -42,8 +43,8 @@ class Trainee(ABC):
         """Return the user's module as it is run; None if its forward is not, as in compiled epochs."""
 
     @abstractmethod
-    def begin(self, order: torch.Generator, skipped: int) -> None:
-        """Begin an epoch whose order is drawn from a stream, leaving out its first batches."""
+    def begin(self, epoch: int, order: torch.Generator, skipped: int) -> None:
+        """Begin an epoch (from 0 on) whose order is drawn from a stream, leaving out its first batches."""
 
     @abstractmethod
     def advance(self, rates: Sequence[float]) -> Tensor:
@@ -54,8 +55,8 @@ class Trainee(ABC):
         """Return a copy of the dense module's state, exactly zero outside the masks."""
 
     @abstractmethod
-    def score(self, inputs: Tensor, labels: Tensor) -> Score:
-        """Measure the network as it is."""
+    def sums(self, examples: Batch) -> Sums:
+        """Return the task's sums of the network as it is, in evaluation mode."""
 
     @abstractmethod
     def slots(self) -> Slots:
@@ -85,35 +86,36 @@ class ModuleTrainee(Trainee):
         self.factors = [masks[name].to(parameters[name]) for name in pruned]
         self.trained = list(parameters.values())
         self.prunable = [parameters[name] for name in masks if name in parameters]
-        self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
+        self.batch_loss, self.measured_loss = on_batch(self.loss), not_usual(self.loss, data.task)
+        self.batches: Iterator[Batch] = iter(())
 
     def running(self) -> nn.Module | None:
         """Return the module."""
         return self.module
 
-    def begin(self, order: torch.Generator, skipped: int) -> None:
+    def begin(self, epoch: int, order: torch.Generator, skipped: int) -> None:
         """Begin an epoch."""
         self.module.train()
         batch_size, drop_last = self.settings.batch_size, self.settings.drop_last
-        self.batches = self.data.batches(batch_size, order, drop_last, skipped)
+        self.batches = self.data.batches(batch_size, order, drop_last, skipped, epoch)
 
     def advance(self, rates: Sequence[float]) -> Tensor:
         """Train on the next batches."""
         losses: list[Tensor] = []  # read once: reading a number after each batch would cost more
         group = self.optimiser.param_groups[0]
-        for rate, (inputs, labels) in zip(rates, self.batches, strict=False):
+        for rate, batch in zip(rates, self.batches, strict=False):
             if rate != group["lr"]:
                 group["lr"] = rate
-            losses.append(self._step(inputs, labels))
+            losses.append(self._step(batch))
             if len(losses) == len(rates):
                 break  # before the iterator makes another batch
         return torch.stack(losses)
 
-    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, batch: Batch) -> Tensor:
         """Take one step on one batch; return its loss."""
         for parameter in self.trained:
             parameter.grad = None
-        loss = self.loss(self.module(inputs), labels)
+        loss = self.batch_loss(self.module(batch.inputs), batch)
         if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
             raise SpecError(f"train.loss must return one number that depends on the outputs, got {_described(loss)}")
         loss.backward()  # type: ignore[no-untyped-call]
@@ -141,10 +143,9 @@ class ModuleTrainee(Trainee):
         """Return a copy of the module's state."""
         return masked_state(state_of(self.module), self.masks)
 
-    def score(self, inputs: Tensor, labels: Tensor) -> Score:
+    def sums(self, examples: Batch) -> Sums:
         """Measure the module."""
-        (score,) = evaluate(self.module, inputs, labels, loss=self.loss)
-        return score
+        return sums(self.module, examples, self.data.task, self.measured_loss)
 
     def slots(self) -> Slots:
         """Return the optimiser's state."""

@@ -2,22 +2,28 @@
 
 from overparam.folders import cache_folder
 from overparam.worlds.augmentation import Augmentation
+from overparam.worlds.batch import Batch
 from overparam.worlds.builtin import DATASETS
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.files import data_folders
 from overparam.worlds.images import ImageFolder
 from overparam.worlds.label_noise import LabelNoise
 from overparam.worlds.sources import load_dataset
-from overparam.worlds.splits import Split, WorldData
+from overparam.worlds.splits import FiniteSplit, Split, WorldData
+from overparam.worlds.task import Classification, Task
 from overparam.worlds.world import World
 
 __all__ = [
     "DATASETS",
     "Augmentation",
+    "Batch",
+    "Classification",
     "Dataset",
+    "FiniteSplit",
     "ImageFolder",
     "LabelNoise",
     "Split",
+    "Task",
     "World",
     "WorldData",
     "cache_folder",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from overparam.errors import DataError, SpecError
+from overparam.worlds.task import Classification, Task
 
 OTHER_SCALE = 10  # inputs of which one split spreads so many times as widely as the other were hardly scaled alike
 
@@ -33,8 +34,8 @@ class Dataset:
     Args:
         name: what reports call it.
         train_inputs: ``(N, C, H, W)`` uint8 images, or finite float32 values of any shape ``(N, ...)``.
-        train_labels: ``(N,)`` int64 in ``[0, classes)``.
-        test_inputs, test_labels: the same for the test set, with inputs of the same shape and type.
+        train_targets: ``(N,)`` int64 in ``[0, classes)``.
+        test_inputs, test_targets: the same for the test set, with inputs of the same shape and type.
         mean, std: per channel (dimension 1; a single value holds for all), of uint8 inputs scaled to [0, 1],
             of float32 inputs as they are. ``None``: for uint8 computed from all training inputs, for float32
             no normalisation.
@@ -51,9 +52,9 @@ class Dataset:
 
     name: str
     train_inputs: Tensor
-    train_labels: Tensor
+    train_targets: Tensor
     test_inputs: Tensor
-    test_labels: Tensor
+    test_targets: Tensor
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     class_names: tuple[str, ...] = ()
@@ -61,8 +62,12 @@ class Dataset:
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_split(self.name, "train", self.train_inputs, self.train_labels)
-        _check_split(self.name, "test", self.test_inputs, self.test_labels)
+        for split, inputs, targets in (
+            ("train", self.train_inputs, self.train_targets),
+            ("test", self.test_inputs, self.test_targets),
+        ):
+            _check_inputs(self.name, split, inputs, targets)
+            Classification(1).check(f"dataset {self.name!r}: {split}_targets", inputs, targets)
         train, test = self.train_inputs, self.test_inputs
         if train.shape[1:] != test.shape[1:] or train.dtype != test.dtype:
             raise DataError(
@@ -85,7 +90,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         return (
-            f"Dataset({self.name!r}, {len(self.train_labels)} train, {len(self.test_labels)} test, "
+            f"Dataset({self.name!r}, {len(self.train_targets)} train, {len(self.test_targets)} test, "
             f"{_form(self.train_inputs)}, {self.classes} classes)"
         )
 
@@ -93,9 +98,9 @@ class Dataset:
     def from_arrays(
         cls,
         train_inputs: Any,
-        train_labels: Any,
+        train_targets: Any,
         test_inputs: Any,
-        test_labels: Any,
+        test_targets: Any,
         *,
         name: str = "arrays",
         mean: Sequence[float] | None = None,
@@ -112,9 +117,9 @@ class Dataset:
         return cls(
             name,
             _inputs(name, "train_inputs", train_inputs),
-            _labels(name, "train_labels", train_labels),
+            _labels(name, "train_targets", train_targets),
             _inputs(name, "test_inputs", test_inputs),
-            _labels(name, "test_labels", test_labels),
+            _labels(name, "test_targets", test_targets),
             None if mean is None else tuple(float(value) for value in mean),
             None if std is None else tuple(float(value) for value in std),
             tuple(class_names),
@@ -129,6 +134,11 @@ class Dataset:
         ``others`` are passed on to :meth:`from_arrays`. Raises :class:`DataError` for items of another form.
         """
         return cls.from_arrays(*_stack(name, "train", train), *_stack(name, "test", test), name=name, **others)
+
+    @cached_property
+    def task(self) -> Task:
+        """What is to be done with the inputs: one of the classes for each."""
+        return Classification(self.classes)
 
     @cached_property
     def classes(self) -> int:
@@ -149,7 +159,7 @@ class Dataset:
         return tuple(f"dataset {self.name!r}: {note}" for note in found)
 
     def _empty_classes(self) -> Iterator[str]:
-        for split, labels in (("training", self.train_labels), ("test", self.test_labels)):
+        for split, labels in (("training", self.train_targets), ("test", self.test_targets)):
             empty = (torch.bincount(labels, minlength=self.classes) == 0).nonzero().flatten().tolist()
             if empty:
                 name = self.class_names[empty[0]] if self.class_names else empty[0]
@@ -180,13 +190,13 @@ class Dataset:
     @cached_property
     def _digest(self) -> str:
         sha = hashlib.sha256(f"classes {self.classes}".encode())
-        for tensor in (self.train_inputs, self.train_labels, self.test_inputs, self.test_labels):
+        for tensor in (self.train_inputs, self.train_targets, self.test_inputs, self.test_targets):
             sha.update(f"|{tensor.dtype} {tuple(tensor.shape)}|".encode())
             sha.update(tensor.detach().cpu().contiguous().flatten().numpy().data)
         return sha.hexdigest()
 
     def _largest_label(self) -> int:
-        return int(max(self.train_labels.max(), self.test_labels.max()))
+        return int(max(self.train_targets.max(), self.test_targets.max()))
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return mean and standard deviation per channel for normalisation; ``None`` if there is none.
@@ -214,11 +224,11 @@ def _form(inputs: Tensor) -> str:
     return f"{inputs.dtype} {tuple(inputs.shape[1:])}"
 
 
-def _check_split(name: str, split: str, inputs: Tensor, labels: Tensor) -> None:
+def _check_inputs(name: str, split: str, inputs: Tensor, targets: Tensor) -> None:
     what = f"dataset {name!r}: {split}_inputs"
-    if not all(isinstance(each, Tensor) and each.device.type == "cpu" for each in (inputs, labels)):
+    if not all(isinstance(each, Tensor) and each.device.type == "cpu" for each in (inputs, targets)):
         raise DataError(
-            f"{what} and {split}_labels must be tensors on the CPU; use Dataset.from_arrays for anything else"
+            f"{what} and {split}_targets must be tensors on the CPU; use Dataset.from_arrays for anything else"
         )
     if inputs.dtype not in (torch.uint8, torch.float32):
         raise DataError(f"{what} must be uint8 images or float32 values, got {inputs.dtype}; convert them first")
@@ -236,15 +246,6 @@ def _check_split(name: str, split: str, inputs: Tensor, labels: Tensor) -> None:
     if inputs.dtype == torch.float32 and not bool(torch.isfinite(inputs).all()):
         bad = int((~torch.isfinite(inputs.flatten(1)).all(1)).nonzero()[0])
         raise DataError(f"{what} must be finite, got NaN or infinity in example {bad}")
-    what = f"dataset {name!r}: {split}_labels"
-    if labels.dtype != torch.int64 or labels.dim() != 1:
-        raise DataError(
-            f"{what} must be one class number an example, int64 of shape (N,), got {labels.dtype} {tuple(labels.shape)}"
-        )
-    if len(labels) != len(inputs):
-        raise DataError(f"{what} must be as many as the inputs, got {len(labels)} for {len(inputs)} inputs")
-    if int(labels.min()) < 0:
-        raise DataError(f"{what} must be class numbers from 0 on, got {int(labels.min())}")
 
 
 def _channels_last(inputs: Tensor) -> bool:

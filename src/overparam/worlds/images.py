@@ -23,7 +23,7 @@ from overparam.worlds.files import DATA, data_folders, keep
 from overparam.worlds.pictures import decode
 
 _FORMAT = 2  # of the cached file; bump it when decoding changes
-_FIELDS = ("train_inputs", "train_labels", "test_inputs", "test_labels", "class_names", "remarks")
+_FIELDS = ("train_inputs", "train_targets", "test_inputs", "test_targets", "class_names", "remarks")
 Arrays = dict[str, NDArray[np.generic]]
 Side = Annotated[int, Field(ge=1)]
 
@@ -61,13 +61,13 @@ class ImageFolder:
             arrays = self._decode_archive(path) if arranged is None else self._decode_folder(path, arranged)
             made = arrays
             keep(kept, lambda goal: np.savez(goal, **made), "every process decodes the images")  # type: ignore[arg-type]
-        train_inputs, train_labels, test_inputs, test_labels, names, remarks = (arrays[field] for field in _FIELDS)
+        train_inputs, train_targets, test_inputs, test_targets, names, remarks = (arrays[field] for field in _FIELDS)
         return Dataset(
             path.name.split(".")[0],
             torch.from_numpy(train_inputs),
-            torch.from_numpy(train_labels),
+            torch.from_numpy(train_targets),
             torch.from_numpy(test_inputs),
-            torch.from_numpy(test_labels),
+            torch.from_numpy(test_targets),
             class_names=tuple(str(name) for name in names),
             remarks=tuple(str(remark) for remark in remarks),
         )
@@ -146,7 +146,7 @@ def _arrays(arranged: Arrangement, decoded: dict[Parts, NDArray[np.uint8]]) -> A
     arrays: Arrays = {"class_names": np.array(arranged.classes), "remarks": np.array(arranged.remarks, np.str_)}
     for split, pictures in arranged.pictures.items():
         arrays[f"{split}_inputs"] = np.stack([decoded[parts] for _, parts in pictures])
-        arrays[f"{split}_labels"] = np.array([numbers[label] for label, _ in pictures], np.int64)
+        arrays[f"{split}_targets"] = np.array([numbers[label] for label, _ in pictures], np.int64)
     return arrays
 
 

@@ -16,7 +16,7 @@ from overparam.worlds.dataset import Dataset
 from overparam.worlds.label_noise import LabelNoise
 from overparam.worlds.recent import Recent
 from overparam.worlds.sources import Source, check_source, load_dataset
-from overparam.worlds.splits import Split, WorldData
+from overparam.worlds.splits import FiniteSplit, WorldData
 
 _clean_worlds: Recent[WorldData] = Recent(2)  # one of 60,000 small images takes 200 MB
 _noisy_labels: Recent[Tensor] = Recent(16)
@@ -61,14 +61,15 @@ class World:
         inputs_key = {**identity, "label_noise": None, "augmentation": None}
         data = _clean_worlds.get(json.dumps(inputs_key), lambda: self._clean(dataset))
         data = dataclasses.replace(data, augmentation=self.augmentation)
-        if self.label_noise is None:
+        if self.label_noise is None or self.label_noise.rate == 0:
             return data
-        noise, clean = self.label_noise, data.train.clean_labels
+        noise, clean = self.label_noise, data.train.examples().targets
         noisy = _noisy_labels.get(
-            json.dumps(identity), lambda: noise.apply(clean, data.classes, self.seed, dataset.asymmetric)
+            json.dumps(identity), lambda: noise.apply(clean, dataset.classes, self.seed, dataset.asymmetric)
         )
         realised = int((noisy != clean).sum()) / len(clean)
-        return dataclasses.replace(data, train=Split(data.train.inputs, noisy, clean), noise_realised=realised)
+        train = FiniteSplit(data.train.examples().inputs, noisy, clean)
+        return dataclasses.replace(data, train=train, noise_realised=realised)
 
     def notes(self) -> tuple[str, ...]:
         """Return sentences on what may be wrong with the dataset though it can be used; raises as :meth:`build`."""
@@ -95,8 +96,8 @@ class World:
         return {
             "dataset": dataset.digest(),
             "statistics": statistics and [list(each) for each in statistics],
-            "train_size": _size("train_size", self.train_size, dataset.train_labels),
-            "test_size": _size("test_size", self.test_size, dataset.test_labels),
+            "train_size": _size("train_size", self.train_size, dataset.train_targets),
+            "test_size": _size("test_size", self.test_size, dataset.test_targets),
             "label_noise": noise,
             "augmentation": augmentation,
             "normalize": self.normalize,
@@ -107,17 +108,17 @@ class World:
         statistics = dataset.statistics() if self.normalize else None
         splits = []
         for name, inputs, labels, size in (
-            ("train", dataset.train_inputs, dataset.train_labels, self.train_size),
-            ("test", dataset.test_inputs, dataset.test_labels, self.test_size),
+            ("train", dataset.train_inputs, dataset.train_targets, self.train_size),
+            ("test", dataset.test_inputs, dataset.test_targets, self.test_size),
         ):
             if size is not None and size < len(labels):
                 order = torch.randperm(len(labels), generator=torch_stream(self.seed, "subset", name))
                 chosen = order[:size].sort().values
                 inputs, labels = inputs[chosen], labels[chosen]
-            splits.append(Split(_normal(inputs, statistics), labels, labels))
+            splits.append(FiniteSplit(_normal(inputs, statistics), labels))
         shape = tuple(dataset.train_inputs.shape[1:])
         black = _normal(dataset.train_inputs.new_zeros(1, shape[0]), statistics).squeeze(0)
-        return WorldData(splits[0], splits[1], dataset.classes, shape, 0.0, black)
+        return WorldData(splits[0], splits[1], dataset.task, shape, 0.0, black)
 
 
 def _size(field: str, size: int | None, labels: Tensor) -> int:
