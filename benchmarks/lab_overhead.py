@@ -33,6 +33,7 @@ from overparam import (
     World,
 )
 from overparam.checkpoint import state_of
+from overparam.constraints import masked
 from overparam.networks import prunable, tensor_roles
 from overparam.probes import View
 from overparam.spec import spec
@@ -79,7 +80,7 @@ def by_hand(chain: Chain, world: World, network: Network, probes: list[Probe]) -
     module = network.build(data.input_shape, data.classes, 0)
     state, roles = state_of(module), tensor_roles(module)
     masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
-    init = checkpoint = Checkpoint(state, masks, roles)
+    init = checkpoint = Checkpoint(state, masked(masks), roles)
     context = Context(data, lambda: module, lambda draw: module)
     view = View(data, lambda: module, init)
     watch = Watch()

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from overparam import Checkpoint, Dataset, Network, World
 from overparam.checkpoint import Given, state_of
+from overparam.constraints import masked
+from overparam.constraints.storage import to_parts
 from overparam.networks import prunable, tensor_roles
 from overparam.steps import Context
 from overparam.streams import torch_stream
@@ -65,7 +67,8 @@ def begin(network: Network, data: WorldData, seed: int = 0) -> Checkpoint:
     module = network.build(data.input_shape, data.classes, seed)
     roles = tensor_roles(module, data.test.inputs[:1])
     state = state_of(module)
-    return Checkpoint(state, {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}, roles)
+    masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
+    return Checkpoint(state, masked(masks), roles)
 
 
 def context_of(
@@ -119,9 +122,11 @@ def same_bits(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool
 
 def frozen(checkpoint: Checkpoint) -> dict[str, Any]:
     """All of a checkpoint in a form that can be compared with a later look."""
+    tensors, facts = to_parts(checkpoint.constraints)
     return {
         "state": {name: bits(tensor) for name, tensor in checkpoint.state.items()},
         "masks": {name: bits(mask) for name, mask in checkpoint.masks.items()},
+        "constraints": ({key: bits(tensor) for key, tensor in tensors.items()}, facts),
         "roles": dict(checkpoint.roles),
         "position": str(checkpoint.position),
         "counters": dict(checkpoint.counters),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from overparam import Checkpoint, Length, Network, Prune, Train
 from overparam.checkpoint import load_state, masked_state, state_of
+from overparam.constraints import masked
 from small import (
     CONV,
     MLP,
@@ -26,7 +27,7 @@ from small import (
 
 def hand_made() -> Checkpoint:
     state = {"a": torch.tensor([[1.0, -2.0], [3.0, -0.0]]), "b": torch.tensor([5.0])}
-    return Checkpoint(state, {"a": torch.ones(2, 2, dtype=torch.bool)}, {"a": "linear", "b": "bias"})
+    return Checkpoint(state, masked({"a": torch.ones(2, 2, dtype=torch.bool)}), {"a": "linear", "b": "bias"})
 
 
 def test_counts_on_paper() -> None:
@@ -124,4 +125,4 @@ def test_replace_keeps_the_rest() -> None:
     start = half_pruned(begin(MLP, built(vectors())))
     moved = replace(start, position=Length(5, "it"))
     assert same_bits(moved.state, start.state)
-    assert moved.masks is start.masks
+    assert moved.constraints is start.constraints

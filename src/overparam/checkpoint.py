@@ -1,36 +1,57 @@
-"""The checkpoint: weights, masks and lineage, the only thing that steps hand to each other."""
+"""The checkpoint: weights, constraints and lineage, the only thing that steps hand to each other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from overparam.constraints import Constraint, Masked, effective
+from overparam.constraints.base import check_constraint
+from overparam.errors import SpecError
 from overparam.length import START, Length
+from overparam.registry import suggest
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Weights and masks of a network at one moment; immutable once made.
+    """Weights and constraints of a network at one moment; immutable once made.
 
     Attributes:
         state: the module's own ``state_dict()``, parameters and buffers, on the CPU; a tensor that several layers
-            share is there once, under its first name.
-        masks: for each weight tensor that can be pruned, a bool tensor of its shape; True means kept. A dense
-            network has masks of ones. Where a mask is False the weight is exactly ``+0.0``.
+            share is there once, under its first name. It has the weights that the network computes with.
+        constraints: how tensors of the state are made from what is trained, for each weight tensor that can be pruned
+            at least a plain mask. A dense network has masks of ones. Raises :class:`SpecError` for one that does not
+            fit its tensor.
         roles: role of each parameter (``output``, ``linear``, ``conv``, ``bias``, ``norm``, ...).
         position: where in its schedule the next training starts: 0 except after rewinding to a later point.
         counters: how often each kind of step came before, e.g. ``{"prune": 3}``; names the streams of randomness.
     """
 
     state: Mapping[str, Tensor]
-    masks: Mapping[str, Tensor]
+    constraints: Mapping[str, Constraint]
     roles: Mapping[str, str]
     position: Length = START
     counters: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, constraint in self.constraints.items():
+            if name not in self.state:
+                raise SpecError(f"constraints: there is no tensor {name!r} in the state{suggest(name, self.state)}")
+            check_constraint(name, constraint, self.state[name])
+
+    @cached_property
+    def masks(self) -> Mapping[str, Tensor]:
+        """For each weight tensor that can be pruned, a bool tensor of its shape; True means kept.
+
+        Where a mask is False the weight is exactly ``+0.0``, unless its constraint freezes it at another value.
+        """
+        kept = {name: constraint.kept() for name, constraint in self.constraints.items()}
+        return {name: mask for name, mask in kept.items() if mask is not None}
 
     @property
     def weights(self) -> int:
@@ -62,12 +83,41 @@ class Checkpoint:
         return replace(self, counters={**self.counters, kind: self.count(kind) + 1})
 
     def masked(self, masks: Mapping[str, Tensor]) -> Checkpoint:
-        """Return this checkpoint with ``masks``; weights outside them are set to exactly ``+0.0``."""
-        return replace(self, masks=dict(masks), state=masked_state(self.state, masks))
+        """Return this checkpoint with ``masks``, each weight under the constraint that it has or else a plain mask.
+
+        Weights outside plain masks are set to exactly ``+0.0``. Raises :class:`SpecError` for a weight whose
+        constraint takes no mask.
+        """
+        others = {name: kept for name, kept in self.constraints.items() if name not in self.masks and name not in masks}
+        return self._made(self.state, {**others, **{name: self._under(name, mask) for name, mask in masks.items()}})
+
+    def _under(self, name: str, mask: Tensor) -> Constraint:
+        try:
+            return self.constraints[name].under(mask) if name in self.constraints else Masked(mask)
+        except SpecError as error:
+            raise SpecError(f"{name!r}: {error}") from None
+
+    def constrained(self, constraints: Mapping[str, Constraint]) -> Checkpoint:
+        """Return this checkpoint with other constraints on the tensors named."""
+        return self._made(self.state, {**self.constraints, **constraints})
 
     def with_state(self, state: Mapping[str, Tensor]) -> Checkpoint:
-        """Return this checkpoint with other weights under the same masks."""
-        return replace(self, state=masked_state(state, self.masks))
+        """Return this checkpoint with other weights under the same constraints."""
+        return self._made(state, {name: kept.onto(state[name]) for name, kept in self.constraints.items()})
+
+    def beneath(self) -> dict[str, Tensor]:
+        """Return the weights that lie under the constraints: what :meth:`with_state` would take to give the same."""
+        return {
+            name: self.constraints[name].beneath(tensor) if name in self.constraints else tensor
+            for name, tensor in self.state.items()
+        }
+
+    def _made(self, state: Mapping[str, Tensor], constraints: Mapping[str, Constraint]) -> Checkpoint:
+        made = {
+            name: effective(constraints[name], tensor) if name in constraints else tensor
+            for name, tensor in state.items()
+        }
+        return replace(self, state=made, constraints=constraints)
 
     def load_into(self, module: nn.Module) -> nn.Module:
         """Copy the weights into ``module`` (made by the same network) and return it."""

@@ -33,7 +33,7 @@ def one(tensor: Tensor, mask: Tensor | None = None) -> Checkpoint:
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.5, 1.0])
 def test_a_network_with_buffers_comes_back(density: float, tmp_path: Path) -> None:
     start = half_pruned(begin(CONV, built(images())), density)
-    start = Checkpoint(start.state, start.masks, start.roles, Length.of("2.5ep"), {"prune": 3, "reinit": 1})
+    start = Checkpoint(start.state, start.constraints, start.roles, Length.of("2.5ep"), {"prune": 3, "reinit": 1})
     loaded = again(start, tmp_path)
     assert frozen(loaded) == frozen(start)
     assert list(loaded.state) == list(start.state), "in the module's own order"
@@ -172,34 +172,51 @@ def test_the_decoder_alone_raises_one_error_or_gives_a_checkpoint(tmp_path: Path
     assert all(str(goal) in message for message in messages)
 
 
-GOOD = {"roles": {}, "position": "0it", "counters": {}, "masks": {}, "order": []}
+GOOD = {"roles": {}, "position": "0it", "counters": {}, "constraints": {}, "masks": {}, "order": []}
 FULL, PRUNED = {"shape": [2], "full": True}, {"shape": [2], "full": False}
+MASKED = {"kind": "masked", "fields": {}}
+WITH = {**GOOD, "constraints": {"w": MASKED}, "masks": {"w/mask": PRUNED}, "order": ["w"]}
 WRONG = [
     [],
     3,
     {},
     *({key: value for key, value in GOOD.items() if key != gone} for gone in GOOD),
     {**GOOD, "masks": []},
+    {**GOOD, "constraints": []},
     {**GOOD, "roles": []},
     {**GOOD, "counters": 3},
     {**GOOD, "position": "soon"},
     {**GOOD, "order": ["x"]},
-    {**GOOD, "masks": {"w": 3}},
-    {**GOOD, "masks": {"w": {"shape": [2]}}},
-    *({**GOOD, "masks": {"w": {**PRUNED, "shape": shape}}} for shape in ([-1], [1e99], [99], ["2"], 2, None)),
-    {**GOOD, "masks": {"w": {**PRUNED, "shape": [3]}}, "order": ["w"]},  # three bits, two kept values
-    {**GOOD, "masks": {"x": FULL}},
-    {**GOOD, "masks": {"d": FULL}, "order": ["d"]},
-    {**GOOD, "masks": {"d": {**FULL, "shape": [10**12]}}, "order": ["d"]},
+    {**WITH, "masks": {"w/mask": 3}},
+    {**WITH, "masks": {"w/mask": {"shape": [2]}}},
+    *({**WITH, "masks": {"w/mask": {**PRUNED, "shape": shape}}} for shape in ([-1], [1e99], [99], ["2"], 2, None)),
+    {**WITH, "masks": {"w/mask": {**PRUNED, "shape": [3]}}},  # two bits, one kept value
+    {**WITH, "masks": {}},  # no mask for w
+    {**WITH, "masks": {"x/mask": FULL}},
+    {**WITH, "masks": {"w/mask": PRUNED, "x/mask": PRUNED}},
+    {**WITH, "masks": {"w/mask": PRUNED, "w/other": PRUNED}},
+    {**GOOD, "constraints": {"d": MASKED}, "masks": {"d/mask": FULL}, "order": ["d"]},
+    {**GOOD, "constraints": {"d": MASKED}, "masks": {"d/mask": {**FULL, "shape": [10**12]}}, "order": ["d"]},
+    *({**WITH, "constraints": {"w": wrong}} for wrong in (3, {}, {"kind": "masked"}, {**MASKED, "fields": 3})),
+    *({**WITH, "constraints": {"w": {**MASKED, "kind": kind}}} for kind in ("mask", "no.such:Thing", "os:getcwd", 3)),
+    {**WITH, "constraints": {"w": {**MASKED, "fields": {"mask": None}}}, "masks": {}},
+    {**WITH, "order": []},
 ]
 
 
 @pytest.mark.parametrize("about", WRONG, ids=json.dumps)
 def test_a_file_with_another_header_is_told(about: object, tmp_path: Path) -> None:
-    tensors = {"kept/w": torch.ones(2), "mask/w": torch.tensor([224], dtype=torch.uint8), "dense/d": torch.ones(3)}
+    tensors = {"kept/w": torch.ones(1), "mask/w/mask": torch.tensor([160], dtype=torch.uint8), "dense/d": torch.ones(3)}
+    tensors |= {name: torch.tensor([160], dtype=torch.uint8) for name in ("mask/x/mask", "mask/w/other")}
     save_file(tensors, tmp_path / NAME, metadata={"overparam": json.dumps(about)})
     with pytest.raises(StoreError, match="not a checkpoint that overparam wrote"):
         load_checkpoint(tmp_path / NAME)
+
+
+def test_a_file_with_the_right_header_is_read(tmp_path: Path) -> None:
+    tensors = {"kept/w": torch.ones(1), "mask/w/mask": torch.tensor([160], dtype=torch.uint8)}
+    save_file(tensors, tmp_path / NAME, metadata={"overparam": json.dumps(WITH)})
+    assert load_checkpoint(tmp_path / NAME).state["w"].tolist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickled", b"PK\x03\x04", b"\xff" * 100])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from overparam import Accuracy, Checkpoint, Cost, Dataset, Density, LabelNoise, LearningDistance, Network, Prune, World
 from overparam.checkpoint import state_of
+from overparam.constraints import masked
 from overparam.networks import prunable, tensor_roles
 from overparam.probes import View
 from overparam.worlds import WorldData
@@ -27,18 +28,18 @@ def whole(network: Network, shape: tuple[int, ...], classes: int = 10) -> tuple[
     module = network.build(shape, classes, 0)
     roles, state = tensor_roles(module, torch.zeros(1, *shape)), state_of(module)
     masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
-    return Checkpoint(state, masks, roles), module
+    return Checkpoint(state, masked(masks), roles), module
 
 
 def test_distances_are_right_triangles() -> None:
     roles = {"w": "linear", "v": "output", "b": "bias"}
     dense = {"w": torch.ones(1, 2, dtype=torch.bool), "v": torch.ones(1, 2, dtype=torch.bool)}
     state = {"w": torch.tensor([[3.0, 1.0]]), "v": torch.tensor([[0.0, 12.0]]), "b": torch.tensor([1.0])}
-    init = Checkpoint({**state, "count": torch.tensor(5)}, dense, roles)
+    init = Checkpoint({**state, "count": torch.tensor(5)}, masked(dense), roles)
     # w: one weight moved by 4 and stays, the other, 1 at first, was pruned; v: both pruned, 0 and 12; b moved by 2
     masks = {"w": torch.tensor([[True, False]]), "v": torch.tensor([[False, False]])}
     moved = {"w": torch.tensor([[7.0, 9.0]]), "v": torch.tensor([[5.0, 5.0]]), "b": torch.tensor([3.0])}
-    now = Checkpoint({**moved, "count": torch.tensor(900)}, dense, roles).masked(masks)
+    now = Checkpoint({**moved, "count": torch.tensor(900)}, masked(dense), roles).masked(masks)
     found = LearningDistance().measure(now, view_of(init))
     assert found.values["learning_distance"] == pytest.approx(math.sqrt(4**2 + 1**2 + 12**2 + 2**2))
     assert found.values["learning_distance_kept"] == pytest.approx(math.sqrt(4**2 + 2**2))
@@ -54,8 +55,8 @@ def test_distances_are_right_triangles() -> None:
 
 def test_a_three_four_five_triangle() -> None:
     mask = {"w": torch.ones(2, dtype=torch.bool)}
-    init = Checkpoint({"w": torch.tensor([4.0, 0.0])}, mask, {"w": "linear"})
-    now = Checkpoint({"w": torch.tensor([9.0, 3.0])}, mask, {"w": "linear"})
+    init = Checkpoint({"w": torch.tensor([4.0, 0.0])}, masked(mask), {"w": "linear"})
+    now = Checkpoint({"w": torch.tensor([9.0, 3.0])}, masked(mask), {"w": "linear"})
     now = now.masked({"w": torch.tensor([False, True])})
     assert LearningDistance().measure(now, view_of(init)).values == {
         "learning_distance": 5.0,
@@ -83,7 +84,7 @@ def test_dead_units_of_a_hand_made_mask() -> None:
     }
     masks["conv"][0, 1, 1, 0] = True  # filters 1 and 2 dead, channel 0 unused
     state = {name: mask.float() for name, mask in masks.items()}
-    found = Density().measure(Checkpoint(state, masks, roles), view_of(Checkpoint(state, masks, roles)))
+    found = Density().measure(Checkpoint(state, masked(masks), roles), view_of(Checkpoint(state, masked(masks), roles)))
     assert found.values == {"dead_units": 4, "collapsed_layers": 2, "parameters": 40, "density_of_all": 6 / 40}
     keys = ("kept", "weights", "density", "dead_units", "unused_inputs", "collapsed", "share_of_all")
     assert {name: tuple(row[key] for key in keys) for name, row in found.layers.items()} == {
@@ -107,7 +108,7 @@ def test_dead_units_of_grouped_and_transposed_convolutions() -> None:
     )
     masks["1.weight"][2:, 2] = False
     roles = dict.fromkeys(masks, "conv")
-    checkpoint = Checkpoint({name: mask.float() for name, mask in masks.items()}, masks, roles)
+    checkpoint = Checkpoint({name: mask.float() for name, mask in masks.items()}, masked(masks), roles)
     found = Density().measure(checkpoint, view_of(checkpoint, module))
     assert found.values["dead_units"] == 2 + 1
     assert [(row["dead_units"], row["unused_inputs"]) for row in found.layers.values()] == [(2, 2), (1, 1)]
@@ -120,7 +121,7 @@ def test_density_is_of_the_masked_and_of_all_parameters() -> None:
     state = {name: torch.ones(shape) for name, shape in shapes.items()}
     mask = torch.zeros(10, 4, dtype=torch.bool)
     mask[0] = True
-    checkpoint = Checkpoint(state, {"head": mask}, roles).masked({"head": mask})
+    checkpoint = Checkpoint(state, masked({"head": mask}), roles).masked({"head": mask})
     found = Density().measure(checkpoint, view_of(checkpoint))
     assert checkpoint.density == 0.1
     assert found.values["parameters"] == 178

@@ -30,7 +30,7 @@ def test_pruned_weights_are_plus_zero_after_any_training(
     chosen = TrainSettings(epochs=2, batch_size=16, weight_decay=decay, l1=l1, save=("3it",), **kind)
     fitted = fit(module, data, chosen, masks=start.masks, seed=0)
     for state in (fitted.state, *fitted.points.values()):
-        assert zeros_are_clean(Checkpoint(state, start.masks, start.roles))
+        assert zeros_are_clean(Checkpoint(state, start.constraints, start.roles))
     kept = torch.cat([fitted.state[name][mask] for name, mask in start.masks.items()])
     assert kept.numel() == start.kept
 
@@ -51,7 +51,7 @@ def test_a_weight_at_minus_zero_becomes_plus_zero_when_it_is_masked() -> None:
     name = next(iter(start.masks))
     masks = {**start.masks, name: torch.zeros_like(start.masks[name])}
     state = {**start.state, name: torch.full_like(start.state[name], -0.0)}
-    masked = Checkpoint(state, start.masks, start.roles).masked(masks)
+    masked = Checkpoint(state, start.constraints, start.roles).masked(masks)
     assert bits(masked.state[name]) == bytes(masked.state[name].nbytes)
 
 

@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from overparam import Checkpoint
 from overparam.checkpoint import state_of
+from overparam.constraints import masked
 from overparam.streams import torch_stream
 from overparam.train import TrainSettings, fit
 from small import built, half_pruned, vectors
@@ -44,7 +45,7 @@ def start(density: float) -> Checkpoint:
     torch.manual_seed(0)
     state = state_of(Double())
     masks = {name: torch.ones_like(state[name], dtype=torch.bool) for name in ("first.weight", "second.weight")}
-    return half_pruned(Checkpoint(state, masks, {}), density)
+    return half_pruned(Checkpoint(state, masked(masks), {}), density)
 
 
 def by_hand(begin: Checkpoint, settings: TrainSettings, data: object, seed: int) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from overparam.checkpoint import Checkpoint, Given, state_of
+from overparam.constraints import masked
 from overparam.errors import DataError, OverparamError, SpecError, StepError, in_words
 from overparam.lab.fingerprint import fingerprint, part_content
 from overparam.lab.journal import FileJournal
@@ -158,7 +159,7 @@ class Workshop:
         state = state_of(module)
         roles = tensor_roles(module, data.test.inputs[:1])
         masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
-        return Outcome(Checkpoint(state, masks, roles))
+        return Outcome(Checkpoint(state, masked(masks), roles))
 
     def _advance(
         self,

@@ -1,13 +1,15 @@
 """Checkpoints as files: safetensors, pruned tensors as packed mask and surviving values.
 
-Tensors in the file, ``NAME`` being a name of the state dict:
+Tensors in the file, ``NAME`` being a name of the state dict and ``FIELD`` a field of its constraint:
 
 - ``dense/NAME``: the tensor as it is;
-- ``kept/NAME``: the values of a pruned tensor where its mask is True, in row-major order;
-- ``mask/NAME``: the mask, eight entries a byte, most significant bit first, padded with zeros.
+- ``kept/NAME``: the values of a tensor that is zero where it is not kept, where it is, in row-major order;
+- ``mask/NAME/FIELD``: a bool tensor, eight entries a byte, most significant bit first, padded with zeros;
+- ``constraint/NAME/FIELD``: any other tensor.
 
-The header's ``overparam`` entry is JSON: ``roles``, ``position``, ``counters``, and the ``shape`` of each mask.
-A mask of ones is not stored: it is in ``masks`` with ``"full": true``. Nothing is ever unpickled.
+The header's ``overparam`` entry is JSON: ``roles``, ``position``, ``counters``, ``order`` (of the names), for each
+constraint its ``kind`` and other ``fields``, and for each bool tensor its ``shape``. One of ones is not stored: it has
+``"full": true``, and the shape of the dense tensor. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from overparam.checkpoint import Checkpoint
+from overparam.constraints import Constraint
+from overparam.constraints.storage import from_parts, to_parts
 from overparam.errors import StoreError
 from overparam.length import Length
 
@@ -32,55 +36,83 @@ from overparam.length import Length
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write ``checkpoint`` to ``path``."""
     tensors: dict[str, Tensor] = {}
-    masks: dict[str, Any] = {}
-    for name, mask in checkpoint.masks.items():
-        full = bool(mask.numpy().all())
-        masks[name] = {"shape": list(mask.shape), "full": full}
-        if not full:
-            tensors[f"mask/{name}"] = pack(mask)
     for name, tensor in checkpoint.state.items():
-        if name not in masks or masks[name]["full"]:
-            tensors[f"dense/{name}"] = tensor.contiguous()
-        else:
-            kept = torch.from_numpy(np.flatnonzero(checkpoint.masks[name].numpy()))  # the quickest way by far
-            tensors[f"kept/{name}"] = tensor.reshape(-1).index_select(0, kept)
+        tensors |= _stored(name, tensor, _zero_outside(checkpoint.constraints.get(name)))
+    parts, constraints = to_parts(checkpoint.constraints)
+    masks: dict[str, Any] = {}
+    for key, tensor in parts.items():
+        if tensor.dtype != torch.bool:
+            tensors[f"constraint/{key}"] = tensor
+            continue
+        full = _full(tensor, tensors.get(f"dense/{_owner(key)}"))
+        masks[key] = {"shape": list(tensor.shape), "full": full}
+        if not full:
+            tensors[f"mask/{key}"] = pack(tensor)
     about = {
         "roles": dict(checkpoint.roles),
         "position": str(checkpoint.position),
         "counters": dict(checkpoint.counters),
+        "constraints": constraints,
         "masks": masks,
         "order": list(checkpoint.state),
     }
     _write(tensors, about, path)
 
 
+def _owner(key: str) -> str:
+    """Return the name of the tensor whose constraint has the field ``key``."""
+    return key.rpartition("/")[0]
+
+
+def _full(mask: Tensor, dense: Tensor | None) -> bool:
+    """Tell whether a mask says nothing beyond the shape of its tensor, which is stored as it is."""
+    return dense is not None and mask.shape == dense.shape and bool(mask.numpy().all())
+
+
+def _zero_outside(constraint: Constraint | None) -> Tensor | None:
+    """Return a mask outside of which the weight is zero, if there is one and it says anything."""
+    kept = constraint.kept() if constraint is not None and constraint.zero_outside else None
+    return None if kept is None or bool(kept.numpy().all()) else kept
+
+
+def _stored(name: str, tensor: Tensor, kept: Tensor | None) -> dict[str, Tensor]:
+    if kept is None:
+        return {f"dense/{name}": tensor.contiguous()}
+    places = torch.from_numpy(np.flatnonzero(kept.numpy()))  # the quickest way by far
+    return {f"kept/{name}": tensor.reshape(-1).index_select(0, places)}
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read what :func:`save_checkpoint` wrote; raises :class:`StoreError` for anything else."""
     tensors, about = read_tensors(path)
     try:
-        masks = {name: _mask(tensors, name, **entry) for name, entry in about["masks"].items()}
-        state = {name: _weights(tensors, name, masks.get(name)) for name in about["order"]}
-        return Checkpoint(state, masks, {**about["roles"]}, Length.of(about["position"]), {**about["counters"]})
+        parts = {key: _mask(tensors, key, **entry) for key, entry in about["masks"].items()}
+        parts |= {key[11:]: tensor for key, tensor in tensors.items() if key.startswith("constraint/")}
+        constraints = from_parts(parts, about["constraints"])
+        state = {name: _weights(tensors, name, constraints.get(name)) for name in about["order"]}
+        return Checkpoint(state, constraints, {**about["roles"]}, Length.of(about["position"]), {**about["counters"]})
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise StoreError(f"{path} is not a checkpoint that overparam wrote ({error})") from None
 
 
-def _mask(tensors: Mapping[str, Tensor], name: str, shape: list[int], full: bool) -> Tensor:
+def _mask(tensors: Mapping[str, Tensor], key: str, shape: list[int], full: bool) -> Tensor:
     if not full:
-        return unpack(tensors[f"mask/{name}"], shape)
+        return unpack(tensors[f"mask/{key}"], shape)
+    name = _owner(key)
     mask = torch.ones_like(tensors[f"dense/{name}"], dtype=torch.bool)
     if list(mask.shape) != shape:
         raise ValueError(f"the mask of {name!r} should have the shape {shape}, its weights have {list(mask.shape)}")
     return mask
 
 
-def _weights(tensors: Mapping[str, Tensor], name: str, mask: Tensor | None) -> Tensor:
-    if mask is None or f"dense/{name}" in tensors:
+def _weights(tensors: Mapping[str, Tensor], name: str, constraint: Constraint | None) -> Tensor:
+    kept = _zero_outside(constraint)
+    if kept is None:
         return tensors[f"dense/{name}"]
     values = tensors[f"kept/{name}"]
-    if values.shape != (int(mask.count_nonzero()),):
-        raise ValueError(f"{name!r} should have {int(mask.count_nonzero())} kept values, got {list(values.shape)}")
-    return torch.zeros(mask.shape, dtype=values.dtype).masked_scatter_(mask, values)
+    if values.shape != (int(kept.count_nonzero()),):
+        raise ValueError(f"{name!r} should have {int(kept.count_nonzero())} kept values, got {list(values.shape)}")
+    return torch.zeros(kept.shape, dtype=values.dtype).masked_scatter_(kept, values)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], about: Mapping[str, Any], path: Path) -> None:

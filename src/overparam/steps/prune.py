@@ -1,6 +1,5 @@
 """The step that prunes: score what is alive, keep the best, set the rest to zero."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -126,7 +125,7 @@ class Prune(Step):
         """Return ``start`` with masks of ones for the tensors that are pruned from here on."""
         added = named.wanted(self.include) - set(start.masks) if named else set[str]()
         masks = {name: torch.ones_like(start.state[name], dtype=torch.bool) for name in start.roles if name in added}
-        return dataclasses.replace(start, masks={**start.masks, **masks})
+        return start.masked({**start.masks, **masks})
 
     def _gradients(self, start: Checkpoint, context: Context, draw: int) -> Mapping[str, Any]:
         """Take gradients on one random training mini-batch, labels as trained on."""

@@ -44,7 +44,7 @@ class Rewind(Step):
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with the weights, bit for bit, of the checkpoint named by ``to``."""
         earlier = context.given[self.to].checkpoint
-        return Outcome(dataclasses.replace(start.with_state(earlier.state), position=earlier.position))
+        return Outcome(dataclasses.replace(start.with_state(earlier.beneath()), position=earlier.position))
 
 
 @STEPS.named("lr-rewind")
