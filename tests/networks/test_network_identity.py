@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from overparam.errors import SpecError
-from overparam.identity import Content, state_digest
+from overparam.identity import Digest, state_digest
 from overparam.networks import NETWORKS, Network
 
 Identity = dict[str, Any]
@@ -135,7 +135,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 def test_unchanged_files_keep_the_identity(load: Load) -> None:
     first = identity(load())
     assert identity(load()) == first
-    assert set(first["sources"]) == {"models", "activations", "helpers"}  # of settings only a number is used
+    assert set(first["sources"]) == set(FILES)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,25 @@ def test_a_value_set_from_outside_is_seen(load: Load) -> None:
     importlib.import_module("helpers").SHIFT = 7.0  # type: ignore[attr-defined]
     second = identity(Network("models:Net"))
     assert second["sources"] == first["sources"]
-    assert second["content"] != first["content"]
+    assert second["digest"] != first["digest"]
+
+
+def test_a_value_set_from_outside_is_seen_in_a_module_imported_inside_a_function(load: Load) -> None:
+    inside = ("return self.head", "from settings import SCALE as s; return s * self.head")
+    first = identity(load(models=inside))
+    assert identity(Network("models:Net")) == first
+    importlib.import_module("settings").SCALE = 7.0  # type: ignore[attr-defined]
+    second = identity(Network("models:Net"))
+    assert second["sources"] == first["sources"]
+    assert second["digest"] != first["digest"]
+
+
+def test_comments_in_files_count_and_those_in_scripts_do_not(load: Load) -> None:
+    """It is not looked at what an edit of a file means."""
+    first = identity(load())
+    second = identity(load(helpers=("SHIFT = 0.5", "# half\nSHIFT = 0.5")))
+    assert second["digest"] == first["digest"]
+    assert second["sources"] != first["sources"]
 
 
 def test_code_that_is_older_than_its_file_is_not_taken_for_the_new_one(load: Load, tmp_path: Path) -> None:
@@ -194,7 +212,7 @@ def test_code_that_is_older_than_its_file_is_not_taken_for_the_new_one(load: Loa
     stale = identity(Network("models:Net"))
     fresh = identity(load(helpers=("x + SHIFT", "x - SHIFT")))
     assert stale["sources"] == fresh["sources"]
-    assert stale["content"] == old["content"] != fresh["content"]
+    assert stale["digest"] == old["digest"] != fresh["digest"]
 
 
 def test_modules_imported_inside_functions_are_involved(load: Load) -> None:
@@ -204,6 +222,38 @@ def test_modules_imported_inside_functions_are_involved(load: Load) -> None:
         sys.modules.pop(name, None)
     assert set(first["sources"]) == set(FILES)
     assert identity(load(models=inside, settings=("3.0", "5.0"))) != first
+
+
+PACKAGE = {
+    "mine/__init__.py": "",
+    "mine/deep/__init__.py": "RATE = 1\n",
+    "mine/deep/net.py": """
+from torch import nn
+from ..blocks import head
+
+def net(more=False):
+    if more:
+        import mine_not.deep
+        from . import later
+    return nn.Sequential(nn.Linear(4, 4), head())
+""",
+    "mine/deep/later.py": "import nowhere\n",
+    "mine/blocks.py": "from torch import nn\n\ndef head(): return nn.Linear(4, 3)\n",
+    "mine/other.py": "",
+    "site-packages/mine_not/__init__.py": "raise SystemExit('a library is imported to look at its name')\n",
+}
+
+
+def test_the_sources_of_a_package_are_what_it_imports_and_the_packages_around(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in PACKAGE.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    found = identity(Network("mine.deep.net:net"))
+    assert list(found["sources"]) == ["mine", "mine.blocks", "mine.deep", "mine.deep.later", "mine.deep.net"]
+    assert identity(Network("mine.deep.net:net")) == found, "whatever ran before"
 
 
 # Networks of one's own, without files (notebooks, scripts, exec), and what modules hold
@@ -301,6 +351,12 @@ def closure(constant: Any) -> Callable[[Tensor], Any]:
     return scaled
 
 
+def noted(decay: bool) -> Tensor:
+    weight = torch.ones(2)
+    weight.decay = decay  # type: ignore[attr-defined]
+    return weight
+
+
 class Slots:
     """An object without a ``__dict__``."""
 
@@ -340,6 +396,9 @@ PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "large tensor": (lambda: torch.zeros(10_000), lambda: torch.zeros(10_000).index_fill(0, torch.tensor(5_000), 1)),
     "sparse tensor": (lambda: torch.eye(3).to_sparse(), lambda: torch.eye(3).roll(1, 0).to_sparse()),
     "array": (lambda: np.arange(3), lambda: np.arange(1, 4)),
+    "masked array": (lambda: np.ma.array([1, 2], mask=[0, 1]), lambda: np.ma.array([1, 2], mask=[1, 0])),
+    "fields of an array": (lambda: np.zeros(2, [("a", "i4")]), lambda: np.zeros(2, [("b", "i4")])),
+    "attribute of a tensor": (lambda: noted(True), lambda: noted(False)),
     "array of objects": (lambda: np.array([1, "a"], object), lambda: np.array([1, "b"], object)),
     "function": (lambda: F.relu, lambda: F.gelu),
     "closure": (lambda: closure(2.0), lambda: closure(3.0)),
@@ -359,8 +418,8 @@ PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 def test_whatever_a_module_holds_counts_by_its_content(name: str) -> None:
     one, other = PAIRS[name]
     first = identity(lambda held=one: Holder(held()))
-    assert Content().add(one()).digest() == Content().add(one()).digest()
-    assert Content().add(one()).digest() != Content().add(other()).digest()
+    assert Digest().add(one()).hex() == Digest().add(one()).hex()
+    assert Digest().add(one()).hex() != Digest().add(other()).hex()
     assert identity(lambda held=one: Holder(held())) == first
     assert identity(lambda held=other: Holder(held())) != first
 
@@ -392,9 +451,7 @@ CHANGES: dict[str, Callable[[nn.Linear], object]] = {
 
 
 def test_each_change_to_a_module_has_an_identity_of_its_own() -> None:
-    digests = {
-        name: Content().add(changed(change)()).digest() for name, change in CHANGES.items() if name != "a weight"
-    }
+    digests = {name: Digest().add(changed(change)()).hex() for name, change in CHANGES.items() if name != "a weight"}
     assert len(set(digests.values())) == len(digests)
     assert identity(changed(CHANGES["a weight"]))["state"] != identity(changed(CHANGES["nothing"]))["state"]
 
@@ -413,9 +470,9 @@ def test_tied_weights_differ_from_equal_ones() -> None:
         return module
 
     torch.manual_seed(0)
-    tied = Content().add(pair(True)).digest()
+    tied = Digest().add(pair(True)).hex()
     torch.manual_seed(0)
-    assert Content().add(pair(False)).digest() != tied
+    assert Digest().add(pair(False)).hex() != tied
 
 
 def test_activation_switch_without_parameters() -> None:
@@ -424,7 +481,7 @@ def test_activation_switch_without_parameters() -> None:
 
     found = [identity(factory, act=act) for act in (nn.ReLU, nn.Tanh)]
     assert found[0]["state"] == found[1]["state"]
-    assert found[0]["content"] != found[1]["content"]
+    assert found[0]["digest"] != found[1]["digest"]
 
 
 def test_values_that_contain_themselves_end() -> None:
@@ -433,7 +490,7 @@ def test_values_that_contain_themselves_end() -> None:
     chain: Any = None
     for _ in range(5_000):  # deeper than Python's stack
         chain = [chain]
-    assert Content().add(loop, chain).digest() != Content().add(loop, [chain]).digest()
+    assert Digest().add(loop, chain).hex() != Digest().add(loop, [chain]).hex()
 
 
 def test_things_that_cannot_be_pickled_are_no_obstacle() -> None:
@@ -456,7 +513,7 @@ def test_a_traced_graph_counts() -> None:
     def traced(scale: float) -> nn.Module:
         return torch.fx.symbolic_trace(Scaled(scale))
 
-    found = [identity(traced, scale=scale)["content"] for scale in (1.0, 1.0, 2.0)]
+    found = [identity(traced, scale=scale)["digest"] for scale in (1.0, 1.0, 2.0)]
     assert found[0] == found[1] != found[2]
 
 
@@ -465,14 +522,14 @@ def test_a_compiled_module_is_its_original() -> None:
     digests = []
     for scale in (2.0, 2.0, 3.0):
         torch.manual_seed(0)
-        digests.append(Content().add(torch.compile(Scaled(scale))).digest())
+        digests.append(Digest().add(torch.compile(Scaled(scale))).hex())
     assert digests[0] == digests[1] != digests[2]
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_torchscript_functions_count_and_torchscript_modules_are_refused() -> None:
     functions = [torch.jit.trace(closure(constant), torch.zeros(2)) for constant in (2.0, 2.0, 3.0)]
-    digests = [Content().add(function).digest() for function in functions]
+    digests = [Digest().add(function).hex() for function in functions]
     assert digests[0] == digests[1] != digests[2]
     with pytest.raises(SpecError, match="let the factory return the Python module that it was made from"):
         identity(lambda: torch.jit.trace(Scaled(2.0), torch.zeros(2, 4)))

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from overparam.identity.digest import Content
-from overparam.identity.modules import (
-    comes_with_overparam,
-    held_digest,
-    identity_of,
-    kept_outside,
-    module_identity,
-    state_digest,
-)
+from overparam.identity.digest import Digest
+from overparam.identity.identify import comes_with_overparam, identity_of, module_identity, state_digest
+from overparam.identity.kept import held_digest, kept_outside
 
 __all__ = [
-    "Content",
+    "Digest",
     "comes_with_overparam",
     "held_digest",
     "identity_of",

@@ -1,4 +1,4 @@
-"""Hashing Python values by what they are made of: data, code, and the source files of the code."""
+"""Hashing Python values by what they are made of: data, code, and what the code refers to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import re
 import types
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,269 +16,83 @@ from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError
 from overparam.identity.names import names_in
-from overparam.identity.origin import (
-    imported_modules,
-    is_users,
-    neighbours,
-    package_version,
-    source_digest,
-)
+from overparam.identity.origin import is_users, users_module
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _GRAPH_LINE = re.compile(r" *#.*")  # where in a file a node of a TorchScript graph comes from
-_SCALARS = (type(None), bool, int, float, complex, str, type(Ellipsis), type(NotImplemented), range)
-_NAMED = (
-    types.BuiltinFunctionType,
-    types.MethodDescriptorType,
-    types.WrapperDescriptorType,
-    types.MethodWrapperType,
-    types.ClassMethodDescriptorType,
-    types.GetSetDescriptorType,
-    types.MemberDescriptorType,
+_SCALARS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented), range)
+_INLINE = (  # values, and objects that Python makes anew at each look: two equal ones are the same
+    tuple,
+    set,
+    frozenset,
+    types.CodeType,
+    types.CellType,
+    types.MethodType,
+    staticmethod,
+    classmethod,
+    property,
 )
 
+Parts = tuple[str, Iterable[Any]]
 
-class Content:
-    """A hash over values and everything that they are made of or call, the same in every process.
+
+class Digest:
+    """The SHA-256 of values and everything that they are made of or call, the same in every process.
 
     Followed are containers, tensors and arrays (by their bytes), objects (by their class and state),
-    functions (code, defaults, closures, and the values of the globals they name), classes (their members and
-    bases) and modules. What belongs to the user's code is followed into its code; of that of libraries
-    (torch, the standard library, installed packages) only the name enters, and the values that closures hold.
-    An object that can neither be pickled nor has attributes enters by its type and ``repr``. TorchScript modules
-    raise :class:`SpecError`.
+    functions (code, defaults, closures, and the values of the globals they name) and classes (members and
+    bases). What belongs to the user's code is followed into its code, which may be older than its file; of that of
+    libraries (torch, the standard library, installed packages) only the name enters, and the values that closures
+    hold. An object that can neither be pickled nor has attributes enters by its type and ``repr``. TorchScript
+    modules raise :class:`SpecError`.
 
-    ``known`` are values whose own content shall not count: each enters by its place among them only.
-
-    ``sources`` and ``packages`` collect, by module name, the SHA-256 of the user's source files and the
-    versions of the installed packages that were met on the way. Code in ``__main__``, in a notebook or from
-    ``exec`` has no file that both parent and worker processes see, so it enters by its code objects alone;
-    editing other parts of a script changes nothing.
+    ``known`` are values whose own content shall not count: each enters by its place among them only. ``homes``
+    collects the names of the modules that what was met on the way comes from.
     """
 
     def __init__(self, known: Iterable[object] = ()) -> None:
-        self.sources: dict[str, str] = {}
-        self.packages: dict[str, str] = {}
+        self.homes: set[str] = set()
         self._hash = hashlib.sha256()
         # holds the objects, so that no id is used twice
         self._seen: dict[int, tuple[int, object]] = {id(value): (place, value) for place, value in enumerate(known)}
         self._later: deque[object] = deque()  # a queue, as linked objects may reach deeper than Python's stack
 
-    def add(self, *values: object) -> Content:
+    def add(self, *values: object) -> Digest:
         """Take the values into the hash and return self."""
         for value in values:
-            self._value(value)
+            self._take(value)
             while self._later:
-                self._compound(self._later.popleft())
+                self._describe(self._later.popleft())
         return self
 
-    def package(self, module_name: str) -> Content:
-        """Note the version of the installed package that a module belongs to, and return self."""
-        self._package(module_name)
-        return self
-
-    def digest(self) -> str:
-        """Return the SHA-256 of all that was added, in hex."""
+    def hex(self) -> str:
+        """Return the SHA-256 of all that was added, in hexadecimal."""
         return self._hash.hexdigest()
 
-    def _emit(self, kind: str, data: str | bytes = b"") -> None:
+    def _take(self, value: Any) -> None:
+        """Take in a value: what may be met again or contain itself by a number, its content once and later."""
+        if type(value) in _SCALARS:
+            self._emit(type(value).__name__, value if isinstance(value, bytes) else repr(value))
+        elif type(value) in _INLINE:
+            self._describe(value)
+        else:
+            if id(value) not in self._seen:
+                self._seen[id(value)] = (len(self._seen), value)
+                self._later.append(value)
+            self._emit("number", str(self._seen[id(value)][0]))
+
+    def _describe(self, value: Any) -> None:
+        self.homes.update(home for home in _homes(value) if isinstance(home, str))
+        label, parts = _parts(value)
+        parts = list(parts)
+        self._emit(f"{type(value).__name__} of {len(parts)}", label)
+        for part in parts:
+            self._take(part)
+
+    def _emit(self, kind: str, data: str | bytes) -> None:
         raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
         self._hash.update(f"{kind}:{len(raw)}:".encode())
         self._hash.update(raw)
-
-    def _refer(self, value: object) -> None:
-        """Emit the number of a value that may be met again or contain itself; its content follows once, later."""
-        if id(value) not in self._seen:
-            self._seen[id(value)] = (len(self._seen), value)
-            self._later.append(value)
-        self._emit("number", str(self._seen[id(value)][0]))
-
-    def _value(self, value: Any) -> None:
-        kind = type(value)
-        if kind in _SCALARS:
-            self._emit(kind.__name__, repr(value))
-        elif kind is bytes:
-            self._emit("bytes", value)
-        elif kind is tuple:
-            self._sequence("tuple", value)
-        elif kind in (set, frozenset):
-            # the order of a set differs from process to process
-            self._sequence(kind.__name__, sorted(value, key=lambda item: (type(item).__name__, plain_repr(item))))
-        elif isinstance(value, types.CodeType):
-            self._code(value)
-        elif isinstance(value, types.ModuleType):
-            self._emit("module", value.__name__)
-            self._source(value.__name__)
-        elif isinstance(value, _NAMED):
-            self._emit("named", f"{getattr(value, '__module__', '')}.{value.__qualname__}")
-            self._builtin_self(value)
-        elif isinstance(value, types.MethodType):
-            self._sequence("method", (value.__func__, value.__self__))
-        elif isinstance(value, staticmethod | classmethod):
-            self._sequence(kind.__name__, (value.__func__,))
-        elif isinstance(value, property):
-            self._sequence("property", (value.fget, value.fset, value.fdel))
-        else:
-            self._refer(value)
-
-    def _compound(self, value: Any) -> None:
-        """Take in the content of a value that :meth:`_refer` numbered."""
-        if isinstance(value, type):
-            self._class(value)
-        elif isinstance(value, types.FunctionType):
-            self._function(value)
-        elif type(value) is list:
-            self._sequence("list", value)
-        elif type(value) in (dict, types.MappingProxyType):
-            self._mapping(value)
-        elif isinstance(value, Tensor):
-            self._tensor(value)
-        elif isinstance(value, np.ndarray) and value.dtype != object:
-            self._emit("array", f"{value.dtype.str}{value.shape}")
-            self._emit("elements", np.ascontiguousarray(value).tobytes())
-        elif isinstance(value, nn.Module):
-            self._module(value)
-        elif isinstance(value, torch.jit.ScriptFunction):
-            self._emit("script", _GRAPH_LINE.sub("", str(value.inlined_graph)))
-        else:
-            self._object(value)
-
-    def _sequence(self, kind: str, values: Iterable[Any]) -> None:
-        items = list(values)
-        self._emit(kind, str(len(items)))
-        for item in items:
-            self._value(item)
-
-    def _mapping(self, values: Mapping[Any, Any]) -> None:
-        self._emit("dict", str(len(values)))
-        for key, value in values.items():
-            self._value(key)
-            self._value(value)
-
-    def _tensor(self, tensor: Tensor) -> None:
-        self._emit("tensor", f"{type(tensor).__name__} {tensor.dtype} {tensor.requires_grad}")
-        if is_lazy(tensor):
-            return
-        self._emit("shape", str(tuple(tensor.shape)))
-        kept = tensor.detach()
-        if kept.is_quantized:
-            kept = kept.dequantize()
-        kept = kept.to_dense() if kept.layout is not torch.strided else kept.resolve_conj().resolve_neg()
-        if kept.device.type != "meta":
-            flat = kept.cpu().contiguous().reshape(-1)
-            self._emit("elements", flat.view(torch.uint8).numpy().tobytes())
-
-    def _module(self, module: nn.Module) -> None:
-        """Take in an ``nn.Module``: its class, parameters, buffers, submodules and all other attributes."""
-        if isinstance(module, torch.jit.ScriptModule):
-            raise SpecError(
-                "a TorchScript module does not show when it has changed, so its results could not be found again "
-                "safely; let the factory return the Python module that it was made from"
-            )
-        if "_orig_mod" in module._modules:  # torch.compile's wrapper, which computes what its original does
-            self._value(module._modules["_orig_mod"])
-            return
-        self._value(type(module))
-        for name, value in sorted(vars(module).items()):
-            if name == "_compiled_call_impl":
-                continue
-            self._emit("attribute", name)
-            if "_hooks" in name and isinstance(value, dict):
-                value = list(value.values())  # the keys count the hooks of the whole process
-            self._value(value)
-
-    def _object(self, value: object) -> None:
-        self._value(type(value))
-        try:
-            reduced: Any = value.__reduce_ex__(4)
-        except Exception:  # noqa: BLE001  (whatever an unknown class raises to say that it cannot be pickled)
-            reduced = None
-        if isinstance(reduced, tuple):
-            function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
-            self._sequence("reduced", (function, arguments, state, [*(items or ())], [*(pairs or ())]))
-            return
-        self._emit("opaque", reduced if isinstance(reduced, str) else plain_repr(value))
-        self._value(dict(sorted(getattr(value, "__dict__", {}).items())))
-
-    def _builtin_self(self, value: Any) -> None:
-        owner = getattr(value, "__self__", None)
-        if owner is not None and not isinstance(owner, types.ModuleType):
-            self._value(owner)
-
-    def _function(self, function: types.FunctionType) -> None:
-        """Take in a function: its code if it is the user's, and in any case the values that it holds."""
-        home = str(function.__globals__.get("__name__", ""))
-        users = is_users(home, function.__code__.co_filename)
-        self._emit("function", f"{'' if users else home}.{function.__qualname__}")
-        if users:
-            self._source(home)
-            self._value(function.__code__)
-            self._value(function.__defaults__)
-            self._value(function.__kwdefaults__)
-            self._globals(function)
-        else:
-            self._package(home)
-        for cell in function.__closure__ or ():
-            try:
-                self._value(cell.cell_contents)
-            except ValueError:  # still empty
-                self._emit("empty")
-        self._value(dict(sorted(vars(function).items())))
-
-    def _globals(self, function: types.FunctionType) -> None:
-        """Take in the globals that the function names, and what it names of the user's modules."""
-        names = names_in(function.__code__)
-        space = function.__globals__
-        named = {name: space[name] for name in sorted(names.globals & space.keys())}
-        self._value(named)
-        modules = [value for value in named.values() if isinstance(value, types.ModuleType)]
-        modules += imported_modules(names.imports, str(space.get("__package__") or ""))
-        done = set()
-        for module in modules:  # grows while it is walked
-            if module.__name__ in done or not is_users(module.__name__):
-                continue
-            done.add(module.__name__)
-            self._value(module)
-            members = {name: vars(module)[name] for name in sorted(names.attributes & vars(module).keys())}
-            modules += [value for value in members.values() if isinstance(value, types.ModuleType)]
-            self._value(members)
-
-    def _code(self, code: types.CodeType) -> None:
-        shape = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-        names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-        self._sequence("code", (shape, names, code.co_code, code.co_exceptiontable, code.co_consts))
-
-    def _class(self, cls: type) -> None:
-        """Take in a class: of the user's its bases and members, of a library's its name."""
-        # of classes that Cython makes this may be a descriptor
-        home = cls.__module__ if isinstance(cls.__module__, str) else "builtins"
-        users = is_users(home)
-        self._emit("class", f"{'' if users else home}.{cls.__qualname__}")
-        if not users:
-            if issubclass(cls, nn.Module):
-                self._package(home)
-            return
-        self._source(home)
-        self._sequence("bases", (type(cls), *cls.__bases__))
-        for name, value in sorted(vars(cls).items()):
-            if _is_member(name, value):
-                self._emit("member", name)
-                self._value(value)
-
-    def _source(self, module_name: str) -> None:
-        """Note the source file of a user's module and of all the user's modules that its globals refer to."""
-        if module_name in self.sources or not is_users(module_name):
-            return
-        found = source_digest(module_name)
-        if found is not None:
-            self.sources[module_name] = found
-            for name in neighbours(module_name):
-                self._source(name)
-
-    def _package(self, module_name: str) -> None:
-        version = package_version(module_name)
-        if version is not None:
-            self.packages[module_name.partition(".")[0]] = version
 
 
 def plain_repr(value: object) -> str:
@@ -286,9 +100,159 @@ def plain_repr(value: object) -> str:
     return _ADDRESS.sub("", repr(value))
 
 
+def _homes(value: Any) -> Iterator[Any]:
+    """Yield the modules that a value comes from; a decorated function has the home of its original, and its own."""
+    yield value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    if isinstance(value, types.FunctionType):
+        yield value.__globals__.get("__name__")
+
+
+def _parts(value: Any) -> Parts:
+    """Return what tells a value from others of its type, and what it is made of."""
+    if type(value) in _EXACTLY:
+        return "", _EXACTLY[type(value)](value)
+    return next((parts(value) for kind, parts in _DERIVED.items() if isinstance(value, kind)), None) or _object(value)
+
+
+def _sorted(values: Iterable[Any]) -> list[Any]:
+    """Return the values of a set, whose order differs from process to process."""
+    return sorted(values, key=lambda item: (type(item).__name__, plain_repr(item)))
+
+
+def _pairs(values: Mapping[Any, Any]) -> list[Any]:
+    return [part for pair in values.items() for part in pair]
+
+
+def _by_name(values: Mapping[str, Any]) -> list[Any]:
+    return _pairs(dict(sorted(values.items())))
+
+
+def _cell(cell: types.CellType) -> tuple[Any, ...]:
+    try:
+        return (cell.cell_contents,)
+    except ValueError:  # still empty
+        return ()
+
+
+def _code(code: types.CodeType) -> tuple[Any, ...]:
+    shape = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return shape, names, code.co_code, code.co_exceptiontable, code.co_consts
+
+
+def _function(function: types.FunctionType) -> Parts:
+    """A function: its code if it is the user's, and in any case the values that it holds."""
+    home = str(function.__globals__.get("__name__", ""))
+    held = [function.__closure__, *_by_name(vars(function))]
+    if not is_users(home, function.__code__.co_filename):
+        return f"{home}.{function.__qualname__}", held
+    defaults = (function.__defaults__, function.__kwdefaults__)
+    return function.__qualname__, [*held, function.__code__, *defaults, *_named_by(function)]
+
+
+def _named_by(function: types.FunctionType) -> Iterator[Any]:
+    """Yield the globals that a function names, and what it names of the user's modules, by name."""
+    space = function.__globals__
+    names = names_in(function.__code__, str(space.get("__package__") or ""))
+    done: set[str] = set()
+
+    def members(values: Mapping[str, Any], wanted: set[str]) -> Iterator[Any]:
+        for name in sorted(wanted & values.keys()):
+            yield from (name, values[name])
+            yield from inside(values[name])
+
+    def inside(module: Any) -> Iterator[Any]:
+        if isinstance(module, types.ModuleType) and module.__name__ not in done and is_users(module.__name__):
+            done.add(module.__name__)
+            yield module
+            yield from members(vars(module), names.attributes)
+
+    yield from members(space, names.globals)
+    for name in sorted(names.imports):
+        yield from inside(users_module(name))
+
+
+def _class(cls: type) -> Parts:
+    """A class: of the user's its bases and members, of a library's its name."""
+    # of classes that Cython makes the module may be a descriptor
+    home = cls.__module__ if isinstance(cls.__module__, str) else "builtins"
+    if not is_users(home):
+        return f"{home}.{cls.__qualname__}", ()
+    members = {name: value for name, value in vars(cls).items() if _is_member(name, value)}
+    return cls.__qualname__, [type(cls), cls.__bases__, *_by_name(members)]
+
+
 def _is_member(name: str, value: object) -> bool:
-    """Say whether an entry of a class is its author's, not one that Python or ``copyreg`` put there."""
+    """Tell whether an entry of a class is its author's, not one that Python or ``copyreg`` put there."""
     if name == "_abc_impl" or name.startswith("__annotate"):
         return False
     dunder = name.startswith("__") and name.endswith("__")
     return not dunder or isinstance(value, types.FunctionType | staticmethod | classmethod | property)
+
+
+def _array(array: np.ndarray[Any, Any]) -> Iterable[Any]:
+    return _object(array)[1] if array.dtype.hasobject else (repr(array.dtype), array.shape, array.tobytes())
+
+
+def _tensor(tensor: Tensor) -> Parts:
+    label = f"{type(tensor).__name__} {tensor.dtype} {tensor.requires_grad}"
+    if is_lazy(tensor):
+        return label, ()
+    kept = tensor.detach()
+    if kept.is_quantized:
+        kept = kept.dequantize()
+    kept = kept.to_dense() if kept.layout is not torch.strided else kept.resolve_conj().resolve_neg()
+    flat = kept.cpu().contiguous().reshape(-1) if kept.device.type != "meta" else torch.empty(0)
+    return f"{label} {tuple(tensor.shape)}", (flat.view(torch.uint8).numpy().tobytes(), *_by_name(vars(tensor)))
+
+
+def _module(module: nn.Module) -> Parts:
+    """An ``nn.Module``: its class, parameters, buffers, submodules and all other attributes."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise SpecError(
+            "a TorchScript module does not show when it has changed, so its results could not be found again "
+            "safely; let the factory return the Python module that it was made from"
+        )
+    if "_orig_mod" in module._modules:  # torch.compile's wrapper, which computes what its original does
+        return "compiled", (module._modules["_orig_mod"],)
+    kept = {name: value for name, value in vars(module).items() if name != "_compiled_call_impl"}
+    # the keys of hooks count those of the whole process
+    kept |= {name: list(value.values()) for name, value in kept.items() if "_hooks" in name and isinstance(value, dict)}
+    return "", [type(module), *_by_name(kept)]
+
+
+def _object(value: object) -> Parts:
+    try:
+        reduced: Any = value.__reduce_ex__(4)
+    except Exception:  # noqa: BLE001  (whatever an unknown class raises to say that it cannot be pickled)
+        reduced = None
+    if isinstance(reduced, tuple):
+        *rest, items, pairs, setter = (*reduced, *[None] * 4)[:6]
+        return "", (type(value), *rest, [*(items or ())], [*(pairs or ())], setter)
+    said = f"{getattr(value, '__module__', '')} {reduced}" if isinstance(reduced, str) else plain_repr(value)
+    return said, [type(value), *_by_name(getattr(value, "__dict__", {}))]
+
+
+_EXACTLY: dict[type, Callable[[Any], Iterable[Any]]] = {  # a subclass may hold more
+    tuple: tuple,
+    list: list,
+    dict: _pairs,
+    types.MappingProxyType: _pairs,
+    set: _sorted,
+    frozenset: _sorted,
+    types.CodeType: _code,
+    types.CellType: _cell,
+    types.MethodType: lambda method: (method.__func__, method.__self__),
+    np.ndarray: _array,
+}
+_DERIVED: dict[type, Callable[[Any], Parts]] = {
+    type: _class,
+    types.FunctionType: _function,
+    types.ModuleType: lambda module: (module.__name__, ()),
+    staticmethod: lambda wrapped: ("", (wrapped.__func__,)),
+    classmethod: lambda wrapped: ("", (wrapped.__func__,)),
+    property: lambda wrapped: ("", (wrapped.fget, wrapped.fset, wrapped.fdel)),
+    Tensor: _tensor,
+    nn.Module: _module,
+    torch.jit.ScriptFunction: lambda function: (_GRAPH_LINE.sub("", str(function.inlined_graph)), ()),
+}

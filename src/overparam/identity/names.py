@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import dis
+import importlib.util
 import types
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
 
 
 @dataclass(frozen=True)
 class Names:
-    """The names that a piece of code uses."""
+    """The names that a piece of code uses; ``imports`` are absolute and may be modules or what is in one."""
 
-    globals: frozenset[str]
-    attributes: frozenset[str]
-    imports: frozenset[str]
+    globals: set[str] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
+    imports: set[str] = field(default_factory=set)
 
 
-def names_in(code: types.CodeType) -> Names:
-    """Return the names that a code object uses, those of the code inside it included."""
-    used: dict[str, set[str]] = {"GLOBAL": set(), "ATTR": set(), "IMPORT": set()}
-    codes = [code]
+def names_in(code: types.CodeType, package: str) -> Names:
+    """Return the names that a code object of ``package`` uses, those of the code inside it included."""
+    found, codes = Names(), [code]
     for each in codes:  # grows while it is walked
         codes += [inner for inner in each.co_consts if isinstance(inner, types.CodeType)]
-        for instruction in dis.get_instructions(each):
-            kind = _KINDS.get(instruction.opname)
-            if kind is not None:
-                used[kind].add(str(instruction.argval))
-    return Names(frozenset(used["GLOBAL"]), frozenset(used["ATTR"]), frozenset(used["IMPORT"]))
+        steps = [step for step in dis.get_instructions(each) if step.opname != "EXTENDED_ARG"]
+        for place, step in enumerate(steps):
+            if step.opname in _GLOBAL:
+                found.globals.add(step.argval)
+            elif step.opname in _ATTRIBUTE:
+                found.attributes.add(step.argval)
+            elif step.opname == "IMPORT_NAME":
+                found.imports.update(_meant(step.argval, steps[place - 2].argval, steps[place - 1].argval, package))
+    return found
 
 
-_KINDS = {
-    "LOAD_GLOBAL": "GLOBAL",
-    "LOAD_NAME": "GLOBAL",
-    "LOAD_FROM_DICT_OR_GLOBALS": "GLOBAL",
-    "LOAD_ATTR": "ATTR",
-    "LOAD_METHOD": "ATTR",
-    "IMPORT_FROM": "ATTR",
-    "IMPORT_NAME": "IMPORT",
-}
+def _meant(name: str, level: int, members: Iterable[str] | None, package: str) -> list[str]:
+    """Return what ``from {level dots}{name} import {members}`` may import, members being modules perhaps."""
+    try:
+        base = importlib.util.resolve_name("." * level + name, package)
+    except ImportError:  # relative, and there is no package
+        return []
+    return [base, *(f"{base}.{member}" for member in members or ())]

@@ -11,19 +11,21 @@ import os
 import sys
 import sysconfig
 import types
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
 import overparam
+from overparam.identity.names import names_in
 
 MAINS = ("__main__", "__mp_main__")
 """Names of the script that a process was started with; workers have another one than their parent."""
 
 
 def is_users(module_name: str, filename: str | None = None) -> bool:
-    """Say whether a module is the user's own: not of torch, overparam, Python or an installed package.
+    """Tell whether a module is the user's own: not of torch, overparam, Python or an installed package.
 
     ``filename`` helps where the module cannot be found by its name.
     """
@@ -33,80 +35,96 @@ def is_users(module_name: str, filename: str | None = None) -> bool:
     if file and os.path.exists(file):
         return not _in_library(file)
     top, _, below = module_name.partition(".")  # no file: built into Python, a part of a package, or from exec
-    if below:
-        return is_users(top)
-    return top not in sys.stdlib_module_names
+    return is_users(top) if below else top not in sys.stdlib_module_names
 
 
-def source_digest(module_name: str) -> str | None:
-    """Return the SHA-256 of a module's file, or None for a main script and for a module without a file."""
-    file = getattr(sys.modules.get(module_name), "__file__", None)
-    if module_name in MAINS or not file or not os.path.exists(file):
-        return None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+def users_module(name: str) -> types.ModuleType | None:
+    """Return the user's module of this name, None if there is none.
 
-
-def neighbours(module_name: str) -> list[str]:
-    """Return the names of the modules that the globals of a module are, or come from, sorted."""
-    names = set()
-    for value in list(vars(sys.modules[module_name]).values()):
-        try:
-            home = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
-        except Exception:  # noqa: BLE001  (plain data has no home, and a proxy may raise anything)
-            continue
-        if isinstance(home, str) and home in sys.modules and home != module_name:
-            names.add(home)
-    return sorted(names)
-
-
-def imported_modules(names: Iterable[str], package: str) -> list[types.ModuleType]:
-    """Return the user's modules that ``import`` statements inside functions of ``package`` mean by ``names``.
-
-    Both readings of a name, absolute and relative to the package and its parents, are tried. Modules that the
-    program has not come to yet are imported, so that the answer does not depend on what ran before.
+    It is imported if the program has not come to it yet, so that the answer does not depend on what ran before.
     """
-    parents = package.split(".") if package else []
-    prefixes = [".".join(parents[:depth]) for depth in range(len(parents), -1, -1)]
-    wanted = {".".join(filter(None, (prefix, name))) for prefix in prefixes for name in names}
-    found = [sys.modules.get(name) or _import_users(name) for name in sorted(wanted) if name]
-    return [module for module in found if module is not None and is_users(module.__name__)]
+    if name not in sys.modules and _users_file(name):
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001  (the user's own code may raise anything)
+            return None
+    return sys.modules.get(name) if is_users(name) else None
 
 
-def package_version(module_name: str) -> str | None:
-    """Return the version of a module's installed package; None for Python, torch and what has no version."""
-    top = module_name.partition(".")[0]
-    if top in sys.stdlib_module_names or top == "torch":
-        return None
-    version = getattr(sys.modules.get(top), "__version__", None)
+def sources(homes: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of the files of those modules that are the user's, and of all that they import, by name.
+
+    Imports count wherever in a file they stand; no module is imported for it but packages around others.
+    """
+    found: dict[str, str] = {}
+    files: dict[str, str | None] = {}
+    names = sorted(homes)
+    for name in names:  # grows while it is walked
+        file = None if name in files else _users_file(name)
+        files.setdefault(name, file)
+        if file:
+            source = Path(file).read_bytes()
+            found[name] = hashlib.sha256(source).hexdigest()
+            around = name.rpartition(".")[0]
+            names += [around, *_imports(source, name if Path(file).stem == "__init__" else around)]
+    return dict(sorted(found.items()))
+
+
+def packages(homes: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the installed packages that modules belong to, but for Python, torch and NumPy."""
+    tops = {home.partition(".")[0] for home in homes if not is_users(home)} - sys.stdlib_module_names
+    versions = {top: _version(top) for top in sorted(tops - {"torch", "numpy"})}
+    return {top: version for top, version in versions.items() if version is not None}
+
+
+def _version(package: str) -> str | None:
+    version = getattr(sys.modules.get(package), "__version__", None)
     if isinstance(version, str):
         return version
     try:
-        return importlib.metadata.version(top)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _import_users(name: str) -> types.ModuleType | None:
-    try:
-        found = importlib.util.find_spec(name)
-        if found is None or found.origin is None or not os.path.exists(found.origin) or _in_library(found.origin):
-            return None
-        return importlib.import_module(name)
-    except Exception:  # noqa: BLE001  (a name that means nothing, or a module that cannot be imported here)
+def _users_file(name: str) -> str | None:
+    """Return the file of the user's module of this name, loaded or not; None for a script and where there is none."""
+    top = name.partition(".")[0]
+    if name in MAINS or top in sys.stdlib_module_names:
         return None
+    try:
+        file = _file(top)
+        if file is None or not _in_library(file):  # what is around a module is imported to find it
+            file = _file(name)
+    except Exception:  # noqa: BLE001  (a name that means nothing, or a package that cannot be imported here)
+        return None
+    return file if file and os.path.exists(file) and not _in_library(file) else None
+
+
+def _file(name: str) -> str | None:
+    found = sys.modules.get(name) or importlib.util.find_spec(name)
+    return getattr(found, "__file__", None) or getattr(found, "origin", None)
+
+
+@functools.lru_cache(maxsize=256)
+def _imports(source: bytes, package: str) -> list[str]:
+    """Return what a file may import, sorted; nothing for one that is no Python, such as an extension."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return sorted(names_in(compile(source, "<source>", "exec"), package).imports)
+    except (SyntaxError, ValueError):
+        return []
 
 
 @functools.cache
 def _in_library(file: str) -> bool:
     path = os.path.realpath(file)
-    parts = path.split(os.sep)
-    if "site-packages" in parts or "dist-packages" in parts:
-        return True
-    return any(path.startswith(root + os.sep) for root in _library_roots())
+    inside = {"site-packages", "dist-packages"}.intersection(path.split(os.sep))
+    return bool(inside) or path.startswith(_library_roots())
 
 
 @functools.cache
 def _library_roots() -> tuple[str, ...]:
     known = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
     own = [os.path.dirname(str(package.__file__)) for package in (torch, overparam)]
-    return tuple(os.path.realpath(root) for root in (*known, *own))
+    return tuple(os.path.realpath(root) + os.sep for root in (*known, *own))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from overparam.errors import SpecError
-from overparam.identity import Content
+from overparam.identity import Digest
 from overparam.lab.experiment import Experiment, world_from
 from overparam.lab.fingerprint import fingerprint, part_content
 from overparam.lab.rows import cell
@@ -162,7 +162,7 @@ class _Builder:
         """Return the place of ``network`` in the plan's list."""
         # not by ==, for which 1 is True, and which has no answer where options hold tensors
         name = network.name if isinstance(network.name, str) else id(network.name)
-        key = (name, network.init, Content().add(network.options).digest())
+        key = (name, network.init, Digest().add(network.options).hex())
         if key not in self._networks:
             self._networks[key] = len(self.plan.networks)
             self.plan.networks.append(network)
