@@ -19,9 +19,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# auto would choose by what this machine measures just now; with one engine every run gives the same numbers
 demo: $(READY)
-	$(BIN)/overparam run sparse-double-descent --engine sparse --store demo/runs --report demo/report.html
+	$(BIN)/overparam run sparse-double-descent --store demo/runs --report demo/report.html
 
 test: $(READY)
 	$(BIN)/pytest

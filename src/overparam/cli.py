@@ -257,12 +257,9 @@ def check(
 
 @app.command()
 def doctor(
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Measure some usual layers that are not known yet; takes a minute.")
-    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Torch's threads; default: torch's own.")] = None,
 ) -> None:
-    """Say what this machine is, and below which densities its layers are faster sparse."""
+    """Say what this machine is, what its sparse kernels use, and which layers are sparse by default."""
     with clear_errors():
         import torch
         from rich.text import Text
@@ -273,7 +270,7 @@ def doctor(
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
-            examine(say, lambda line: show(Text(line, style="bold")), measure, threads)
+            examine(say, lambda line: show(Text(line, style="bold")))
         finally:
             torch.set_num_threads(before)
 

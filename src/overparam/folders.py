@@ -14,7 +14,7 @@ telling = True  # workers do not: the process that starts them has told it
 
 
 def cache_folder() -> Path:
-    """Return where downloads, decoded images, compiled kernels and calibrations are kept.
+    """Return where downloads, decoded images and compiled kernels are kept.
 
     That is ``OVERPARAM_CACHE``, else the user's cache folder as the system names it.
     """

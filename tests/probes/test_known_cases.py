@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,9 +11,9 @@ from overparam import Accuracy, Checkpoint, Cost, Dataset, Density, LabelNoise, 
 from overparam.checkpoint import state_of
 from overparam.constraints import masked
 from overparam.networks import prunable, tensor_roles
-from overparam.probes import View
+from overparam.probes import Latency, View
 from overparam.worlds import WorldData
-from small import built, context_of, half_pruned
+from small import built, context_of, half_pruned, images
 
 
 def blank(shape: tuple[int, ...], classes: int = 10) -> WorldData:
@@ -194,6 +195,22 @@ def test_cost_tells_the_engine_of_each_layer(case: str) -> None:
     assert found.values["engine"] == engine
     assert found.values["engine_note"] == case
     assert [row.get("engine") for row in found.layers.values()] == (list(given.values()) or [None] * 3)
+
+
+def test_latency_is_the_median_of_calls_in_turns_for_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = built(images(test=4, side=4))
+    checkpoint, module = whole(Network("lenet-300-100"), (1, 4, 4), 3)
+    dense, sparse = [9.0, 9.0, 1.0, 5.0, 2.0], [9.0, 9.0, 1.0, 1.0, 7.0]  # two calls warm up
+    steps = iter([moment for pair in zip(dense, sparse, strict=True) for taken in pair for moment in (0.0, taken)])
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += next(steps)
+        return now[0]
+
+    monkeypatch.setattr("overparam.probes.latency.time", SimpleNamespace(perf_counter=clock))
+    found = Latency(batch_size=4, repeats=3).measure(checkpoint, view_of(checkpoint, module, data)).values
+    assert found == {"latency_dense": 0.5, "latency_sparse": 0.25, "latency_ratio": 2.0}
 
 
 class Sign(nn.Module):

@@ -15,12 +15,15 @@ from overparam.lab.about import About
 from overparam.lab.record import chosen_record
 from overparam.lab.store import DamagedError, Store
 from overparam.lab.weights import load_checkpoint
+from overparam.probes import PROBES
 from overparam.probes.density import remarks
 
 if TYPE_CHECKING:
     from overparam.report import Verdict
 
-MEASURED = ("seconds", "peak_memory_bytes")  # columns that differ between two runs of the same study
+MEASURED = tuple(column for name in PROBES for column in PROBES.get(name).measured)
+"""Columns that differ between two runs of the same study."""
+
 LAYER_HEAD = ("study", "variant", "seed", "chain", "level", "step", "fingerprint", "layer")
 OF_WORD = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
 TYPES = {

@@ -84,8 +84,8 @@ def execute(
         store: where results are and go.
         jobs: steps at a time; None: as many as there are cores and independent chains to run. One job runs in this
             process, several in worker processes.
-        threads: torch threads a job; None shares the cores out. Results are the same bits for the same threads and
-            the same choice of engines, which ``auto`` makes from the times kept for this machine.
+        threads: torch threads a job; None shares the cores out. Results are the same bits for the same threads
+            and engine.
         engine: what trainings compute with, ``auto``, ``dense`` or ``sparse``; see :func:`overparam.train.fit`.
         reporter: hears of what happens.
         retry_failed: run steps again that are recorded as failed.

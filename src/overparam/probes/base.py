@@ -63,6 +63,7 @@ class Probe:
     columns: ClassVar[Mapping[str, type]] = {}
     optional: ClassVar[Mapping[str, type]] = {}
     layer_columns: ClassVar[Mapping[str, type]] = {}
+    measured: ClassVar[tuple[str, ...]] = ()  # columns that differ from run to run, such as times
 
     @abstractmethod
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:

@@ -31,6 +31,7 @@ class Cost(Probe):
         **{"seconds": float, "peak_memory_bytes": int, "bytes": int},
         **{"engine": str, "engine_note": str},
     }
+    measured: ClassVar[tuple[str, ...]] = ("seconds", "peak_memory_bytes")
     layer_columns: ClassVar[Mapping[str, type]] = {"multiply_adds": int, "multiply_adds_effective": int, "engine": str}
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from overparam.sparse.conversion import convert, replace_layers
     from overparam.sparse.drawing import erdos_renyi_kernel
-    from overparam.sparse.inference import InferenceGain, inference_gain
     from overparam.sparse.layers import SparseConv1d, SparseConv2d, SparseLayer, SparseLinear
     from overparam.sparse.network import SparseNetwork
     from overparam.sparse.topology import drop, grow, rewire
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 _HOMES = {
     "conversion": ("convert", "replace_layers"),
     "drawing": ("erdos_renyi_kernel",),
-    "inference": ("InferenceGain", "inference_gain"),
     "layers": ("SparseConv1d", "SparseConv2d", "SparseLayer", "SparseLinear"),
     "network": ("SparseNetwork",),
     "topology": ("drop", "grow", "rewire"),
@@ -28,7 +26,6 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "InferenceGain",
     "SparseConv1d",
     "SparseConv2d",
     "SparseLayer",
@@ -38,7 +35,6 @@ __all__ = [
     "drop",
     "erdos_renyi_kernel",
     "grow",
-    "inference_gain",
     "replace_layers",
     "rewire",
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError
+from overparam.prune.modules import by_first_names
 from overparam.registry import suggest
 from overparam.train.settings import TrainSettings
 from overparam.train.trainees import ModuleTrainee, Trainee
@@ -29,33 +29,17 @@ def trainee_for(
 ) -> Trainee:
     """Return ``module`` in the form that the engine trains.
 
-    ``auto`` compares what this machine needs for each layer at its density (measured once, see
-    :mod:`overparam.sparse.calibration`) and takes torch's dense layers where nothing is gained. ``sparse`` makes every
-    layer with a mask sparse that can be, whatever it costs. Neither changes what is computed, but for the rounding of
-    sums: see :mod:`overparam.sparse.judge`.
+    ``auto`` takes sparse layers below the densities of :mod:`overparam.sparse.limits`, torch's dense ones above.
+    ``sparse`` makes every layer with a mask sparse that can be, whatever it costs. Neither changes what is computed,
+    but for the rounding of sums: see :mod:`overparam.sparse.judge`.
     """
     check_engine(engine)
     lazy = next((name for name, parameter in module.named_parameters() if is_lazy(parameter)), None)
     if lazy is not None:
         raise SpecError(f"module: {lazy!r} has no shape yet; call the module on a batch first")
-    masks = _by_first_names(module, masks)
+    masks = by_first_names(module, masks)
     if engine == "dense":
         return ModuleTrainee(module, data, settings, masks)
     from overparam.train.sparse_trainees import sparse_trainee  # numba takes half a second to import
 
     return sparse_trainee(module, data, settings, masks, forced=engine == "sparse")
-
-
-def _by_first_names(module: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return masks by the first names of their parameters, which layers that share one have once."""
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    first = {id(parameter): name for name, parameter in module.named_parameters()}
-    found: dict[str, Tensor] = {}
-    for name, mask in masks.items():
-        if name not in parameters:
-            raise SpecError(f"masks: the module has no parameter {name!r}{suggest(name, parameters)}")
-        own = first[id(parameters[name])]
-        if own in found and not torch.equal(found[own], mask):
-            raise SpecError(f"masks: {name!r} and {own!r} are one parameter and need the same mask")
-        found[own] = mask
-    return found

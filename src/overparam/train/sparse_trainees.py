@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from overparam.checkpoint import masked_state, state_of
 from overparam.errors import SpecError
-from overparam.sparse.choice import choose
 from overparam.sparse.conversion import become, in_place
 from overparam.sparse.judge import Judgement, judge
 from overparam.sparse.layers import SparseLayer
+from overparam.sparse.limits import dense_by, limits
 from overparam.sparse.network import SparseNetwork
 from overparam.sparse.perceptron import Layer, Optimiser, Perceptron, perceptron_layers
 from overparam.train.losses import cross_entropy, loss_named
@@ -27,7 +27,7 @@ from overparam.worlds.task import Sums
 def sparse_trainee(
     module: nn.Module, data: WorldData, settings: TrainSettings, masks: Mapping[str, Tensor], forced: bool
 ) -> Trainee:
-    """Return ``module`` with sparse layers where they are faster, or wherever there can be if ``forced``.
+    """Return ``module`` with sparse layers where weights are few, or wherever there can be if ``forced``.
 
     Raises :class:`SpecError` if ``forced`` and the module is not on the CPU, or fails on an example.
     """
@@ -39,25 +39,23 @@ def sparse_trainee(
         return _dense(module, data, settings, masks, reason)
     layers = perceptron_layers(module)
     if layers is not None and _fits_compiled(module, layers, data, settings):
-        plan = choose(module, masks, settings.batch_size, None, layers, judge(module))
-        if forced or plan.gain > 1:
-            return PerceptronTrainee(module, data, settings, masks, layers, () if forced else plan.dense)
-        return _dense(module, data, settings, masks, SLOWER)
+        below = {layer.weight: limits().epochs for layer in layers}
+        return PerceptronTrainee(module, data, settings, masks, layers, () if forced else dense_by(below, masks))
     judgement = judge(module, loss_named(settings.loss))
-    if forced:
-        return NetworkTrainee(module, data, settings, masks, (), judgement)
-    try:
-        plan = choose(module, masks, settings.batch_size, data.test.inputs[:1], None, judgement)
-        if plan.gain > 1:
-            return NetworkTrainee(module, data, settings, masks, plan.dense, judgement)
-    except SpecError as error:  # it may take a batch, if not an example by itself
-        return _dense(module, data, settings, masks, str(error))
+    able = {f"{path}.weight".lstrip("."): path for path, reason in judgement.layers.items() if reason is None}
+    below = {name: _limit(module.get_submodule(path)) for name, path in able.items()}
+    dense = () if forced else dense_by(below, masks)
+    if forced or len(dense) < len(masks):
+        return NetworkTrainee(module, data, settings, masks, dense, judgement)
     reasons = dict.fromkeys(f"{path}: {reason}" for path, reason in judgement.layers.items() if reason is not None)
-    able = len(reasons) < len(judgement.layers)
-    return _dense(module, data, settings, masks, SLOWER if able else "; ".join(reasons) or "no layer can be sparse")
+    return _dense(module, data, settings, masks, DENSER if able else "; ".join(reasons) or "no layer can be sparse")
 
 
-SLOWER = "sparse layers are not faster on this machine at these densities"
+DENSER = "no layer has so few of its weights that a sparse one would be faster (see overparam doctor)"
+
+
+def _limit(layer: nn.Module) -> float:
+    return limits().linear if isinstance(layer, nn.Linear) else limits().convolution
 
 
 def _dense(
