@@ -13,6 +13,7 @@ from overparam.registry import Registry
 from overparam.streams import torch_stream
 from overparam.worlds import cifar
 from overparam.worlds.dataset import Dataset
+from overparam.worlds.embedded import digit_arrays
 from overparam.worlds.files import DATA, RemoteFile, find, obtain
 from overparam.worlds.idx import parse_idx
 
@@ -79,14 +80,12 @@ FILES = {
 
 @DATASETS.named("digits")
 def digits(folder: str | Path | None = None) -> Dataset:
-    """8x8 handwritten digits, 1,297 train and 500 test; comes with scikit-learn, needs no download.
+    """8x8 handwritten digits, 1,297 train and 500 test; comes with overparam, needs no download.
 
-    The 1,797 images of ``sklearn.datasets.load_digits``, in [0, 1], shuffled once by the stream
+    The 1,797 images of :func:`overparam.worlds.embedded.digit_arrays`, in [0, 1], shuffled once by the stream
     ``(0, "digits")``; the first 1,297 are for training. Confusions for asymmetric noise: as in MNIST.
     """
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
+    images, labels = digit_arrays()
     order = torch.randperm(len(labels), generator=torch_stream(0, "digits")).numpy()
     inputs, labels = images.reshape(-1, 1, 8, 8)[order] / 16, labels[order]
     train = inputs[:DIGITS_TRAIN]
