@@ -33,8 +33,8 @@ import torch
 from torch import Tensor, nn
 
 from overparam.sparse import SparseConv2d, SparseLinear
-from overparam.sparse.batch_last import Tiles, apply_layers
-from overparam.sparse.layout import to_batch_last
+from overparam.sparse.layers.layout import to_batch_last
+from overparam.sparse.networks.batch_last import Tiles, apply_layers
 from sparse_tables import markdown, replace_section
 
 BATCH = 128

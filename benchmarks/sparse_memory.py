@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from overparam.sparse.layers import SparseLinear
-from overparam.sparse.topology import rewire
+from overparam.sparse.layers.kinds import SparseLinear
+from overparam.sparse.layers.topology import rewire
 from overparam.train import TrainSettings
 from overparam.train.optimisers import optimiser
 

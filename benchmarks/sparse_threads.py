@@ -19,8 +19,8 @@ import numba
 import numpy as np
 import torch
 
-from overparam.sparse.autograd import Link, sparse_chain
-from overparam.sparse.structure import linear_structure
+from overparam.sparse.kernels.structure import linear_structure
+from overparam.sparse.layers.autograd import Link, sparse_chain
 
 ROUNDS = 300
 FEATURES = 512

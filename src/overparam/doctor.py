@@ -55,7 +55,7 @@ def threads_sentence() -> str:
     """Return how threads are shared between torch and the sparse kernels."""
     import torch
 
-    from overparam.sparse.compiled import processor_threads
+    from overparam.sparse.kernels.compiled import processor_threads
 
     wanted = torch.get_num_threads()
     if wanted == 1:
@@ -76,7 +76,7 @@ SHARED = "A study's jobs share the cores: --jobs and --threads of overparam run 
 def _threading_layer() -> str:
     import numba
 
-    from overparam.sparse.compiled import torch_threads_kept
+    from overparam.sparse.kernels.compiled import torch_threads_kept
 
     own: Any = numba  # whose names mypy does not know
     with torch_threads_kept():
@@ -86,7 +86,7 @@ def _threading_layer() -> str:
 
 def kernel_lines() -> list[tuple[str, str]]:
     """Return where the cache is, and what of the kernels is compiled in it."""
-    from overparam.sparse.compiled import kernel_folder
+    from overparam.sparse.kernels.compiled import kernel_folder
 
     folder = kernel_folder()
     names = sorted({path.name.split(".")[0] for path in folder.glob("*.compiled")})

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from overparam import doctor
 from overparam.cli import app
 from overparam.errors import SpecError
-from overparam.sparse import compiled
+from overparam.sparse.kernels import compiled
 from overparam.sparse.limits import VARIABLE, limits
 
 

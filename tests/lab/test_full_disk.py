@@ -18,7 +18,7 @@ from overparam import Chain, Prune, Store, StoreError, Study, folders
 from overparam.cli import app
 from overparam.lab import LogReporter, PlainReporter, Reporter
 from overparam.lab.journal import JOURNAL_VARIABLE
-from overparam.sparse import compiled
+from overparam.sparse.kernels import compiled
 from small import MLP, vectors
 
 TRAIN = CountingTrain(epochs=1, batch_size=25)
@@ -185,7 +185,7 @@ def test_a_cache_without_room_fails_no_kernel(
 
     place = {
         "mkdir": "pathlib.Path.mkdir",
-        "lock": "overparam.sparse.compiled.FileLock",
+        "lock": "overparam.sparse.kernels.compiled.FileLock",
         "numba": "numba.core.caching.IndexDataCacheFile.save",
     }
     monkeypatch.setattr(place[where], full)
@@ -202,7 +202,7 @@ def test_a_function_that_is_loaded_goes_on_without_its_cache(cache: Path, monkey
         raise PermissionError(errno.EACCES, "Permission denied")
 
     declared = compiled.serial(lambda kind, integer: integer)
-    monkeypatch.setattr("overparam.sparse.runners.ours", declared, raising=False)
+    monkeypatch.setattr("overparam.sparse.kernels.runners.ours", declared, raising=False)
     monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.load", unreadable)
     monkeypatch.setattr(compiled, "_runners", {})
     assert compiled.runner("ours", torch.float32)(compiled.KINDS[torch.float32], 3) == 3

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from overparam.sparse.layers import SparseLayer
+from overparam.sparse.layers.kinds import SparseLayer
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
 

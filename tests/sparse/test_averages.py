@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_m
 from overparam.errors import SpecError
 from overparam.prune import prune
 from overparam.sparse import SparseLinear, convert, drop, grow, rewire
-from overparam.sparse.layers import SparseLayer
+from overparam.sparse.layers.kinds import SparseLayer
 
 INPUTS = normal(5, 784)
 MIXED = "values were averaged with or copied from a layer of other nonzeros"

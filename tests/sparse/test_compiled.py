@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sparse_cases import normal, same_bits, threads
 
-from overparam.sparse.compiled import POOL, balanced_bounds, even_bounds, processor_threads, use_threads
-from overparam.sparse.layout import to_batch_last
+from overparam.sparse.kernels.compiled import POOL, balanced_bounds, even_bounds, processor_threads, use_threads
+from overparam.sparse.layers.layout import to_batch_last
 
 SCRIPT = """
 import torch
-from overparam.sparse.layout import to_batch_last
+from overparam.sparse.layers.layout import to_batch_last
 torch.set_num_threads(1)
 tiles = to_batch_last(torch.arange(12.0).reshape(4, 3), 4)
 print(tiles.reshape(-1).tolist() == torch.arange(12.0).reshape(4, 3).T.reshape(-1).tolist())

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from overparam.errors import SpecError
 from overparam.prune import apply_masks, prune
 from overparam.sparse import convert, replace_layers
-from overparam.sparse.batch_last import Tiles, flattened_order, natural, to_first, to_tiles
-from overparam.sparse.layers import SparseConv2d, SparseLayer, SparseLinear
-from overparam.sparse.network import SparseNetwork
+from overparam.sparse.layers.kinds import SparseConv2d, SparseLayer, SparseLinear
+from overparam.sparse.networks.batch_last import Tiles, flattened_order, natural, to_first, to_tiles
+from overparam.sparse.networks.network import SparseNetwork
 from small import same_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore:layer collapse")  # layers of eight weights, masked at random

@@ -13,7 +13,7 @@ from torch.nn import Linear as Line
 from torch.nn import functional as F
 
 from overparam.networks.architecture import NETWORKS
-from overparam.sparse.judge import judge
+from overparam.sparse.networks.judge import judge
 
 
 class Two(nn.Module):

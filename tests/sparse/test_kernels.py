@@ -10,11 +10,11 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from sparse_cases import close, divisors, first, last, normal, poisoned_memory, random_mask, threads
 
-from overparam.sparse import reference
-from overparam.sparse.chain import add_gradient, add_product
-from overparam.sparse.layout import TILE, tile_width, to_batch_first, to_batch_last
-from overparam.sparse.program import At, Program
-from overparam.sparse.structure import Axis, conv_structure, linear_structure
+from overparam.sparse.kernels.program import At, Program
+from overparam.sparse.kernels.structure import Axis, conv_structure, linear_structure
+from overparam.sparse.layers import reference
+from overparam.sparse.layers.fused import add_gradient, add_product
+from overparam.sparse.layers.layout import TILE, tile_width, to_batch_first, to_batch_last
 
 SIDES = st.sampled_from([0, 1, 2, 7, 16, 33, 63, 64])
 DENSITIES = st.sampled_from([0.0, 0.1, 0.5, 1.0])

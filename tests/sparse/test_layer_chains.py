@@ -14,12 +14,14 @@ from sparse_cases import close, normal, poisoned_memory, same_bits, threads
 from torch import Tensor, nn
 
 from overparam.networks.resnet import Basic
-from overparam.sparse import SparseConv2d, SparseLinear, autograd, batch_last, convert, rewire
-from overparam.sparse.autograd import KEPT_CHAINS, sparse_chain
-from overparam.sparse.batch_last import Tiles, apply_layers
-from overparam.sparse.chain import Borders, Chain
-from overparam.sparse.layers import SparseLayer
-from overparam.sparse.layout import tile_width, to_batch_first, to_batch_last
+from overparam.sparse import SparseConv2d, SparseLinear, convert, rewire
+from overparam.sparse.layers import autograd
+from overparam.sparse.layers.autograd import KEPT_CHAINS, sparse_chain
+from overparam.sparse.layers.fused import Borders, Chain
+from overparam.sparse.layers.kinds import SparseLayer
+from overparam.sparse.layers.layout import tile_width, to_batch_first, to_batch_last
+from overparam.sparse.networks import batch_last
+from overparam.sparse.networks.batch_last import Tiles, apply_layers
 
 BATCHES = st.sampled_from([0, 1, 3, 16, 30, 32, 63, 64, 96, 128, 130, 192])
 LAST, FIRST = Borders(), Borders(True, True)

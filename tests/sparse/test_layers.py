@@ -17,8 +17,8 @@ from torch import nn
 
 from overparam.errors import SpecError
 from overparam.prune import ERK, Counted
-from overparam.sparse.drawing import erdos_renyi_kernel, random_indices
-from overparam.sparse.layers import SparseConv1d, SparseConv2d, SparseLayer, SparseLinear
+from overparam.sparse.layers.drawing import erdos_renyi_kernel, random_indices
+from overparam.sparse.layers.kinds import SparseConv1d, SparseConv2d, SparseLayer, SparseLinear
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from torch.nn.utils import prune as torch_prune
 from overparam.errors import SpecError
 from overparam.identity import Digest
 from overparam.sparse import SparseConv1d, SparseConv2d, SparseLinear, rewire
-from overparam.sparse.layers import SparseLayer
+from overparam.sparse.layers.kinds import SparseLayer
 
 MAKE = {
     "linear": lambda **options: SparseLinear(6, 4, density=0.5, **options),

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from overparam.prune import prune
 from overparam.sparse import SparseLinear, convert
-from overparam.sparse.layers import SparseLayer
-from overparam.sparse.network import SparseNetwork
+from overparam.sparse.layers.kinds import SparseLayer
+from overparam.sparse.networks.network import SparseNetwork
 
 
 def twins() -> tuple[nn.Module, SparseNetwork]:

@@ -50,7 +50,7 @@ def test_the_package_imports_nothing_heavy(program: str) -> None:
 
 def test_convert_is_the_function_whatever_was_imported_before() -> None:
     code = (
-        "import overparam.sparse.network, overparam.sparse.conversion, overparam.train.sparse_trainees\n"
+        "import overparam.sparse.networks.conversion, overparam.train.sparse_trainees\n"
         "import overparam\nfrom overparam.sparse import convert\n"
         "assert overparam.sparse.convert is convert and callable(convert), convert"
     )

@@ -10,8 +10,8 @@ from sparse_cases import generator, normal, same_bits
 from torch import Tensor, nn
 
 from overparam.errors import SpecError
-from overparam.sparse.layers import SparseConv2d, SparseLayer, SparseLinear
-from overparam.sparse.topology import drop, grow, rewire
+from overparam.sparse.layers.kinds import SparseConv2d, SparseLayer, SparseLinear
+from overparam.sparse.layers.topology import drop, grow, rewire
 
 ROWS, COLUMNS = 6, 9
 

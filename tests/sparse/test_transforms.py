@@ -13,9 +13,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from overparam.errors import SpecError
 from overparam.prune import apply_masks, prune
 from overparam.sparse import SparseConv2d, SparseLinear, convert
-from overparam.sparse.autograd import FIRST, LAST, sparse_chain
-from overparam.sparse.batch_last import apply_layers
-from overparam.sparse.layout import to_batch_first, to_batch_last
+from overparam.sparse.layers.autograd import FIRST, LAST, sparse_chain
+from overparam.sparse.layers.layout import to_batch_first, to_batch_last
+from overparam.sparse.networks.batch_last import apply_layers
 
 F64 = torch.float64
 TORCH_S_OWN = pytest.mark.filterwarnings(
@@ -124,7 +124,7 @@ def test_a_gradient_penalty_is_that_of_the_dense_network():
 
 def test_without_create_graph_the_kernels_compute(monkeypatch):
     layer = SparseLinear(4, 3, density=0.5)
-    monkeypatch.setattr("overparam.sparse.autograd.layer_product", None)
+    monkeypatch.setattr("overparam.sparse.layers.autograd.layer_product", None)
     layer(normal(5, 4).requires_grad_()).sum().backward()
 
 
@@ -243,7 +243,7 @@ def test_exported_layers_take_any_batch(make):
 
 @TORCH_S_OWN
 def test_compiled_networks(monkeypatch):
-    monkeypatch.setattr("overparam.sparse.autograd.layer_product", None)  # the kernels compute
+    monkeypatch.setattr("overparam.sparse.layers.autograd.layer_product", None)  # the kernels compute
     layers = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), SparseLinear(8, 4, density=0.5), nn.Tanh(), nn.Linear(4, 2))
     for model, inputs in ((layers, normal(5, 8)), (twins(torch.float32)[1], normal(3, 2, 4, 4))):
         compiled = torch.compile(model, backend="eager")

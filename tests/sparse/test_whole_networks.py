@@ -12,7 +12,7 @@ from torch import nn
 
 from overparam.networks.resnet import Basic, Bottleneck
 from overparam.sparse import convert
-from overparam.sparse.layers import SparseLayer
+from overparam.sparse.layers.kinds import SparseLayer
 
 
 @pytest.fixture(autouse=True)

@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from overparam.sparse.conversion import convert, replace_layers
-    from overparam.sparse.drawing import erdos_renyi_kernel
-    from overparam.sparse.layers import SparseConv1d, SparseConv2d, SparseLayer, SparseLinear
-    from overparam.sparse.network import SparseNetwork
-    from overparam.sparse.topology import drop, grow, rewire
+    from overparam.sparse.layers.drawing import erdos_renyi_kernel
+    from overparam.sparse.layers.kinds import SparseConv1d, SparseConv2d, SparseLayer, SparseLinear
+    from overparam.sparse.layers.topology import drop, grow, rewire
+    from overparam.sparse.networks.conversion import convert, replace_layers
+    from overparam.sparse.networks.network import SparseNetwork
 
 # no module may have the name of a function here: importing it would put it in the function's place
 _HOMES = {
-    "conversion": ("convert", "replace_layers"),
-    "drawing": ("erdos_renyi_kernel",),
-    "layers": ("SparseConv1d", "SparseConv2d", "SparseLayer", "SparseLinear"),
-    "network": ("SparseNetwork",),
-    "topology": ("drop", "grow", "rewire"),
+    "networks.conversion": ("convert", "replace_layers"),
+    "layers.drawing": ("erdos_renyi_kernel",),
+    "layers.kinds": ("SparseConv1d", "SparseConv2d", "SparseLayer", "SparseLinear"),
+    "networks.network": ("SparseNetwork",),
+    "layers.topology": ("drop", "grow", "rewire"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

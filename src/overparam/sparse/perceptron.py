@@ -19,11 +19,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from overparam.sparse import dense_kernels, kernels, runners, training_kernels
-from overparam.sparse.compiled import KINDS, POOL, Kernel, runner, use_threads
-from overparam.sparse.judge import judge, unknown
-from overparam.sparse.lanes import REGISTER_BYTES
-from overparam.sparse.structure import linear_structure
+from overparam.sparse.kernels import dense as dense_kernels
+from overparam.sparse.kernels import products as kernels
+from overparam.sparse.kernels import runners
+from overparam.sparse.kernels import training as training_kernels
+from overparam.sparse.kernels.compiled import KINDS, POOL, Kernel, runner, use_threads
+from overparam.sparse.kernels.lanes import REGISTER_BYTES
+from overparam.sparse.kernels.structure import linear_structure
+from overparam.sparse.networks.judge import judge, unknown
 
 EVALUATED = 128  # examples a thread takes at once in an evaluation
 

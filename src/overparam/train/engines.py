@@ -31,7 +31,7 @@ def trainee_for(
 
     ``auto`` takes sparse layers below the densities of :mod:`overparam.sparse.limits`, torch's dense ones above.
     ``sparse`` makes every layer with a mask sparse that can be, whatever it costs. Neither changes what is computed,
-    but for the rounding of sums: see :mod:`overparam.sparse.judge`.
+    but for the rounding of sums: see :mod:`overparam.sparse.networks.judge`.
     """
     check_engine(engine)
     lazy = next((name for name, parameter in module.named_parameters() if is_lazy(parameter)), None)

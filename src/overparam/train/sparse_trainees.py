@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from overparam.checkpoint import masked_state, state_of
 from overparam.errors import SpecError
-from overparam.sparse.conversion import become, in_place
-from overparam.sparse.judge import Judgement, judge
-from overparam.sparse.layers import SparseLayer
+from overparam.sparse.layers.kinds import SparseLayer
 from overparam.sparse.limits import dense_by, limits
-from overparam.sparse.network import SparseNetwork
+from overparam.sparse.networks.conversion import become, in_place
+from overparam.sparse.networks.judge import Judgement, judge
+from overparam.sparse.networks.network import SparseNetwork
 from overparam.sparse.perceptron import Layer, Optimiser, Perceptron, perceptron_layers
 from overparam.train.losses import cross_entropy, loss_named
 from overparam.train.settings import TrainSettings

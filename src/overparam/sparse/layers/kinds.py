@@ -1,4 +1,4 @@
-"""Sparse linear layers and convolutions over one and two axes; what they share is in :mod:`overparam.sparse.layer`."""
+"""Sparse linear layers and convolutions; what they share is in :mod:`overparam.sparse.layers.layer`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from overparam.errors import SpecError
-from overparam.sparse.autograd import FIRST, Link, sparse_chain
-from overparam.sparse.layer import SparseLayer
-from overparam.sparse.structure import Axis, Indices, Structure, conv_structure, linear_structure
-from overparam.sparse.tracing import uncompiled
+from overparam.sparse.kernels.structure import Axis, Indices, Structure, conv_structure, linear_structure
+from overparam.sparse.layers.autograd import FIRST, Link, sparse_chain
+from overparam.sparse.layers.layer import SparseLayer
+from overparam.sparse.layers.tracing import uncompiled
 
 __all__ = ["SparseConv1d", "SparseConv2d", "SparseLayer", "SparseLinear"]
 

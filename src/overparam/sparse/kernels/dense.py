@@ -7,8 +7,8 @@ numbers that are read serve several products, and the sums stay in registers.
 
 from __future__ import annotations
 
-from overparam.sparse.compiled import Kernel, inner
-from overparam.sparse.lanes import (
+from overparam.sparse.kernels.compiled import Kernel, inner
+from overparam.sparse.kernels.lanes import (
     added,
     broadcast,
     load,
@@ -134,8 +134,8 @@ matrix_product = Kernel(_matrix_product)
 """Write ``outputs[i, j] = bias[i] + sum over k < terms of values[i * step + k * term] * inputs[k, j]``.
 
 ``inputs`` and ``outputs`` have ``columns`` columns in rows that are ``below`` and ``across`` numbers apart; ``bias`` 0
-means none. ``relu`` and ``gate`` as in :data:`overparam.sparse.kernels.product`. One item. Arguments: ``rows, columns,
-terms, values, step, term, bias, inputs, below, outputs, across, relu, gate``.
+means none. ``relu`` and ``gate`` as in :data:`~overparam.sparse.kernels.products.product`. One item. Arguments:
+``rows, columns, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate``.
 """
 
 

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from overparam.sparse.compiled import Kernel
-from overparam.sparse.lanes import (
+from overparam.sparse.kernels.compiled import Kernel
+from overparam.sparse.kernels.lanes import (
     added,
     broadcast,
     divided,

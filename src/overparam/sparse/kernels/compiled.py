@@ -31,7 +31,6 @@ Int32s = npt.NDArray[np.int32]
 FLAGS: dict[str, Any] = {"boundscheck": False, "error_model": "numpy", "nogil": True}
 KINDS = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
 SCALARS = {torch.float32: types.float32, torch.float64: types.float64}
-SOURCES = ("lanes.py", "kernels.py", "dense_kernels.py", "training_kernels.py", "runners.py", "compiled.py")
 LOCK_SECONDS = 300  # far more than all kernels take; a lock held longer belongs to a process that hangs
 
 POOL = threading.Lock()
@@ -45,8 +44,8 @@ def kernel_folder() -> Path:
     Numba notices a changed kernel but not a change in what a kernel calls, hence the sources of all that is compiled.
     """
     digest = hashlib.sha256()
-    for name in SOURCES:
-        digest.update((Path(__file__).parent / name).read_bytes())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
     for package in ("numba", "llvmlite", "numpy"):
         digest.update(f"{package} {version(package)}".encode())
     digest.update(sys.version.encode())
@@ -175,10 +174,10 @@ _runners: dict[tuple[str, torch.dtype], Any] = {}
 
 
 def runner(name: str, dtype: torch.dtype) -> Any:
-    """Return a function of :mod:`overparam.sparse.runners`, which call kernels by their addresses, compiled."""
+    """Return a function of :mod:`overparam.sparse.kernels.runners`, which call kernels by their addresses, compiled."""
     found = _runners.get((name, dtype))
     if found is None:
-        from overparam.sparse import runners
+        from overparam.sparse.kernels import runners
 
         dispatcher = getattr(runners, name)
         integers = len(inspect.signature(dispatcher.py_func).parameters) - 1

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import torch
 
-from overparam.sparse import kernels
-from overparam.sparse.lanes import REGISTER_BYTES
-from overparam.sparse.layout import moving
-from overparam.sparse.program import At, Program
-from overparam.sparse.structure import Structure, Table
+from overparam.sparse.kernels import products as kernels
+from overparam.sparse.kernels.lanes import REGISTER_BYTES
+from overparam.sparse.kernels.program import At, Program
+from overparam.sparse.kernels.structure import Structure, Table
+from overparam.sparse.layers.layout import moving
 
 INPUTS, RESULT, KEPT, ERRORS, TO_INPUTS, TILES, ONE, TWO, SUMS, NUMBERS = range(10)
 """Arrays of the programs: what goes in and comes out, what is kept for the gradients, the gradients of what comes out

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from overparam.errors import SpecError
-from overparam.sparse.structure import Indices
+from overparam.sparse.kernels.structure import Indices
 
 MIXED = 1e-5  # share of other nonzeros' values in an average that is noticed
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from overparam.sparse.structure import Axis, Structure
+from overparam.sparse.kernels.structure import Axis, Structure
 
 
 def layer_product(structure: Structure, inputs: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from overparam.errors import SpecError
-from overparam.sparse.layers import SparseLayer
+from overparam.sparse.layers.kinds import SparseLayer
 
 Averages = Sequence[SparseLayer] | None
 

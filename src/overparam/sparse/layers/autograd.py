@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from overparam.errors import SpecError
-from overparam.sparse.chain import Borders, Chain, Scratch
-from overparam.sparse.layout import TILE, tile_width, viewed_first, viewed_last
-from overparam.sparse.reference import layer_product
-from overparam.sparse.structure import Structure
-from overparam.sparse.tracing import is_differentiated, is_traced
+from overparam.sparse.kernels.structure import Structure
+from overparam.sparse.layers.fused import Borders, Chain, Scratch
+from overparam.sparse.layers.layout import TILE, tile_width, viewed_first, viewed_last
+from overparam.sparse.layers.reference import layer_product
+from overparam.sparse.layers.tracing import is_differentiated, is_traced
 
 DTYPES = (torch.float32, torch.float64)
 AUTOCAST = (torch.float32, torch.bfloat16, torch.float16)

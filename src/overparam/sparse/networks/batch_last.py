@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from overparam.errors import SpecError
-from overparam.sparse.autograd import sparse_chain
-from overparam.sparse.chain import Borders
-from overparam.sparse.layers import SparseLayer
-from overparam.sparse.layout import to_batch_first, to_batch_last
-from overparam.sparse.structure import Indices
-from overparam.sparse.tracing import is_differentiated, is_traced, uncompiled
+from overparam.sparse.kernels.structure import Indices
+from overparam.sparse.layers.autograd import sparse_chain
+from overparam.sparse.layers.fused import Borders
+from overparam.sparse.layers.kinds import SparseLayer
+from overparam.sparse.layers.layout import to_batch_first, to_batch_last
+from overparam.sparse.layers.tracing import is_differentiated, is_traced, uncompiled
 
 
 class Tiles:

@@ -1,8 +1,7 @@
 """What a network that is computed as a whole does when it is called: a list of steps on batch-last tiles.
 
-A :class:`Step` is an operation on batch-last tiles (:mod:`overparam.sparse.batch_last`) or, where there is none,
-torch's own on the batch-first tensor. What a step gets as tiles goes through a transposition only where it needs a
-batch-first tensor. Plans are made by :mod:`overparam.sparse.planner`.
+A :class:`Step` is an operation on batch-last tiles or, where there is none, torch's own on the batch-first tensor. What
+a step gets as tiles goes through a transposition only where it needs a batch-first tensor.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from overparam.sparse.batch_last import Tiles, to_first
+from overparam.sparse.networks.batch_last import Tiles, to_first
 
 
 class Host(Protocol):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from overparam.sparse.compiled import (
+from overparam.sparse.kernels.compiled import (
     KINDS,
     POOL,
     Int32s,
@@ -20,8 +20,8 @@ from overparam.sparse.compiled import (
     runner,
     use_threads,
 )
-from overparam.sparse.runners import HOLE, OPERATION
-from overparam.sparse.structure import Table
+from overparam.sparse.kernels.runners import HOLE, OPERATION
+from overparam.sparse.kernels.structure import Table
 
 
 class At(NamedTuple):

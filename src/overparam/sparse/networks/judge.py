@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from overparam.networks.resnet import Basic, Bottleneck
-from overparam.sparse.autograd import DTYPES
-from overparam.sparse.hooks import has_hooks
-from overparam.sparse.reach import COMPILED, Reach, address, reach, reach_of
+from overparam.sparse.layers.autograd import DTYPES
+from overparam.sparse.layers.hooks import has_hooks
+from overparam.sparse.networks.reach import COMPILED, Reach, address, reach, reach_of
 
 AXES: dict[type[nn.Module], int] = {nn.Linear: 0, nn.Conv1d: 1, nn.Conv2d: 2}
 """Layers that can be sparse, with the number of their spatial axes."""

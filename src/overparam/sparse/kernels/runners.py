@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from numba import prange
 
-from overparam.sparse.compiled import inner, parallel, serial
-from overparam.sparse.lanes import call_kernel, integer, number, put, put_wide, register_width, wide_integer
-from overparam.sparse.training_kernels import BATCH, CORRECTION1, CORRECTION2, COUNT, FIRST, RATE, WIDTH
+from overparam.sparse.kernels.compiled import inner, parallel, serial
+from overparam.sparse.kernels.lanes import call_kernel, integer, number, put, put_wide, register_width, wide_integer
+from overparam.sparse.kernels.training import BATCH, CORRECTION1, CORRECTION2, COUNT, FIRST, RATE, WIDTH
 
 # A plan (int64): what is done with a batch.
 (
@@ -37,7 +37,7 @@ def run_shared(kind, parts, address, bounds, arguments):
         call_kernel(address, kind, part, integer(bounds, part), integer(bounds, part + 1), arguments)
 
 
-# A program (see overparam.sparse.program), int64: integers of an operation and of a hole.
+# A program (see overparam.sparse.kernels.program), int64: integers of an operation and of a hole.
 OPERATION = 4  # kernel, bytes to its arguments, bounds, whether it waits
 HOLE = 3  # place among the arguments, array, offset in bytes
 
@@ -62,7 +62,7 @@ def _perform(kind, part, entry, operations, arguments):
 
 @serial
 def perform(kind, operations, count, arguments, holes, hole_count, arrays):
-    """Do the operations of a :class:`overparam.sparse.program.Program` one after another."""
+    """Do the operations of a :class:`overparam.sparse.kernels.program.Program` one after another."""
     _fill(arguments, holes, hole_count, arrays)
     for operation in range(count):
         _perform(kind, 0, operation * OPERATION, operations, arguments)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from overparam.errors import SpecError
-from overparam.sparse.hooks import calls_more, carry_over, hold
-from overparam.sparse.layers import SparseLayer
-from overparam.sparse.plan import Plan
+from overparam.sparse.layers.hooks import calls_more, carry_over, hold
+from overparam.sparse.layers.kinds import SparseLayer
+from overparam.sparse.networks.plan import Plan
 
 
 class SparseNetwork(nn.Module):

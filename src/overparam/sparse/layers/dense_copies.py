@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError
-from overparam.sparse.hooks import has_hooks
+from overparam.sparse.layers.hooks import has_hooks
 
 
 class DenseCopy:

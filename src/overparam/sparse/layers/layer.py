@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from overparam.errors import SpecError
 from overparam.prune.counts import exact_count
-from overparam.sparse.autograd import DTYPES, Link, forget_chains
-from overparam.sparse.dense_copies import DenseCopy, check_dense
-from overparam.sparse.drawing import checked_density, random_indices
-from overparam.sparse.nonzeros import Family, Made, check_indices, checksum_of, is_mixed, version
-from overparam.sparse.structure import LARGEST, Indices, Structure
+from overparam.sparse.kernels.structure import LARGEST, Indices, Structure
+from overparam.sparse.layers.autograd import DTYPES, Link, forget_chains
+from overparam.sparse.layers.dense_copies import DenseCopy, check_dense
+from overparam.sparse.layers.drawing import checked_density, random_indices
+from overparam.sparse.layers.nonzeros import Family, Made, check_indices, checksum_of, is_mixed, version
 
 Dense = nn.Linear | nn.Conv1d | nn.Conv2d
 KEPT_STRUCTURES = 8  # input sizes (or orders of inputs) that a layer remembers the lists of
@@ -43,7 +43,7 @@ class SparseLayer(nn.Module):
         shape: of the dense weight, (outputs, inputs / groups, *kernel).
 
     Loading a state_dict with other nonzeros changes the layer's; an optimiser's state is then to be loaded too. To
-    change them during training see :mod:`overparam.sparse.topology`. It computes in float32 or float64, on the CPU.
+    change them during training see :func:`overparam.sparse.rewire`. It computes in float32 or float64, on the CPU.
     """
 
     values: nn.Parameter
@@ -227,7 +227,7 @@ class SparseLayer(nn.Module):
         """Give the layer other nonzeros: flat ``indices`` (int64, ascending) and as many ``values``, which it keeps.
 
         ``values`` are (nonzeros,) or (1, 1, nonzeros). The parameter stays the same object, its gradient becomes None.
-        Of the state of optimisers and of averages this knows nothing: :mod:`overparam.sparse.topology` carries them
+        Of the state of optimisers and of averages this knows nothing: :func:`overparam.sparse.rewire` carries them
         along.
 
         Raises :class:`SpecError` for others, or if something else than the layer makes its values.
@@ -267,7 +267,7 @@ class SparseLayer(nn.Module):
     def forward_last(self, tiles: Tensor, order: Indices | None = None) -> Tensor:
         """Return the output, batch-last and in tiles, of batch-last tiles: (tiles, *positions, features, width).
 
-        Between sparse layers this spares the way back to batch-first (:mod:`overparam.sparse.layout`). ``order`` is
+        Between sparse layers this spares the way back to batch-first. ``order`` is
         for linear layers whose input's features come in another order than the weight's columns: for each column the
         row of the input that holds it. Pass the same array each time, as lists are made for it once.
         """

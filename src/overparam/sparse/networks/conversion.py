@@ -15,12 +15,12 @@ from torch.nn.parameter import is_lazy
 from overparam.errors import SpecError, in_words
 from overparam.networks import first_names, tensor_roles, warn_of_collapse
 from overparam.registry import suggest
-from overparam.sparse.hooks import carry_over
-from overparam.sparse.judge import AXES, Judgement, judge
-from overparam.sparse.layers import SparseLayer
-from overparam.sparse.network import SparseNetwork
-from overparam.sparse.planner import plan
-from overparam.sparse.reach import address, reach, reach_of
+from overparam.sparse.layers.hooks import carry_over
+from overparam.sparse.layers.kinds import SparseLayer
+from overparam.sparse.networks.judge import AXES, Judgement, judge
+from overparam.sparse.networks.network import SparseNetwork
+from overparam.sparse.networks.planner import plan
+from overparam.sparse.networks.reach import address, reach, reach_of
 
 
 def convert(

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from overparam.errors import SpecError, in_words
-from overparam.sparse import batch_last
-from overparam.sparse.judge import AXES
-from overparam.sparse.plan import Part, Plan, Step, Value, call_first
+from overparam.sparse.networks import batch_last
+from overparam.sparse.networks.judge import AXES
+from overparam.sparse.networks.plan import Part, Plan, Step, Value, call_first
 
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
     *(nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),

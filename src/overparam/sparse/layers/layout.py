@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from overparam.sparse import kernels
-from overparam.sparse.compiled import KINDS
-from overparam.sparse.lanes import REGISTER_BYTES
-from overparam.sparse.tracing import is_differentiated, is_traced, uncompiled
+from overparam.sparse.kernels import products as kernels
+from overparam.sparse.kernels.compiled import KINDS
+from overparam.sparse.kernels.lanes import REGISTER_BYTES
+from overparam.sparse.layers.tracing import is_differentiated, is_traced, uncompiled
 
 TILE = 128  # examples; wider tiles spread a layer's rows over more cache than a core has
 

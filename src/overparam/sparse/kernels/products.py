@@ -5,17 +5,17 @@ one row of ``width`` numbers for each feature, or for each channel at each posit
 width``). So one nonzero weight is one multiply-add over contiguous rows, and what a layer reads and writes for a tile
 stays in the cache of one core. A *place* is a position of the output; a linear layer has one. What a nonzero reads at
 a place is row ``base[place] + offset``: the borders of a padded image, strides and dilation are in the lists of offsets
-(:mod:`overparam.sparse.structure`), so that no loop here knows of them.
+(:mod:`overparam.sparse.kernels.structure`), so that no loop here knows of them.
 
 Every argument but ``kind`` (a number of the type that is computed with) is an integer: a size, or the address of a
-contiguous array; ``structure`` is the address of a :class:`~overparam.sparse.structure.Table`. ``lo`` and ``hi`` bound
-the items that a call works on.
+contiguous array; ``structure`` is the address of a :class:`~overparam.sparse.kernels.structure.Table`. ``lo`` and
+``hi`` bound the items that a call works on.
 """
 
 from __future__ import annotations
 
-from overparam.sparse.compiled import Kernel, inner
-from overparam.sparse.lanes import (
+from overparam.sparse.kernels.compiled import Kernel, inner
+from overparam.sparse.kernels.lanes import (
     add_four_sums,
     added,
     broadcast,

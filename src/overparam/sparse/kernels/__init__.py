@@ -1,0 +1,1 @@
+"""What runs: compiled loops over nonzeros, and what calls them."""

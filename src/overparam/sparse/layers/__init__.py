@@ -1,0 +1,1 @@
+"""What autograd sees: sparse layers, alone and in a row."""
