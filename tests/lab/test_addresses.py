@@ -25,11 +25,11 @@ from overparam.lab.plan import Plan
 from overparam.lab.weights import load_checkpoint
 from overparam.networks import NETWORKS, architecture
 from overparam.prune import SCOPES, Global
+from overparam.recent import Recent
 from overparam.spec import spec
 from overparam.steps import Context, Outcome, Step
 from overparam.streams import torch_stream
 from overparam.worlds import sources
-from overparam.worlds.recent import Recent
 from small import bits, images, vectors
 
 TRAIN = Train(epochs=1, batch_size=25)

@@ -10,17 +10,17 @@ from typing import Any
 from overparam.content import import_path
 from overparam.errors import DataError, OverparamError, SpecError, in_words
 from overparam.folders import CACHE
+from overparam.recent import Recent
 from overparam.registry import suggest
 from overparam.streams import global_stream
 from overparam.worlds.builtin import DATASETS
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.files import DATA
 from overparam.worlds.images import ImageFolder
-from overparam.worlds.recent import Recent
 
 Source = str | ImageFolder | Dataset | Callable[[], Dataset]
 
-_datasets: Recent[tuple[Any, Dataset]] = Recent(4)
+_datasets: Recent[Any, tuple[Any, Dataset]] = Recent(4)
 
 
 def check_source(given: Any) -> Any:

@@ -9,17 +9,17 @@ from pydantic import Field, PlainValidator
 from torch import Tensor
 
 from overparam.errors import SpecError
+from overparam.recent import Recent
 from overparam.spec import spec
 from overparam.streams import torch_stream
 from overparam.worlds.augmentation import Augmentation
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.label_noise import LabelNoise
-from overparam.worlds.recent import Recent
 from overparam.worlds.sources import Source, check_source, load_dataset
 from overparam.worlds.splits import FiniteSplit, WorldData
 
-_clean_worlds: Recent[WorldData] = Recent(2)  # one of 60,000 small images takes 200 MB
-_noisy_labels: Recent[Tensor] = Recent(16)
+_clean_worlds: Recent[str, WorldData] = Recent(2)  # one of 60,000 small images takes 200 MB
+_noisy_labels: Recent[str, Tensor] = Recent(16)
 
 
 @spec
