@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import Any
+
+
+def suggest(given: str, allowed: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` when one of ``allowed`` is close to ``given``, else an empty string."""
+    close = difflib.get_close_matches(given, list(allowed), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def in_words(error: BaseException) -> str:

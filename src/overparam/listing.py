@@ -32,7 +32,7 @@ def entries(kind: str, store: Path) -> list[tuple[str, str]]:
         return [line for name in opened.studies() for line in _revisions(opened, name)]
     if kind == "studies":
         return [(n, str(parse_yaml(t, n).get("description", "")).strip()) for n, t in built_in_studies().items()]
-    return [(name, REGISTRIES[kind].summary(name)) for name in REGISTRIES[kind]]
+    return REGISTRIES[kind].listed()
 
 
 def _revisions(store: Store, name: str) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast, dataclass_transform
@@ -12,8 +13,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import core_schema
 
-from overparam.errors import SpecError
-from overparam.registry import suggest
+from overparam.errors import SpecError, suggest
 
 C = TypeVar("C")
 
@@ -72,6 +72,12 @@ def _strict(schema: Any) -> Any:
     return core_schema.no_info_before_validator_function(native, {**made, "strict": True})
 
 
+def named_by_class(cls: type) -> None:
+    """Give a class that does not state its ``kind`` one after its name: ``AddNoise`` is ``add-noise``."""
+    if "kind" not in vars(cls):
+        cls.kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()  # type: ignore[attr-defined]
+
+
 def native(value: Any) -> Any:
     """Return a number of NumPy's as Python's, and anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
@@ -80,6 +86,20 @@ def native(value: Any) -> Any:
 def field_names(cls: type) -> tuple[str, ...]:
     """Return the names of the fields of a spec class, in order."""
     return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def no_field(cls: type, name: str) -> str:
+    """Say that a spec class has no field ``name``: which it has, what was perhaps meant, or where the field went."""
+    if name in (moved := getattr(cls, "moved", {})):
+        return f"no such field any more: {moved[name]}"
+    known = field_names(cls)
+    return f"no such field{suggest(name, known)} (known: {', '.join(known)})"
+
+
+def check_field(cls: type, name: str, label: str) -> None:
+    """Raise :class:`SpecError`, beginning with ``label``, if a spec class has no field ``name``."""
+    if name not in field_names(cls):
+        raise SpecError(f"{label}: {no_field(cls, name)}")
 
 
 def _owner(cls: type, path: tuple[int | str, ...]) -> type:
@@ -105,9 +125,7 @@ def explain(error: ValidationError, cls: type) -> str:
             path = (known[path[0]], *path[1:])
         where = ".".join([cls.__name__, *(str(part) for part in path)])
         if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = field_names(_owner(cls, path[:-1]))
-            name = str(path[-1])
-            lines.append(f"{where}: no such field{suggest(name, known)} (known: {', '.join(known)})")
+            lines.append(f"{where}: {no_field(_owner(cls, path[:-1]), str(path[-1]))}")
         elif found["type"] in ("missing", "missing_argument"):
             lines.append(f"{where}: is required")
         else:

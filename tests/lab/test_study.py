@@ -38,7 +38,7 @@ world:
   augmentation: {crop: 1}
 network: {name: mlp, init: glorot-normal, hidden: [9]}
 train: {lr: 0.2, momentum: 0.9, batch_size: 32, epochs: 4, milestones: [2, 100it], stop_at: {train_loss: 0.1}}
-prune: {criterion: gradient, scope: per-layer, rates: {output: 0.5}, fraction: 0.2, exclude: [conv]}
+prune: {criterion: gradient, scope: {per-layer: {rates: {output: 0.5}}}, fraction: 0.2, exclude: [conv]}
 chain:
   - {train: {label: dense, save: [3it]}}
   - repeat: 2
@@ -66,7 +66,7 @@ def in_python() -> Study:
         milestones=(2, "100it"),
         stop_at={"train_loss": 0.1},
     )
-    pruning = {"criterion": "gradient", "scope": "per-layer", "rates": {"output": 0.5}, "exclude": ("conv",)}
+    pruning = {"criterion": "gradient", "scope": {"per-layer": {"rates": {"output": 0.5}}}, "exclude": ("conv",)}
     return Study(
         "ticket",
         World("digits", train_size=100, label_noise=LabelNoise("symmetric", 0.2), augmentation=Augmentation(crop=1)),
@@ -184,7 +184,7 @@ WRONG = [
     ({"network": {"hidden": [3]}}, r"network.name: is required"),
     ({"network": "mpl"}, r"unknown network 'mpl'"),
     ({"train": 3}, r"train must be a mapping of settings"),
-    ({"train": {"epoch": 3}}, r"train: no such field 'epoch'; did you mean 'epochs'"),
+    ({"train": {"epoch": 3}}, r"train.epoch: no such field; did you mean 'epochs'"),
     ({"trian": {"epochs": 3}}, r"study has no field 'trian'; did you mean 'train'"),
     ({"sweep": ["seed"]}, r"sweep must map"),
     ({"sweep": {"seed": 3}}, r"sweep.seed must be a list of at least one value"),
@@ -198,7 +198,7 @@ WRONG = [
     ({"variants": {"a": {"prun.criterion": 3}}}, r"cannot set 'prun.criterion'"),
     ({"probes": "accuracy"}, r"probes must be a list"),
     ({"probes": ["acuracy"]}, r"unknown probe 'acuracy'; did you mean 'accuracy'"),
-    ({"probes": [3]}, r"a probe must be a name"),
+    ({"probes": [3]}, r"probe must be one of accuracy, .* a Probe, with a method measure"),
     ({"probes": [{"accuracy": {"more": 1}}]}, r"Accuracy.more: no such field"),
     ({"probes": ["cost", "accuracy", {"cost": {}}]}, r"probes has 'cost' twice"),
 ]

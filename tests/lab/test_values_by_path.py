@@ -74,7 +74,7 @@ def test_values_are_set_inside_objects() -> None:
     [
         ("learning_rate", r"cannot set 'learning_rate': it must start with one of world, network, seed, chain"),
         ("wrold.seed", r"did you mean 'world'"),
-        ("train.learning_rate", r"train has no field 'learning_rate'.*known: .*lr"),
+        ("train.learning_rate", r"cannot set 'train.learning_rate': no such field .known: .*lr"),
         ("prune.criterio", r"did you mean 'criterion'"),
         ("seed.more", r"0 has no parts"),
         ("world.dataset.name", r"'digits' has no parts"),

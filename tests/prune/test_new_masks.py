@@ -7,11 +7,11 @@ import torch
 from prune_cases import LENET, LENET_ROLES, SHAPES, counts, normal, ones, same, total
 
 from overparam.errors import SpecError
-from overparam.prune import CRITERIA, SCOPES, Evidence, criterion_named, new_masks
+from overparam.prune import CRITERIA, SCOPES, Evidence, new_masks
 
 
 def scores_of(criterion, shapes, seed=0, draw=0):
-    return criterion_named(criterion)(Evidence(normal(shapes), normal(shapes, seed=1), seed, draw))
+    return CRITERIA.resolve(criterion)(Evidence(normal(shapes), normal(shapes, seed=1), seed, draw))
 
 
 def shrinks(new, old):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prune_cases import LENET, LENET_ROLES, SHAPES, counts, normal, ones, total
 
 from overparam.errors import SpecError
-from overparam.prune import ERK, SCOPES, Global, PerLayer, Uniform, new_masks, scope_named
+from overparam.prune import ERK, SCOPES, Global, PerLayer, Uniform, new_masks
 
 RESNET_LIKE = {
     "conv1": (16, 3, 3, 3),
@@ -140,7 +140,7 @@ def test_quotas_are_exact_level_after_level(shape, scope, fractions):
 
 @pytest.mark.parametrize("name", list(SCOPES))
 def test_scope_is_a_value_with_a_line_for_the_list(name):
-    assert scope_named(name) == scope_named(name)
+    assert SCOPES.resolve(name) == SCOPES.resolve(name)
     assert 10 < len(SCOPES.summary(name)) < 100
 
 
@@ -148,13 +148,13 @@ def test_scope_is_a_value_with_a_line_for_the_list(name):
     ("given", "message"),
     [
         ("perlayer", "did you mean 'per-layer'"),
-        (Global, r"such as Global\(\)"),
-        (None, "scope must be one of global, per-layer, uniform, erk"),
+        ({"per-layer": {"rate": 1}}, "PerLayer.rate: no such field; did you mean 'rates'"),
+        (None, "scope must be one of erk, global, per-layer, uniform"),
     ],
 )
 def test_what_is_no_scope(given, message):
     with pytest.raises(SpecError, match=message):
-        scope_named(given)
+        SCOPES.resolve(given)
 
 
 @pytest.mark.parametrize("rates", [{"output": 2}, {"output": -0.1}, {"output": "half"}, 0.5])

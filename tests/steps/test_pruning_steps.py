@@ -130,7 +130,7 @@ def test_finetuning_goes_on_from_the_final_weights() -> None:
         ({"density": 0}, r"Prune.density: .*greater than 0"),
         ({"fraction": 0.2, "criterion": "magnitud"}, r"did you mean 'magnitude'"),
         ({"fraction": 0.2, "scope": "layer"}, r"unknown scope 'layer'"),
-        ({"fraction": 0.2, "rates": {"output": 0.5}}, r"rates belong to scope: per-layer, got scope 'global'"),
+        ({"fraction": 0.2, "rates": {"output": 0.5}}, r"Prune.rates: no such field any more: they belong to the scope"),
     ],
 )
 def test_wrong_prunings_are_refused(given: dict[str, object], message: str) -> None:
@@ -147,7 +147,7 @@ def test_pruning_to_more_than_there_is_says_so() -> None:
 
 def test_rates_prune_layers_at_different_speeds() -> None:
     data, network = built(vectors(width=40)), Network("mlp", {"hidden": [50]})
-    step = Prune(fraction=0.4, scope="per-layer", rates={"output": 0.5})
+    step = Prune(fraction=0.4, scope={"per-layer": {"rates": {"output": 0.5}}})
     pruned = step.run(begin(network, data), context_of(network, data)).checkpoint
     densities = {pruned.roles[name]: mask.float().mean().item() for name, mask in pruned.masks.items()}
     assert densities == pytest.approx({"linear": 0.6, "output": 0.8}, abs=0.01)

@@ -4,7 +4,7 @@ import pytest
 
 from overparam import Length, SpecError
 from overparam.train import StopAt, TrainSettings
-from overparam.train.losses import cross_entropy, loss_named
+from overparam.train.losses import LOSSES, cross_entropy
 
 WRONG = {
     "neither epochs nor length": ({}, r"needs either epochs .* or length"),
@@ -48,6 +48,6 @@ def test_settings_read_what_a_study_file_holds() -> None:
 
 
 def test_losses_come_by_name_by_path_and_as_they_are() -> None:
-    assert loss_named("cross-entropy") is cross_entropy
-    assert loss_named("torch.nn.functional:nll_loss").__name__ == "nll_loss"
-    assert loss_named(cross_entropy) is cross_entropy
+    assert LOSSES.resolve("cross-entropy") is cross_entropy
+    assert LOSSES.resolve("torch.nn.functional:nll_loss").__name__ == "nll_loss"
+    assert LOSSES.resolve(cross_entropy) is cross_entropy

@@ -354,7 +354,7 @@ def test_from_nested_mappings_as_yaml_gives_them() -> None:
     [
         ({}, r"World.dataset: is required"),
         ({"dataset": "mnits"}, r"World.dataset: unknown dataset 'mnits'; did you mean 'mnist'\? \(known: digits"),
-        ({"dataset": 3}, r"World.dataset: must be a name, .* got 3"),
+        ({"dataset": 3}, r"World.dataset: dataset must be one of digits, .* got 3"),
         ({"dataset": TOY, "train_size": 0}, r"World.train_size: .*greater than or equal to 1, got 0"),
         ({"dataset": TOY, "train_size": "many"}, r"World.train_size: .*got 'many'"),
         ({"dataset": TOY, "train_size": 1.5}, r"World.train_size: .*got 1.5"),
@@ -376,9 +376,9 @@ def fails() -> Dataset:
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        ("no_such_module:data", SpecError, "cannot import 'no_such_module'"),
+        ("no_such_module:data", SpecError, "there is no module 'no_such_module'"),
         ("test_world:make_toi", SpecError, "has no 'make_toi'; did you mean 'make_toy'"),
-        ("test_world:NOT_A_DATASET", SpecError, "must be a Dataset or a function that returns one, got 7"),
+        ("test_world:NOT_A_DATASET", SpecError, "must be a Dataset, a function that returns one, or a folder .* got 7"),
         ("test_world:DESCRIBED", DataError, "cannot find the images 'no-such-folder'"),
         (lambda: 3, SpecError, "must return a Dataset, got int"),
         (fails, DataError, "the dataset function fails failed with RuntimeError: no disk"),

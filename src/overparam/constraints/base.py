@@ -103,7 +103,7 @@ class Constraint(ABC):
         return ""
 
 
-CONSTRAINTS: Registry[type[Constraint]] = Registry("constraint")
+CONSTRAINTS: Registry[Constraint] = Registry("constraint", "a Constraint", lambda thing: isinstance(thing, Constraint))
 
 
 @torch.no_grad()

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from overparam.constraints.base import CONSTRAINTS, Constraint
-from overparam.content import import_path
 from overparam.errors import SpecError
 from overparam.spec import plain
 
@@ -49,7 +48,7 @@ def _kind(made: type[Constraint]) -> str:
 
 
 def _class(kind: str) -> type[Constraint]:
-    found = import_path(kind, "constraint") if ":" in kind else CONSTRAINTS.get(kind)
+    found = CONSTRAINTS.get(kind)
     if not (isinstance(found, type) and issubclass(found, Constraint)):
         raise SpecError(f"constraint {kind!r} must be a subclass of Constraint, got {found!r}")
     return found

@@ -121,19 +121,21 @@ def _entry(entry: Any, settings: Mapping[str, Mapping[str, Any]], where: str) ->
 def _step(name: str, own: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> Step:
     try:
         kind = STEPS.get(name)
+        if not (isinstance(kind, type) and issubclass(kind, Step)):
+            return STEPS.resolve(name if own is None else {name: own})
         if own is None:
             own = {}
         elif not isinstance(own, Mapping):
             if kind.main is None:
                 raise SpecError(f"{name} takes no bare value, got {own!r}")
             own = {kind.main: own}
-        return kind(**{str(key): value for key, value in kind.merged(settings.get(name, {}), own).items()})
+        return STEPS.resolve({name: kind.merged(settings.get(name, {}), own)})
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from None
 
 
-def with_field(chain: Any, kind: type[Step], field: str, change: Callable[[Any], Any]) -> Any:
-    """Return ``chain``, in the form it has, with ``field`` changed in each step of ``kind`` that sets it itself.
+def with_field(chain: Any, name: str, kind: type[Step], field: str, change: Callable[[Any], Any]) -> Any:
+    """Return ``chain``, in the form it has, with ``field`` changed in each step ``name`` that sets it itself.
 
     Steps that take the field from the study's settings stay as they are; step objects set all of their fields.
     """
@@ -149,10 +151,10 @@ def with_field(chain: Any, kind: type[Step], field: str, change: Callable[[Any],
             return type(entry)(**changed({name: getattr(entry, name) for name in field_names(type(entry))}))
         if isinstance(entry, Mapping) and "repeat" in entry and isinstance(entry.get("steps"), list | tuple):
             return {**entry, "steps": [walk(step) for step in entry["steps"]]}
-        if isinstance(entry, Mapping) and list(entry) == [kind.kind]:
-            own = entry[kind.kind]
+        if isinstance(entry, Mapping) and list(entry) == [name]:
+            own = entry[name]
             own = own if isinstance(own, Mapping) or own is None else {str(kind.main): own}
-            return {kind.kind: changed(own)} if own and rivals.intersection(own) else entry
+            return {name: changed(own)} if own and rivals.intersection(own) else entry
         return entry
 
     if isinstance(chain, Chain):

@@ -12,11 +12,13 @@ from overparam.errors import SpecError
 from overparam.lab.chain import Chain, chain_from, with_field
 from overparam.networks import Network
 from overparam.registry import suggest
-from overparam.spec import field_names
+from overparam.spec import check_field, field_names
 from overparam.steps import STEPS, Step
 from overparam.worlds import World
 
 Document = dict[str, Any]
+
+NO_STEPS = ("world", "network", "seed", "chain")  # all else in a document are settings of steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +71,7 @@ def _experiment(document: Document, variant: str, coordinates: Mapping[str, Any]
     seed = document.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise SpecError(f"seed must be a whole number, 0 or more, got {seed!r}")
-    settings = {name: document[name] for name in STEPS if document.get(name)}
+    settings = {name: given for name, given in document.items() if name not in NO_STEPS and given}
     return Experiment(
         world=world_from(document["world"]),
         network=network_from(document["network"]),
@@ -90,9 +92,15 @@ def world_from(given: Any) -> World:
 
 
 def network_from(given: Any) -> Network:
-    """Read a network as a study file writes it: a name, a mapping ``{name, init, **options}``, or an object."""
+    """Read a network as a study file writes it.
+
+    That is a name, a mapping ``{name, init, **options}``, ``{name: {options}}``, or an object.
+    """
     if isinstance(given, Network):
         return given
+    if isinstance(given, Mapping) and len(given) == 1 and isinstance(next(iter(given.values())), Mapping):
+        ((name, options),) = given.items()
+        return Network(name, {str(key): value for key, value in options.items()})
     if isinstance(given, Mapping):
         if "name" not in given:
             raise SpecError(f"network.name: is required, got the keys {', '.join(map(str, given))}")
@@ -110,38 +118,42 @@ def with_value(document: Document, path: str, value: Any) -> Document:
     Raises:
         SpecError: no such path.
     """
-    head, *rest = path.split(".")
-    allowed = ["world", "network", "seed", "chain", *STEPS]
-    if head not in allowed:
+    head, *rest = _keys(path)
+    if head not in NO_STEPS and not STEPS.knows(head):
+        allowed = [*NO_STEPS, *STEPS.names()]
         raise SpecError(f"cannot set {path!r}: it must start with one of {', '.join(allowed)}{suggest(head, allowed)}")
     here = document.get(head)
-    if head in STEPS and rest:
-        field = rest[0]
-        if field not in field_names(STEPS.get(head)):
-            known = field_names(STEPS.get(head))
-            raise SpecError(
-                f"cannot set {path!r}: {head} has no field {field!r}{suggest(field, known)} (known: {', '.join(known)})"
-            )
+    if head not in NO_STEPS and rest:
+        field, kind, settings = rest[0], STEPS.get(head), here or {}
+        check_field(kind, field, f"cannot set {path!r}")
 
         def change(old: Any) -> Any:
             return _replaced(old, rest[1:], value, path)
 
-        kind, settings = STEPS.get(head), here or {}
-        chain = with_field(document.get("chain"), kind, field, change)
+        chain = with_field(document.get("chain"), head, kind, field, change)
         return {**document, "chain": chain, head: kind.merged(settings, {field: change(settings.get(field))})}
-    if head == "network" and rest and not isinstance(here, Mapping | Network):
-        here = {"name": here}
+    if head == "network" and rest and not isinstance(here, Network):
+        network = network_from(here)
+        here = {**network.options, "name": network.name, **({"init": network.init} if network.init else {})}
     if head == "world" and rest and not isinstance(here, Mapping | World):
         here = {"dataset": here}
     return {**document, head: _replaced(here, rest, value, path)}
 
 
+def _keys(path: str) -> list[str]:
+    """Return the keys of a dotted path; an import path is one key, whatever dots it has."""
+    keys = path.split(".")
+    start = 2 if keys[0] in (*NO_STEPS, *STEPS.names()) else 0  # a step of one's own comes first, others after a field
+    colon = next((place for place, key in enumerate(keys) if place >= start and ":" in key), None)
+    return keys if colon is None else [*keys[:start], ".".join(keys[start : colon + 1]), *keys[colon + 1 :]]
+
+
 def _replaced(here: Any, rest: list[str], value: Any, path: str) -> Any:
     if not rest:
         return value
-    if here is None:
-        here = {}
     key = rest[0]
+    if here is None or here == key:  # a name without fields
+        here = {}
     if isinstance(here, Mapping):
         return {**here, key: _replaced(here.get(key), rest[1:], value, path)}
     if isinstance(here, Network) and key not in field_names(Network):

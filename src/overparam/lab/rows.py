@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from overparam.lab.chain import Chain, Repeat
 from overparam.lab.experiment import Experiment, retraining_of
+from overparam.probes import Probe
+from overparam.prune import CRITERIA
 from overparam.spec import field_names, native
 from overparam.steps import Prune, Step
 from overparam.worlds import load_dataset
@@ -46,13 +48,9 @@ def _about(experiment: Experiment) -> dict[str, Any]:
         "dataset": dataset if isinstance(dataset, str) else load_dataset(dataset).name,
         "noise_rate": noise.rate if noise else 0.0,
         "noise_realised": data.noise_realised,
-        "criterion": _named(criteria[0]) if criteria else "none",
+        "criterion": CRITERIA.label(criteria[0]) if criteria else "none",
         "retraining": retraining_of(steps),
     }
-
-
-def _named(thing: Any) -> str:
-    return thing if isinstance(thing, str) else str(getattr(thing, "__name__", type(thing).__name__))
 
 
 def cell(value: Any) -> Any:
@@ -76,6 +74,8 @@ def readable(value: Any) -> Any:
             if (entry := getattr(value, key)) is not None and entry != ()
         }
         return {value.kind: changed}
+    if isinstance(value, Probe):
+        return {value.kind: readable(value.parameters())}
     if isinstance(value, Mapping):
         return {str(key): readable(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | range):

@@ -27,7 +27,7 @@ from overparam.lab.run import Summary, execute
 from overparam.lab.store import Store
 from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
-from overparam.spec import field_names, native, plain
+from overparam.spec import check_field, native
 from overparam.steps import STEPS
 from overparam.train.engines import check_engine
 
@@ -92,19 +92,15 @@ class Study:
         self.description = description
         self.engine = check_engine(engine)
         for step, given in settings.items():
-            key = step.replace("_", "-")
-            if key not in STEPS:
-                allowed = [*FIELDS, *STEPS]
+            if not STEPS.knows(_step_name(step)):
+                allowed = [*FIELDS, *STEPS.names()]
                 raise SpecError(f"study has no field {step!r}{suggest(step, allowed)} (known: {', '.join(allowed)})")
             if not isinstance(given, Mapping):
                 raise SpecError(f"{step} must be a mapping of settings, got {given!r}")
-            known = field_names(STEPS.get(key))
             for name in given:
-                if name not in known:
-                    listed = ", ".join(known)
-                    raise SpecError(f"{key}: no such field {name!r}{suggest(str(name), known)} (known: {listed})")
+                check_field(STEPS.get(_step_name(step)), str(name), f"{_step_name(step)}.{name}")
         self.document = {
-            **{step.replace("_", "-"): dict(given) for step, given in settings.items()},
+            **{_step_name(step): dict(given) for step, given in settings.items()},
             "world": world,
             "network": network,
             "chain": chain,
@@ -112,7 +108,7 @@ class Study:
         }
         self.sweep = _sweep(sweep)
         self.variants = _variants(variants)
-        self.probes = _probes(probes)
+        self.probes, self.probes_given = _probes(probes), tuple(probes)
         self.about = check_about(axis, paper, edition, laptop_minutes, self.sweep, self.probes)
 
     @classmethod
@@ -120,9 +116,9 @@ class Study:
         """Make a study from what a study file holds."""
         if not isinstance(given, Mapping):
             raise SpecError(f"{source} must hold a mapping with the fields {', '.join(FIELDS)}, got {given!r}")
-        allowed = [*FIELDS, *STEPS]
+        allowed = [*FIELDS, *STEPS.names()]
         for key in given:
-            if key not in allowed:
+            if key not in allowed and ":" not in str(key):
                 raise SpecError(
                     f"{source}: no such field {key!r}{suggest(str(key), allowed)} (known: {', '.join(allowed)})"
                 )
@@ -167,7 +163,8 @@ class Study:
         made = object.__new__(Study)
         made.name, made.description, made.document = self.name, self.description, document
         made.sweep = {**kept, **_sweep(sweep)}
-        made.variants, made.probes, made.engine = self.variants, self.probes, self.engine
+        made.variants, made.engine = self.variants, self.engine
+        made.probes, made.probes_given = self.probes, self.probes_given
         made.about = replace(self.about, axis="density") if self.about.axis in (changes or {}) else self.about
         return made
 
@@ -264,10 +261,7 @@ class Study:
             **{key: readable(value) for key, value in self.document.items()},
             **({"sweep": readable(self.sweep)} if self.sweep else {}),
             **({"variants": readable(self.variants)} if self.variants else {}),
-            "probes": [
-                probe.kind if not probe.parameters() else {probe.kind: plain(probe.parameters())}
-                for probe in self.probes
-            ],
+            "probes": readable([PROBES.checked(given) for given in self.probes_given]),
             **({"engine": self.engine} if self.engine != "auto" else {}),
             **self.about.plain(),
         }
@@ -342,7 +336,7 @@ def _variants(given: Any) -> dict[str, dict[str, Any]]:
 def _probes(given: Any) -> tuple[Probe, ...]:
     if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
         raise SpecError(f"probes must be a list such as [accuracy, cost], got {given!r}")
-    probes = tuple(_probe(each) for each in given)
+    probes = tuple(PROBES.resolve(each) for each in given)
     kinds = [probe.kind for probe in probes]
     doubled = [kind for place, kind in enumerate(kinds) if kind in kinds[:place]]
     if doubled:
@@ -350,14 +344,6 @@ def _probes(given: Any) -> tuple[Probe, ...]:
     return probes
 
 
-def _probe(given: Any) -> Probe:
-    if isinstance(given, Probe):
-        return given
-    if isinstance(given, str):
-        return PROBES.get(given)()
-    if isinstance(given, Mapping) and len(given) == 1:
-        ((name, fields),) = given.items()
-        if not isinstance(fields or {}, Mapping):
-            raise SpecError(f"probe {name} takes a mapping of its fields, got {fields!r}")
-        return PROBES.get(str(name))(**{str(key): value for key, value in (fields or {}).items()})
-    raise SpecError(f"a probe must be a name or a mapping with one name, got {given!r}")
+def _step_name(keyword: str) -> str:
+    """Return the name of a step that a keyword means: ``lr_rewind`` is ``lr-rewind``."""
+    return keyword if ":" in keyword else keyword.replace("_", "-")

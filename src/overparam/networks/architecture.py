@@ -27,7 +27,12 @@ Width = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 Size = Annotated[int, Field(gt=0, strict=True)]
 """A number of units, at least 1."""
 
-NETWORKS: Registry[Factory] = Registry("network")
+NETWORKS: Registry[Factory] = Registry(
+    "network",
+    "a function or class that makes a new torch.nn.Module at each call",
+    lambda thing: callable(thing) and not isinstance(thing, nn.Module),
+    made=False,
+)
 """Network factories by name, ``f(input_shape, classes, **options) -> nn.Module``; the user's own may join."""
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import re
-import sys
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -15,55 +11,11 @@ import torch
 from torch import nn
 
 from overparam.errors import SpecError
-from overparam.networks.architecture import GIVEN, NETWORKS, Factory, option_parameters
+from overparam.networks.architecture import GIVEN, Factory, option_parameters
 from overparam.networks.forward import first_line, run
-from overparam.registry import suggest
 from overparam.streams import global_stream
 
-IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-
 _made: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # parts with tensors of every module made so far
-
-
-def resolve(name: str | Factory) -> Factory:
-    """Return the factory that ``name`` means: a registered one, one at an import path, or itself."""
-    if not isinstance(name, str):
-        return name
-    return import_factory(name) if ":" in name else NETWORKS.get(name)
-
-
-def import_factory(path: str) -> Factory:
-    """Return what stands at ``package.module:factory``; also finds modules in the current working directory.
-
-    As with ``python -m``, that directory joins the front of ``sys.path``, so a module there goes before an
-    installed one of the same name. Raises :class:`SpecError` when there is no such module or factory, when
-    importing fails, or when what is found cannot be called.
-    """
-    module_name, _, attribute = path.partition(":")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    importlib.invalidate_caches()  # the file may be younger than Python's listing of its folder
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            raise SpecError(
-                f"network {path!r}: there is no module {error.name!r}, neither in the current folder nor "
-                "installed; run from the folder that holds it, or install it"
-            ) from None
-        raise SpecError(f"network {path!r}: importing {module_name!r} failed with {first_line(error)}") from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            owner = getattr(found, "__name__", module_name)
-            raise SpecError(f"network {path!r}: {owner!r} has no {part!r}{suggest(part, dir(found))}")
-        found = getattr(found, part)
-    if not callable(found) or isinstance(found, nn.Module):
-        raise SpecError(
-            f"network {path!r}: needs a function or class that makes a torch.nn.Module, got {found!r}; "
-            "write a function that constructs a new one at each call"
-        )
-    factory: Factory = found
-    return factory
 
 
 def check_options(factory: Factory, label: str, options: Mapping[str, Any]) -> None:

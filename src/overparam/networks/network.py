@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import field
 from typing import Annotated, Any
 
 import torch
-from pydantic import BeforeValidator
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -16,39 +14,16 @@ from overparam.errors import SpecError
 from overparam.identity import comes_with_overparam, identity_of, kept_outside, module_identity
 from overparam.networks.architecture import NETWORKS, Architecture
 from overparam.networks.factory import (
-    IMPORT_PATH,
     check_options,
     check_output,
     check_state,
     check_world,
     make,
-    resolve,
 )
 from overparam.networks.initialise import Init, initialise
 from overparam.networks.roles import prunable, tensor_roles
 from overparam.spec import spec
 from overparam.streams import global_stream
-
-
-def _checked_name(name: Any) -> Any:
-    if isinstance(name, nn.Module):
-        raise ValueError(
-            "needs a function that makes a new module at each call, as every seed starts from its own "
-            f"weights; got a module of type {type(name).__name__}"
-        )
-    if isinstance(name, str):
-        if ":" not in name and name not in NETWORKS:
-            try:
-                NETWORKS.get(name)
-            except SpecError as error:
-                raise ValueError(f"{error}; one of your own is written 'module:factory'") from None
-        if ":" in name and not IMPORT_PATH.fullmatch(name):
-            raise ValueError(f"an import path is written 'package.module:factory', got {name!r}")
-    elif not callable(name):
-        raise ValueError(
-            f"needs a registered name, an import path 'package.module:factory' or a function, got {name!r}"
-        )
-    return name
 
 
 @spec
@@ -70,14 +45,14 @@ class Network:
     kind. An import path is followed only when the network is built or identified.
     """
 
-    name: Annotated[str | Callable[..., nn.Module], BeforeValidator(_checked_name)]
+    name: Annotated[Any, NETWORKS]
     options: dict[str, Any] = field(default_factory=dict)
     init: Init | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.name, str) and ":" in self.name:
+        if isinstance(self.name, str) and self.name not in NETWORKS:
             return
-        factory = resolve(self.name)
+        factory = NETWORKS.resolve(self.name)
         if isinstance(factory, Architecture):
             factory.options(self.options)
         else:
@@ -91,7 +66,7 @@ class Network:
     @property
     def built_in(self) -> bool:
         """Whether it comes with overparam: then its modules hold nothing but torch's layers and their tensors."""
-        factory = resolve(self.name)
+        factory = NETWORKS.resolve(self.name)
         return isinstance(factory, Architecture) and comes_with_overparam(factory.factory)
 
     def build(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int = "init") -> nn.Module:
@@ -112,7 +87,7 @@ class Network:
 
     def fresh(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int = "init") -> nn.Module:
         """Return a new module as :meth:`build` does, without trying it: for a network that was built before."""
-        factory = resolve(self.name)
+        factory = NETWORKS.resolve(self.name)
         usual: Init = factory.init if isinstance(factory, Architecture) else "pytorch"
         with global_stream(seed, "network", draw):
             module = make(factory, self.label, input_shape, classes, self.options)
@@ -131,7 +106,7 @@ class Network:
         """
         input_shape = tuple(input_shape)
         world = {"input_shape": list(input_shape), "classes": classes}
-        factory = resolve(self.name)
+        factory = NETWORKS.resolve(self.name)
         if isinstance(factory, Architecture):
             return {
                 **world,

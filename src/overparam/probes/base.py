@@ -1,6 +1,5 @@
 """What a probe is: it looks at a checkpoint in a world and returns numbers; it never changes anything."""
 
-import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from torch import nn
 
 from overparam.checkpoint import Checkpoint
 from overparam.errors import SpecError
-from overparam.registry import Registry
-from overparam.spec import spec
+from overparam.registry import Registry, identified
+from overparam.spec import named_by_class, spec
 from overparam.worlds import WorldData
 
 
@@ -49,7 +48,7 @@ class Measurements:
 class Probe:
     """Base of all probes: a frozen object of its parameters.
 
-    A new probe is a ``@spec`` class with a ``kind``, registered in :data:`PROBES`, that implements :meth:`measure`.
+    A new probe is a ``@spec`` class that implements :meth:`measure`.
     The code of a probe of one's own belongs to the fingerprint, with the globals that it names: they must not change.
 
     ``columns`` and ``layer_columns`` state what is measured, by name: ``float``, ``int`` or ``str``. A table has these
@@ -58,7 +57,7 @@ class Probe:
     are then those that it returns.
     """
 
-    kind: ClassVar[str] = ""
+    kind: ClassVar[str] = ""  # what it is called in messages; by default after its class, WeightNorm being weight-norm
     version: ClassVar[int] = 1  # raise it when the same parameters begin to mean other numbers
     columns: ClassVar[Mapping[str, type]] = {}
     optional: ClassVar[Mapping[str, type]] = {}
@@ -83,7 +82,13 @@ class Probe:
 
     def parameters(self) -> dict[str, Any]:
         """Return every field; they decide the result."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return identified(self)
+
+    def __init_subclass__(cls) -> None:
+        """Let a class without a ``kind`` of its own be called by its name."""
+        named_by_class(cls)
 
 
-PROBES: Registry[type[Probe]] = Registry("probe")
+PROBES: Registry[Probe] = Registry(
+    "probe", "a Probe, with a method measure(checkpoint, view)", lambda thing: isinstance(thing, Probe)
+)

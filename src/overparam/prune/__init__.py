@@ -2,13 +2,13 @@
 
 from overparam.prune.counts import apportion, exact_count
 from overparam.prune.coverage import Coverage, coverage
-from overparam.prune.criteria import CRITERIA, Criterion, Gradient, Magnitude, Random, criterion_named
+from overparam.prune.criteria import CRITERIA, Criterion, Gradient, Magnitude, Random
 from overparam.prune.evidence import Evidence, gradients
 from overparam.prune.hold import Hold, hold
 from overparam.prune.masks import count_kept, density, empty_units, keep_top
 from overparam.prune.modules import apply_masks, dense_masks, prune
 from overparam.prune.rounds import new_masks
-from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform, scope_named
+from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform
 
 __all__ = [
     "CRITERIA",
@@ -30,7 +30,6 @@ __all__ = [
     "apportion",
     "count_kept",
     "coverage",
-    "criterion_named",
     "dense_masks",
     "density",
     "empty_units",
@@ -40,5 +39,4 @@ __all__ = [
     "keep_top",
     "new_masks",
     "prune",
-    "scope_named",
 ]

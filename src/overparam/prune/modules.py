@@ -14,7 +14,7 @@ from overparam.networks import first_names, prunable, warn_of_collapse
 from overparam.networks.forward import Inputs
 from overparam.networks.roles import check_shapes
 from overparam.prune.coverage import coverage
-from overparam.prune.criteria import Criterion, criterion_named
+from overparam.prune.criteria import CRITERIA, Criterion
 from overparam.prune.evidence import Evidence, Loss, gradients
 from overparam.prune.masks import Masks, check_masks
 from overparam.prune.rounds import Counting, new_masks
@@ -106,7 +106,7 @@ def prune(
     Raises:
         SpecError: a wrong argument, a missing batch, or scores that are not finite.
     """
-    criterion = criterion_named(criterion)
+    criterion = CRITERIA.resolve(criterion)
     named = Named.of(module, sample)
     wanted, spared = named.wanted(include), named.meant(exclude, "exclude")
     left_out = ""
@@ -118,7 +118,7 @@ def prune(
         masks = {**masks, **_ones(module, wanted - set(masks))}
     weights = parameters_under(module, masks)
     slopes = None
-    if "gradients" in criterion.needs:
+    if "gradients" in getattr(criterion, "needs", ()):
         if batch is None:
             raise SpecError(f"criterion {type(criterion).__name__} needs gradients; give batch=(inputs, labels)")
         slopes = gradients(module, batch, loss, names=masks, seed=seed, draw=draw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from overparam.errors import SpecError
 from overparam.networks.roles import foremost
 from overparam.prune.counts import exact, exact_count
 from overparam.prune.masks import Masks, check_masks, check_room, count_kept, keep_top
-from overparam.prune.scopes import Counted, Scope, scope_named
+from overparam.prune.scopes.base import SCOPES, Counted, Scope, checked_quotas, rates_of
 from overparam.prune.selection import excluded, pruning_rates
 
 Counting = Literal["prunable", "all"]
@@ -25,7 +25,7 @@ def new_masks(
     names: Mapping[str, str] | None = None,
     fraction: float | None = None,
     density: float | None = None,
-    scope: str | Scope = "global",
+    scope: str | Mapping[str, Any] | Scope = "global",
     exclude: str | Iterable[str] = (),
     counting: Counting = "prunable",
     allow_empty: bool = False,
@@ -61,9 +61,9 @@ def new_masks(
     unknown = sorted(set(masks) - set(known))
     if unknown:
         raise SpecError(f"roles lack {', '.join(unknown)}; give the role of every tensor that has a mask")
-    scope = scope_named(scope)
+    scope = SCOPES.resolve(scope)
     spared = excluded(exclude, roles, names)
-    rates = pruning_rates(scope.rates, roles, names)
+    rates = pruning_rates(rates_of(scope), roles, names)
     counted = [
         Counted(
             name=name,
@@ -85,7 +85,7 @@ def new_masks(
         raise SpecError(f"nothing is left to prune: of {len(masks)} tensors with a mask all are excluded")
     keep = number_to_keep(tensors, [tensor for tensor in counted if tensor.name in spared], fraction, density, counting)
     check_room(keep, {tensor.name: tensor.alive for tensor in tensors}, allow_empty)
-    quotas = scope.quotas(tensors, keep)
+    quotas = checked_quotas(scope, tensors, keep)
     chosen = keep_top(
         scores,
         {tensor.name: masks[tensor.name] for tensor in tensors},

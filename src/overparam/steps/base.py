@@ -1,6 +1,5 @@
 """What a step is: a checkpoint in, a checkpoint out."""
 
-import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from torch import nn
 
 from overparam.checkpoint import Checkpoint, Given
 from overparam.length import Length
-from overparam.registry import Registry
-from overparam.spec import spec
+from overparam.registry import Registry, identified
+from overparam.spec import named_by_class, spec
 from overparam.train.loop import Journal
 from overparam.worlds import WorldData
 
@@ -68,16 +67,16 @@ class Outcome:
 class Step:
     """Base of all steps: a frozen object of its parameters that makes a checkpoint of a checkpoint.
 
-    A new kind of step is a ``@spec`` class with a ``kind``, registered in :data:`STEPS`, that implements
-    :meth:`run` as a pure function: the same parameters, checkpoint, world and seed give the same result. The code of
-    a step of one's own belongs to the fingerprint, with the globals that it names: they must not change as it runs.
+    A new kind of step is a ``@spec`` class that implements :meth:`run` as a pure function: the same parameters,
+    checkpoint, world and seed give the same result. The code of a step of one's own belongs to the fingerprint, with
+    the globals that it names: they must not change as it runs.
 
     Args:
         label: a name under which later steps can refer to this step's result.
         world: settings of the study's world that differ for this step, e.g. ``{"label_noise": None}``.
     """
 
-    kind: ClassVar[str] = ""
+    kind: ClassVar[str] = ""  # what it is called in tables; by default after its class, AddNoise being add-noise
     version: ClassVar[int] = 1  # raise it when the same parameters begin to mean another result
     trains: ClassVar[bool] = False  # whether its result is a trained network, worth measuring
     main: ClassVar[str | None] = None  # the field that a bare value in a study file sets
@@ -111,8 +110,13 @@ class Step:
 
     def parameters(self) -> dict[str, Any]:
         """Return what decides the result: every field but the label (which is a name) and the world (an input)."""
-        skipped = ("label", "world")
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in skipped}
+        return identified(self, skipped=("label", "world"))
+
+    def __init_subclass__(cls) -> None:
+        """Let a class without a ``kind`` of its own be called by its name."""
+        named_by_class(cls)
 
 
-STEPS: Registry[type[Step]] = Registry("step")
+STEPS: Registry[Step] = Registry(
+    "step", "a Step, with a method run(start, context)", lambda thing: isinstance(thing, Step)
+)

@@ -1,38 +1,23 @@
 """The step that prunes: score what is alive, keep the best, set the rest to zero."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, PlainValidator
+from pydantic import Field
 from torch import nn
 
 from overparam.checkpoint import Checkpoint
 from overparam.content import for_one_use
-from overparam.identity import comes_with_overparam, identity_of
-from overparam.prune import CRITERIA, Criterion, PerLayer, coverage, criterion_named, gradients, new_masks, scope_named
+from overparam.prune import CRITERIA, SCOPES, Scope, coverage, gradients, new_masks
 from overparam.prune.evidence import Evidence
+from overparam.prune.scopes.base import rates_of
 from overparam.prune.selection import Named
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.streams import global_stream, torch_stream
-from overparam.train.losses import checked_loss, loss_identity, loss_named, on_batch
-
-
-def checked_criterion(given: Any) -> Any:
-    """Return ``given`` if it may mean a criterion, by its name if it has one; raises :class:`SpecError` if not."""
-    if isinstance(given, str) and ":" in given:
-        return given
-    criterion = criterion_named(given)
-    return next((name for name in CRITERIA if CRITERIA.get(name)() == criterion), criterion)
-
-
-def criterion_identity(given: str | Criterion) -> Any:
-    """Return what a criterion is, JSON-able, for fingerprints: a registered name, or what one's own is made of."""
-    criterion = criterion_named(given)
-    if isinstance(given, str) and given in CRITERIA:
-        return given if comes_with_overparam(criterion) else identity_of(criterion)
-    return identity_of(criterion)
+from overparam.train import LOSSES
+from overparam.train.losses import on_batch
 
 
 @STEPS.named("prune")
@@ -41,12 +26,11 @@ class Prune(Step):
     """Prune once: the lowest-scored of the weights that are left go, exactly as many as asked for.
 
     Args:
-        criterion: how weights are scored: a name of ``CRITERIA``, an import path ``package.module:name``, or an
-            object such as ``Magnitude()`` or one's own.
+        criterion: how weights are scored: ``magnitude``, ``gradient``, ``random``, or one's own.
         fraction: share of the weights left that goes, in [0, 1); this or ``density``.
         density: share of the weights that is kept afterwards, in (0, 1].
-        scope: over what the count is spread: ``global``, ``per-layer``, ``uniform`` or ``erk``.
-        rates: with ``scope: per-layer``, factors of the fraction by role or name, e.g. ``{"output": 0.5}``.
+        scope: over what the count is spread: ``global``, ``per-layer``, ``uniform``, ``erk``, or one's own;
+            ``{"per-layer": {"rates": {"output": 0.5}}}`` prunes the output layer at half the rate.
         include: roles (``embedding``, ...) or name patterns of tensors that are pruned from here on, besides the
             weights of linear, convolution and recurrent layers.
         exclude: roles (``output``, ``conv``, ...) or name patterns of tensors that are not pruned. Biases and norms
@@ -61,42 +45,32 @@ class Prune(Step):
     kind: ClassVar[str] = "prune"
     main: ClassVar[str | None] = "fraction"
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("fraction", "density"),)
+    moved: ClassVar[Mapping[str, str]] = {"rates": "they belong to the scope, as {per-layer: {rates: {output: 0.5}}}"}
 
-    criterion: Annotated[str | Criterion, PlainValidator(checked_criterion)] = "magnitude"
+    criterion: Annotated[Any, CRITERIA] = "magnitude"
     fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
     density: Annotated[float, Field(gt=0, le=1)] | None = None
-    scope: str = "global"
-    rates: Mapping[str, float] | None = None
+    scope: Annotated[Any, SCOPES] = "global"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     counting: Literal["prunable", "all"] = "prunable"
     allow_empty: bool = False
     batch_size: Annotated[int, Field(ge=1)] = 128
-    loss: Annotated[str | Callable[..., Any], PlainValidator(checked_loss)] = "cross-entropy"
+    loss: Annotated[Any, LOSSES] = "cross-entropy"
 
     def __post_init__(self) -> None:
-        scope_named(self.scope)
         if (self.fraction is None) == (self.density is None):
             got = "neither" if self.fraction is None else "both"
             raise ValueError(
                 f"needs either fraction (of the weights left that goes) or density (to be kept), got {got}"
             )
-        if self.rates is not None and self.scope != "per-layer":
-            raise ValueError(f"rates belong to scope: per-layer, got scope {self.scope!r}")
-
-    def parameters(self) -> dict[str, Any]:
-        """Return every parameter; what is the user's own by its content."""
-        own = {"criterion": criterion_identity(self.criterion), "loss": loss_identity(self.loss)}
-        scope = scope_named(self.scope)
-        code = {} if comes_with_overparam(scope) else {"scope_code": identity_of(scope)}  # one that a user registered
-        return {**super().parameters(), **own, **code}
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""
-        criterion, draw = criterion_named(self.criterion), start.level
-        named = self._named(context)
+        criterion, scope, draw = CRITERIA.resolve(self.criterion), SCOPES.resolve(self.scope), start.level
+        named = self._named(context, scope)
         start = self._including(start, named)
-        found = self._gradients(start, context, draw) if "gradients" in criterion.needs else None
+        found = self._gradients(start, context, draw) if "gradients" in getattr(criterion, "needs", ()) else None
         weights = {name: start.state[name] for name in start.masks}
         evidence = Evidence(weights=weights, gradients=found, seed=context.seed, draw=draw)
         with global_stream(context.seed, "criterion", draw):
@@ -108,16 +82,16 @@ class Prune(Step):
             names=named.names if named else None,
             fraction=self.fraction,
             density=self.density,
-            scope=PerLayer(rates=self.rates) if self.rates else self.scope,
+            scope=scope,
             exclude=self.exclude,
             counting=self.counting,
             allow_empty=self.allow_empty,
         )
         return Outcome(start.masked(masks).counted("prune"))
 
-    def _named(self, context: Context) -> Named | None:
+    def _named(self, context: Context, scope: Scope) -> Named | None:
         """Return all names and roles of the network's tensors, if needed: a checkpoint has only the first of each."""
-        if not (self.include or self.exclude or self.rates):
+        if not (self.include or self.exclude or rates_of(scope)):
             return None
         return Named.of(context.module(), context.world.test.inputs[:1])
 
@@ -133,7 +107,7 @@ class Prune(Step):
         order = data.order(draw, torch_stream(context.seed, "prune-batch", draw))
         batch = data.fetch(order[: self.batch_size])
         module = start.load_into(context.module())
-        loss = on_batch(for_one_use(loss_named(self.loss)))
+        loss = on_batch(for_one_use(LOSSES.resolve(self.loss)))
         return gradients(module, (batch.inputs, batch), loss, names=start.masks, seed=context.seed, draw=draw)
 
 

@@ -1,7 +1,7 @@
 """The steps that train: ``train`` and ``finetune``."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from overparam.checkpoint import Checkpoint
 from overparam.length import START, Length
@@ -9,7 +9,6 @@ from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.train import TrainSettings, fit
 from overparam.train.loop import check_settings
-from overparam.train.losses import loss_identity
 from overparam.worlds import WorldData
 
 
@@ -22,10 +21,6 @@ class Train(Step, TrainSettings):
     trains: ClassVar[bool] = True
     main: ClassVar[str | None] = "length"
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("epochs", "length"),)
-
-    def parameters(self) -> dict[str, Any]:
-        """Return every parameter, the loss by its content."""
-        return {**super().parameters(), "loss": loss_identity(self.loss)}
 
     def check(self, data: WorldData) -> None:
         """Raise :class:`SpecError` for milestones or points to save that do not fit the number of examples."""

@@ -1,13 +1,12 @@
 """What a training is made of: optimiser, learning-rate schedule, length, regularisation, when to stop."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Field
 
 from overparam.length import Length
 from overparam.spec import spec
-from overparam.train.losses import checked_loss
+from overparam.train.losses import LOSSES
 
 
 @spec
@@ -67,7 +66,7 @@ class TrainSettings:
     gamma: Annotated[float, Field(gt=0)] = 0.1
     warmup: Length | None = None
     stop_at: StopAt | None = None
-    loss: Annotated[str | Callable[..., Any], PlainValidator(checked_loss)] = "cross-entropy"
+    loss: Annotated[Any, LOSSES] = "cross-entropy"
     evaluate_every: Length | None = None
     save: tuple[Length, ...] = ()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,8 +18,12 @@ from overparam.worlds.embedded import digit_arrays
 from overparam.worlds.files import DATA, RemoteFile, find, obtain
 from overparam.worlds.idx import parse_idx
 
-DATASETS: Registry[Callable[..., Dataset]] = Registry("dataset")
-"""Loaders by name; each takes ``folder``, where to look first, and raises DataError if nothing is found."""
+DATASETS: Registry[Any] = Registry(
+    "dataset",
+    "a Dataset, a function that returns one, or a folder of images as {path: ..., size: [height, width]}",
+    lambda thing: callable(thing) or isinstance(thing, Dataset) or hasattr(thing, "load"),
+)
+"""Loaders by name; each may take ``folder``, where to look first, and raises DataError if nothing is found."""
 
 DIGITS_TRAIN = 1297
 DIGIT_CONFUSIONS = {2: 7, 3: 8, 5: 6, 6: 5}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from overparam.prune.evidence import Evidence
+from overparam.registry import Registry
 
 
-@runtime_checkable
 class Criterion(Protocol):
     """Scores every weight it is shown; higher means "keep".
 
@@ -25,3 +25,6 @@ class Criterion(Protocol):
     def __call__(self, seen: Evidence) -> dict[str, Tensor]:
         """Return scores for each tensor of ``seen.weights``, shaped like it."""
         ...
+
+
+CRITERIA: Registry[Criterion] = Registry("criterion", "a function or an object that maps Evidence to scores")

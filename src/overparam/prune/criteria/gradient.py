@@ -8,9 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from overparam.prune.criteria.base import CRITERIA
 from overparam.prune.evidence import Evidence
 
 
+@CRITERIA.named("gradient")
 @dataclass(frozen=True)
 class Gradient:
     """First-order loss change when the weight is set to zero, |w * dL/dw|.

@@ -7,9 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from overparam.prune.criteria.base import CRITERIA
 from overparam.prune.evidence import Evidence
 
 
+@CRITERIA.named("magnitude")
 @dataclass(frozen=True)
 class Magnitude:
     """Size of the weight, |w|.

@@ -8,10 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from overparam.prune.criteria.base import CRITERIA
 from overparam.prune.evidence import Evidence
 from overparam.streams import torch_stream
 
 
+@CRITERIA.named("random")
 @dataclass(frozen=True)
 class Random:
     """Uniform draw from [0, 1), whatever the weight.
