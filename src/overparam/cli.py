@@ -49,6 +49,9 @@ SweepOption = Annotated[
     list[str] | None,
     typer.Option("--sweep", metavar="PATH=A,B,C", help="Sweep over values, e.g. seed=0,1,2."),
 ]
+EngineOption = Annotated[
+    str | None, typer.Option(help="auto, dense or sparse: what trainings compute with.", show_default=False)
+]
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="FOLDER", help="Where datasets are (or set OVERPARAM_DATA).")
 ]
@@ -79,9 +82,7 @@ def run(
     store: StoreOption = Path("runs"),
     jobs: Annotated[int | None, typer.Option(min=1, help="Steps at a time; default: cores or chains.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads a job; default: cores / jobs.")] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="auto, dense or sparse: what trainings compute with.", show_default=False)
-    ] = None,
+    engine: EngineOption = None,
     data: DataOption = None,
     report: Annotated[Path | None, typer.Option(help="Write the report page here when done.")] = None,
     log: Annotated[Path | None, typer.Option(help="Append every event to this file, a JSON object a line.")] = None,
@@ -202,56 +203,57 @@ def list_(
 
 @app.command()
 def check(
-    study: StudyArgument,
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="A study's name, or the path of a YAML file; with --verify it may be left out.",
+            show_default=False,
+            metavar="STUDY",
+        ),
+    ] = "",
     set_: SetOption = None,
     sweep: SweepOption = None,
     store: StoreOption = Path("runs"),
+    engine: EngineOption = None,
     data: DataOption = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read every stored byte of the study's results, or without a study of all results in the store; "
+            "what is damaged is marked, and the next run computes it again.",
+        ),
+    ] = False,
 ) -> None:
-    """Say what a study would run, how much of it is in the store, and what is wrong; runs nothing."""
-    with clear_errors():
-        from overparam.lab import Store, status
-        from overparam.steps.prune import left_out
+    """Say what a study would run, how much of it is in the store, and what is wrong; runs nothing.
 
-        chosen = _study(study, set_, sweep, data)
-        plan = chosen.plan
-        trainings = sum(node.step is not None and node.step.trains for node in plan.nodes.values())
-        say(
-            f"{chosen.name}: {len(chosen.experiments)} chains, {len(plan.nodes)} different steps "
-            f"({trainings} trainings), {len(plan.rows)} rows, {len(plan.measurements)} measurements"
-        )
-        for place, world in enumerate(plan.worlds):
-            built = world.build()
-            noise = f", {built.noise_realised:.1%} wrong labels" if built.noise_realised else ""
-            say(
-                f"world {place + 1}: {built.train.epoch} training and {built.test.epoch} test examples, "
-                f"{built.classes} classes, shape {tuple(built.input_shape)}{noise}"
-            )
-        for note in plan.notes():
-            say(f"note: {note}")
-        inits = {(n.network, n.world): n for n in plan.nodes.values() if n.step is None}
-        for node in inits.values():  # shows whether the network can be made for the data at all
-            built = plan.worlds[node.world].build()
-            module = plan.networks[node.network].build(built.input_shape, built.classes, node.seed)
-            steps = [other.step for other in plan.nodes.values() if other.network == node.network]
-            if told := left_out(module, steps):
-                say(f"network {plan.networks[node.network].label}: {told}")
-        if not (store / "steps").exists():
-            say(f"store {store}: not there yet, everything would be run")
-            return
-        opened = Store(store, reading=True)
-        found = status(plan, opened)
-        say(
-            f"store {store}: {len(found.steps)} of {len(plan.nodes)} steps and {len(found.probes)} of "
-            f"{len(plan.measurements)} measurements are there"
-        )
-        for fingerprint, reason in found.failures.items():
-            say(f"failed before: {plan.nodes[fingerprint].name}: {reason} (--retry-failed runs it again)")
-        for note in opened.notes:
-            say(note)
-        for _, _, damage in found.damaged:
-            say(f"{damage}; a run sets it aside and computes it again")
-        if found.damaged or opened.notes:
+    Ends with exit code 1 if something in the store is damaged.
+    """
+    with clear_errors():
+        from overparam.errors import SpecError
+        from overparam.lab import Store
+        from overparam.lab.describe import stored_lines, study_lines, verified_lines
+        from overparam.lab.store import is_store
+        from overparam.train.engines import check_engine
+
+        if study:
+            chosen = _study(study, set_, sweep, data)
+            if engine is not None:
+                check_engine(engine)
+            plan = chosen.plan
+            for line in study_lines(chosen.name, len(chosen.experiments), plan):
+                say(line)
+            if not is_store(store):
+                say(f"store {store}: not there yet, everything would be run")
+                return
+            lines, whole = stored_lines(plan, Store(store, reading=True), verify)
+        elif verify:
+            lines, whole = verified_lines(Store(store, reading=True))
+        else:
+            raise SpecError("name a study; only with --verify it may be left out, and all of the store is checked")
+        for line in lines:
+            say(line)
+        if not whole:
             raise typer.Exit(1)
 
 
@@ -368,13 +370,15 @@ def _print_table(results: Results) -> None:
 
 def _complain(results: Results, notes: bool = True) -> None:
     """Say on stderr what is wrong and what is missing, and end with exit code 1 if anything is missing."""
+    from overparam.errors import counted
+
     for note in [*(results.notes if notes else ()), *results.remarks]:
         tell(f"note: {note}")
     for failure in results.failures:
         tell(f"failed: {failure}")
     if results.missing:
         advice = "--retry-failed runs again what failed" if results.failures else "run the study to compute them"
-        tell(f"{results.missing} rows are missing; {advice}")
+        tell(f"{counted(results.missing, 'row')} {'is' if results.missing == 1 else 'are'} missing; {advice}")
     if results.missing or results.failures:
         raise typer.Exit(1)
 

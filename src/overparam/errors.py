@@ -25,6 +25,15 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number with the name of what is counted.
+
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1200 rows')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 class OverparamError(Exception):
     """Base of every error that overparam raises on purpose; the command line prints it without a traceback."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from overparam.lab import Store, built_in_studies, parse_yaml
-from overparam.lab.record import Record, records
+from overparam.lab.record import Record, records, studies
 from overparam.networks import NETWORKS
 from overparam.probes import PROBES
 from overparam.prune import CRITERIA, SCOPES
@@ -29,7 +29,7 @@ def entries(kind: str, store: Path) -> list[tuple[str, str]]:
     """Return the names of a kind of things, with a line on each; ``store`` is looked at for ``results``."""
     if kind == "results":
         opened = Store(store, reading=True)
-        return [line for name in opened.studies() for line in _revisions(opened, name)]
+        return [line for name in studies(opened) for line in _revisions(opened, name)]
     if kind == "studies":
         return [(n, str(parse_yaml(t, n).get("description", "")).strip()) for n, t in built_in_studies().items()]
     return REGISTRIES[kind].listed()

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from overparam.cli import app
 from overparam.lab import Store, load_results, parse_yaml
-from overparam.lab.store import write_sealed
+from overparam.lab.store import sealed
 
 BASE: dict[str, Any] = {
     "name": "wrong",
@@ -496,7 +496,7 @@ def test_step_that_fails(changes: dict[str, Any], expected: str, rows: int) -> N
     failed = [line for line in result.stderr.split("\n") if line.startswith("failed: ")]
     assert len(failed) == 1
     assert expected in failed[0]
-    assert " rows are missing" in result.stderr
+    assert " missing; --retry-failed runs again what failed" in result.stderr
     assert ("no checkpoint is finished yet" in result.stdout) == (rows == 0)
 
 
@@ -506,7 +506,7 @@ def test_the_rest_of_the_study_is_done() -> None:
         result = run({"sweep": {"train.lr": [0.1, 1e30, 0.01]}, "chain": ["train"]})
         assert result.exit_code == 1
         assert result.stderr.count("failed: ") == 1
-        assert "1 rows are missing; --retry-failed runs again what failed" in result.stderr
+        assert "1 row is missing; --retry-failed runs again what failed" in result.stderr
     table = invoke("table", "wrong.yaml", "--format", "csv")
     assert table.exit_code == 1
     assert len(table.stdout.strip().split("\n")) == 3  # the head and two rows
@@ -524,8 +524,9 @@ def test_unwritable_store() -> None:
 
 def test_store_of_a_later_version() -> None:
     Path("runs/steps").mkdir(parents=True)
-    write_sealed(Path("runs/overparam-store.json"), {"format": 99})
-    expected = "store 'runs' has format 99, this overparam reads up to 1; update overparam"
+    Path("runs/overparam-store.json").write_bytes(sealed("overparam-store.json", {"format": 99}))
+    expected = "store 'runs' has format 99, and this overparam reads format 2 alone; name another folder with --store"
+    expected += ", or update"
     assert the_error(run({})) == expected
     assert the_error(invoke("table", "wrong.yaml")) == expected
 

@@ -9,26 +9,27 @@ from pathlib import Path
 
 from torch import nn
 
-from overparam import Checkpoint
-from overparam.lab import execute
+from overparam.lab.blobs import Folder
 
 FOLDER = "OVERPARAM_TEST_HELD"  # of notes: a file for each process that is held, and one, go, that lets them go on
-WRITE = execute.save_checkpoint
+PUT = Folder.put_if_absent
 
 
 def net() -> nn.Module:
     return nn.Linear(4, 3)
 
 
-def hold(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a part of a checkpoint; all of it once there is a file that says so."""
+def hold(folder: Folder, key: str, content: bytes) -> bool:
+    """Write a part of a blob; all of it once there is a file that says so."""
     notes = Path(os.environ[FOLDER])
-    path.write_bytes(b"a part")
+    partial = folder.scratch / f"{folder.writer}-part"
+    partial.write_bytes(b"a part")
     (notes / f"held-{os.getpid()}").touch()
     while not (notes / "go").exists():
         time.sleep(0.005)
-    WRITE(checkpoint, path)
+    partial.unlink()
+    return PUT(folder, key, content)
 
 
 if FOLDER in os.environ and Path(sys.argv[0]).name == "worker.py":
-    execute.save_checkpoint = hold
+    Folder.put_if_absent = hold

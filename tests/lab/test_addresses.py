@@ -22,7 +22,7 @@ from torch import nn
 from overparam import Chain, Checkpoint, Dataset, Network, Prune, Reinit, SpecError, Store, Study, Train, World
 from overparam.lab.execute import Setup, StepFailure, Task, Workshop
 from overparam.lab.plan import Plan
-from overparam.lab.weights import load_checkpoint
+from overparam.lab.weights import checkpoint_from_bytes
 from overparam.networks import NETWORKS, architecture
 from overparam.prune import SCOPES, Global
 from overparam.recent import Recent
@@ -108,7 +108,7 @@ def computed(plan: Plan, root: Path) -> list[tuple[str, dict[str, bytes]]]:
     found = []
     for name, node in plan.nodes.items():
         workshop.run(Task(node, []))
-        made = load_checkpoint(store.file("steps", name, "checkpoint.safetensors"))
+        made = checkpoint_from_bytes(store.weights(name))
         whole = {**made.state, **{f"mask of {key}": mask for key, mask in made.masks.items()}}
         content = {key: str(tensor.shape).encode() + bits(tensor) for key, tensor in whole.items()}
         found.append((name, {**content, "roles": str(sorted(made.roles.items())).encode()}))

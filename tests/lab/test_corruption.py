@@ -5,27 +5,33 @@ The trials are those of ``benchmarks/robustness.py``, which runs 500 of them.
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from torch import nn
+from typer.testing import CliRunner, Result
 
 from overparam import SpecError, Store, StoreError, Study, load_results
-from overparam.lab import Reporter
+from overparam.cli import app
+from overparam.lab import Reporter, load_module
+from overparam.lab.blobs import Folder
 from overparam.lab.execute import BrokenParentError
 from overparam.lab.executors import Event
 from overparam.lab.journal import JOURNAL_VARIABLE
+from overparam.lab.record import studies
 from overparam.lab.run import BREAKS, _Run
-from overparam.lab.store import DamagedError, checksum, read_sealed, write_sealed
+from overparam.lab.store import DamagedError, checksum, sealed, unsealed
 from robustness import DAMAGED, DAMAGES, Corruptions, Original, corrupt, exact, sort_of
 
 # one of the two arms diverges
 pytestmark = pytest.mark.filterwarnings("ignore::overparam.errors.IncompleteWarning")
 
-SORTS = 9
+SORTS = 7
 RANDOM_TRIALS = 13
 
 
@@ -47,10 +53,8 @@ def test_the_store_has_every_sort_of_file(original: Original) -> None:
         "failures",
         "journals",
         "probes",
-        "steps/result.json",
-        "steps/checkpoint.safetensors",
-        "steps/2it.safetensors",
-        "steps/curve.json",
+        "steps.json",
+        "steps.safetensors",
     }
     assert len(sorts) == SORTS
 
@@ -71,12 +75,16 @@ def test_random_damage_to_random_files(original: Original, tmp_path: Path) -> No
         corrupt(original, tmp_path, draws.choice(original.files), draws.choice(DAMAGES), draws, Corruptions())
 
 
-def results_of(store: Path) -> Iterator[Path]:
-    return (path.parent for path in (store / "steps").glob("*/*/result.json"))
+def numbers_of(store: Path) -> list[Path]:
+    return sorted((store / "steps").glob("*/*.json"))
+
+
+def weights_of(store: Path) -> list[Path]:
+    return sorted((store / "steps").glob("*/*.safetensors"))
 
 
 def record_of(store: Path) -> Path:
-    (path,) = (store / "studies").glob("damaged@*.json")
+    (path,) = (store / "studies").glob("damaged@*/*.json")
     return path
 
 
@@ -87,23 +95,19 @@ def repaired(original: Original, store: Path) -> str:
     return "\n".join(mended.notes)
 
 
-def test_empty_folder(original: Original, copy: Path) -> None:
-    folder = next(results_of(copy))
-    shutil.rmtree(folder)
-    folder.mkdir()
-    assert str(folder) in repaired(original, copy)
+def verified(*args: object) -> Result:
+    return CliRunner().invoke(app, ["check", "--verify", *map(str, args)])
 
 
-def test_result_of_another_step(original: Original, copy: Path) -> None:
-    """Every checksum is right, but the folder is not the result's own."""
-    first, second = list(results_of(copy))[:2]
-    shutil.rmtree(first)
-    shutil.copytree(second, first)
-    assert f"{first / 'result.json'} belongs to another result" in repaired(original, copy)
+def test_numbers_of_another_step(original: Original, copy: Path) -> None:
+    """Every checksum is right, but they are not where they belong."""
+    first, second = numbers_of(copy)[:2]
+    shutil.copyfile(second, first)
+    assert f"{first} is damaged: it belongs to steps/" in repaired(original, copy)
 
 
 def test_valid_json_with_another_number(original: Original, copy: Path) -> None:
-    for path in (copy / "probes").glob("*/*/result.json"):
+    for path in (copy / "probes").glob("*/*.json"):
         seal, _, rest = path.read_bytes().partition(b"\n")
         body = json.loads(rest)
         if Store(copy, reading=True).has("steps", body["checkpoint"]):  # not of the training that was taken out
@@ -118,7 +122,7 @@ def test_valid_json_with_another_number(original: Original, copy: Path) -> None:
 @pytest.mark.parametrize("rest", [b"[]\n", b"3\n", b"null\n", b'{"format": "one"}\n', b"{}\n"])
 def test_well_sealed_but_not_ours(original: Original, copy: Path, rest: bytes) -> None:
     for path in (copy / "overparam-store.json", record_of(copy)):
-        path.write_bytes(checksum(rest).encode() + b"\n" + rest)
+        path.write_bytes(f"{checksum(rest)} {path.relative_to(copy)}\n".encode() + rest)
     with pytest.raises(StoreError):
         load_results(Store(copy, reading=True), "damaged")
     told = repaired(original, copy)
@@ -126,26 +130,89 @@ def test_well_sealed_but_not_ours(original: Original, copy: Path, rest: bytes) -
 
 
 def test_first_line_that_is_not_text(original: Original, copy: Path) -> None:
-    path = next(results_of(copy)) / "result.json"
+    path = numbers_of(copy)[0]
     path.write_bytes(b"\xff\xfe" + path.read_bytes()[2:])
     assert f"{path} is damaged" in repaired(original, copy)
 
 
-def test_data_file_of_another_result_of_the_same_length(original: Original, copy: Path) -> None:
+def test_weights_of_another_result_of_the_same_length(original: Original, copy: Path) -> None:
     by_length: dict[int, list[Path]] = {}
-    for path in sorted((copy / "steps").rglob("checkpoint.safetensors")):
+    for path in weights_of(copy):
         same = [p for p in by_length.setdefault(path.stat().st_size, []) if p.read_bytes() != path.read_bytes()]
         if same:
             shutil.copyfile(same[0], path)
+            told = verified("--store", copy)
+            assert told.exit_code == 1
+            assert f"{path} is damaged: its checksum does not match; a run computes it again" in told.stdout
             assert f"{path} is damaged: its checksum does not match" in repaired(original, copy)
             return
         by_length[path.stat().st_size].append(path)
     pytest.fail("no two checkpoints of one length")
 
 
+def test_weights_that_a_step_starts_from_are_found_damaged_without_being_looked_for(
+    original: Original, copy: Path
+) -> None:
+    """The last training, which has not ended, needs those of the step before."""
+    plan, store = original.study.plan, Store(copy)
+    last = next(
+        n for n in plan.nodes.values() if not store.has("steps", n.fingerprint) and store.has("steps", n.parent)
+    )
+    (path,) = (path for path in weights_of(copy) if path.name.startswith(str(last.parent)))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert f"{path} is damaged" in repaired(original, copy)
+
+
+def test_all_is_verified_or_what_is_of_a_study(original: Original, copy: Path, tmp_path: Path) -> None:
+    study = tmp_path / "damaged.yaml"
+    study.write_text(yaml.safe_dump(DAMAGED))
+    whole = verified("--store", copy)
+    assert whole.exit_code == 0
+    results = len(numbers_of(copy)) + sum(len(list((copy / kind).glob("*/*.json"))) for kind in ("probes", "failures"))
+    assert whole.stdout == f"store {copy}: {results} results there, every byte as it was written\n"
+    assert "are there, every byte as it was written" in verified(study, "--store", copy).stdout
+    used, other = weights_of(copy)[0], copy / "steps" / "ab" / "abc.json"
+    used.write_bytes(b"cut")
+    other.parent.mkdir(exist_ok=True)
+    other.write_bytes(b"of no study")
+    assert CliRunner().invoke(app, ["check", str(study), "--store", str(copy)]).exit_code == 0, "weights are not read"
+    for given, told in (((study,), {used}), ((), {used, other})):
+        found = verified(*given, "--store", copy)
+        assert found.exit_code == 1
+        assert {path for path in (used, other) if str(path) in found.stdout} == told
+        assert found.stdout.count("; a run computes it again") == len(told)
+        assert "every byte" not in found.stdout
+    assert str(used) in repaired(original, copy)
+    assert "are there, every byte as it was written" in verified(study, "--store", copy).stdout
+
+
+def test_damage_in_a_store_that_cannot_be_written_is_told(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights_of(copy)[0].write_bytes(b"cut")
+
+    def refused(*_: object) -> bool:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Folder, "put_if_absent", refused)
+    told = verified("--store", copy)
+    assert told.exit_code == 1
+    assert "it has 3 bytes" in told.stdout
+    assert "it could not be marked as damaged: cannot write to store" in told.stdout
+
+
+def test_a_module_is_not_loaded_from_damaged_weights(original: Original, copy: Path) -> None:
+    row = load_results(Store(copy, reading=True), "damaged").frame.row(-1, named=True)
+    (path,) = (path for path in weights_of(copy) if path.name.startswith(row["fingerprint"]))
+    path.write_bytes(b"cut")
+    for _ in range(2):
+        with pytest.raises(DamagedError, match=r"it has 3 bytes.*; run the study again to compute it anew"):
+            load_module(copy, row["fingerprint"], nn.Linear(1, 1))
+        assert not Store(copy).has("steps", row["fingerprint"])
+    assert str(path) in repaired(original, copy)
+
+
 def test_other_files_are_left_alone(original: Original, copy: Path) -> None:
     junk = [
-        next(results_of(copy)) / "notes.txt",
+        numbers_of(copy)[0].with_name("notes.txt"),
         copy / "steps" / "README",
         copy / "studies" / "old.txt",
         copy / "something" / "else.bin",
@@ -156,38 +223,30 @@ def test_other_files_are_left_alone(original: Original, copy: Path) -> None:
     told = repaired(original, copy)
     assert not told
     assert all(path.read_bytes() == b"\x00\xff junk" for path in junk)
-    assert Store(copy).studies() == ["damaged"]
+    assert studies(Store(copy)) == ["damaged"]
 
 
 def test_a_file_where_a_folder_belongs_is_told(copy: Path) -> None:
-    folder = next(results_of(copy))
-    shutil.rmtree(folder.parent)
-    folder.parent.write_text("in the way")
+    folder = numbers_of(copy)[0].parent
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
     results = Study.from_mapping(DAMAGED).run(copy, jobs=1, threads=1)
     assert any("cannot write to store" in failure for failure in results.failures)
 
 
-def test_folder_where_a_record_belongs_is_told(copy: Path) -> None:
-    record = record_of(copy)
-    record.unlink()
-    record.mkdir()
-    with pytest.raises(StoreError, match="cannot be written"):
+def test_a_file_where_a_record_belongs_is_told(copy: Path) -> None:
+    folder = record_of(copy).parent
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    with pytest.raises(StoreError, match="cannot write to store"):
         Study.from_mapping(DAMAGED).run(copy, jobs=1, threads=1)
 
 
 def test_record_of_another_study(original: Original, copy: Path) -> None:
-    record = record_of(copy)
-    shutil.copyfile(record, record.with_name(record.name.replace("damaged", "other")))
-    with pytest.raises(StoreError, match="is the record of another study, damaged@"):
+    record = record_of(copy).parent
+    shutil.copytree(record, record.with_name(record.name.replace("damaged", "other")))
+    with pytest.raises(StoreError, match="is damaged: it belongs to studies/damaged@"):
         load_results(Store(copy, reading=True), "other")
-
-
-def test_damaged_results_are_kept_for_inspection(original: Original, copy: Path) -> None:
-    path = next(results_of(copy)) / "checkpoint.safetensors"
-    path.write_bytes(b"cut")
-    repaired(original, copy)
-    (kept,) = (copy / "set-aside").iterdir()
-    assert (kept / "checkpoint.safetensors").read_bytes() == b"cut"
 
 
 def test_reading_changes_nothing(copy: Path) -> None:
@@ -196,28 +255,22 @@ def test_reading_changes_nothing(copy: Path) -> None:
     before = sorted(copy.rglob("*"))
     seen = load_results(Store(copy, reading=True), "damaged")
     assert len(seen.frame)
-    assert seen.notes == [f"{copy / 'overparam-store.json'} is missing; a run writes it anew"]
+    marker = copy / "overparam-store.json"
+    assert seen.notes == [f"{marker} cannot be read (No such file or directory); a run writes it anew"]
     assert sorted(copy.rglob("*")) == before
 
 
-def test_sealed_files_come_back_or_raise(tmp_path: Path) -> None:
-    path = tmp_path / "file.json"
-    write_sealed(path, {"a": [1, 2.5, "ü"]})
-    assert read_sealed(path) == {"a": [1, 2.5, "ü"]}
-    content = path.read_bytes()
+def test_sealed_bytes_come_back_or_raise() -> None:
+    content = sealed("a/b", {"a": [1, 2.5, "ü"]})
+    assert unsealed("a/b", content) == {"a": [1, 2.5, "ü"]}
     for length in range(len(content)):
-        path.write_bytes(content[:length])
-        with pytest.raises(DamagedError):
-            read_sealed(path)
+        with pytest.raises(ValueError, match="damaged"):
+            unsealed("a/b", content[:length])
     for bit in range(8 * len(content)):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(flipped)
-        with pytest.raises(DamagedError):
-            read_sealed(path)
-    path.unlink()
-    with pytest.raises(DamagedError):
-        read_sealed(path)
+        with pytest.raises(ValueError, match="damaged"):
+            unsealed("a/b", bytes(flipped))
 
 
 def test_a_result_that_is_damaged_again_and_again_is_given_up(original: Original, copy: Path) -> None:
@@ -231,13 +284,6 @@ def test_a_result_that_is_damaged_again_and_again_is_given_up(original: Original
         run._hear(Event("broken", child.fingerprint, BrokenParentError(child.parent, "bad disk")))
         run.done.add(child.parent)
     assert run.summary.failures[child.parent] == "its result was damaged 3 times over"
-
-
-def test_two_processes_may_find_the_same_damage(copy: Path) -> None:
-    folder = next(results_of(copy))
-    Store(copy).set_aside("steps", folder.name)
-    Store(copy).set_aside("steps", folder.name)
-    assert len(list((copy / "set-aside").iterdir())) == 1
 
 
 def test_a_journal_that_cannot_be_written_stops_nothing(original: Original, copy: Path) -> None:

@@ -207,7 +207,7 @@ def test_what_is_absent_is_told_by_its_coordinates(made: tuple[Results, Path], t
     results, folder = made
     store = Store(shutil.copytree(folder, tmp_path / "runs"))
     gone = results.frame.row(7, named=True)
-    shutil.rmtree(store.folder("steps", gone["fingerprint"]))
+    store.remove("steps", gone["fingerprint"])
     seen = load(store, "table")
     hit = results.frame.filter(fingerprint=gone["fingerprint"])
     assert seen.missing == len(seen.absent) == len(hit) >= 1

@@ -16,7 +16,6 @@ from typer.testing import CliRunner, Result
 from overparam import Chain, Store, StoreError, Study, Train, World, load_results
 from overparam.cli import app
 from overparam.lab.record import LENGTH, records
-from overparam.lab.store import read_sealed, write_sealed
 from small import MLP, vectors
 
 GIVEN: dict[str, Any] = {
@@ -169,38 +168,25 @@ def test_running_again_makes_a_revision_the_newest(tmp_path: Path) -> None:
     assert not run(other, tmp_path).notes, "what another revision has made is no sign of a lost record"
 
 
-def test_records_of_earlier_versions_are_read(done: Path, tmp_path: Path) -> None:
-    """They were named by the study alone, and had neither columns nor a time."""
-    store = Store(shutil.copytree(done / "runs", tmp_path / "runs"))
-    older, newer = both(done)
-    for record in (older, newer):
-        store.study("crit", record.revision).unlink()
-    body = {"name": "crit", "spec": older.spec, "rows": older.rows, "failures": [], "run": "well"}
-    write_sealed(store.study("crit"), body)
-    assert load_results(store, "crit").frame.equals(study().results(done / "runs").frame)
-    assert load_results(store, "crit").shown == f"{older}: 6 of 6 rows"
-    assert not run(study(), store.root).notes, "its steps were known of"
-    assert len(records(store, "crit")[0]) == 1
-    assert ", run 20" in load_results(store, "crit").shown
-
-
 def test_a_damaged_record_hides_no_other(done: Path, tmp_path: Path) -> None:
     store = Store(shutil.copytree(done / "runs", tmp_path / "runs"))
     older, newer = both(done)
-    path = store.study("crit", newer.revision)
+    (path,) = (store.root / "studies" / str(newer)).iterdir()
     path.write_bytes(path.read_bytes()[:-9])
     seen = load_results(store, "crit")
     assert seen.revision == older.revision
     assert seen.notes == [f"{path} is damaged: its checksum does not match; run the study again to write it anew"]
     listed = invoke("list", "results", "--store", store.root).stdout
     assert f"{path} is damaged" in listed
-    store.study("crit", older.revision).rename(path)
-    with pytest.raises(StoreError, match=f"is the record of another study, crit@{older.revision}"):
+    shutil.rmtree(path.parent)
+    (store.root / "studies" / str(older)).rename(path.parent)
+    with pytest.raises(StoreError, match=f"is damaged: it belongs to studies/{older}/"):
         load_results(store, "crit")
 
 
 def test_the_record_says_what_it_was_made_of(done: Path) -> None:
     older, _ = both(done)
-    body = read_sealed(Store(done / "runs").study("crit", older.revision))
+    body = Store(done / "runs").newest(f"studies/{older}")
+    assert body is not None
     assert {"name", "spec", "rows", "about", "columns", "layer_columns", "failures", "run", "written"} == set(body)
     assert body["columns"]["test_accuracy"] == "float"

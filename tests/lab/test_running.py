@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -118,8 +117,8 @@ def test_what_is_missing_alone_is_computed(tmp_path: Path) -> None:
     store, plan = Store(tmp_path), study().plan
     middle = first.frame["fingerprint"][1]
     measurement = plan.probes_of(first.frame["fingerprint"][2])[0].fingerprint
-    shutil.rmtree(store.folder("steps", middle))
-    shutil.rmtree(store.folder("probes", measurement))
+    store.remove("steps", middle)
+    store.remove("probes", measurement)
     assert load_results(store, "s").missing == 2
     forget()
     again = run(study(), tmp_path)

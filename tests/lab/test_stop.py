@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from held import FOLDER, WRITE, net
+from held import FOLDER, net
 from torch import nn
 from typer.testing import CliRunner
 
 from overparam import Chain, Network, RunError, Store, Study, Train, World
 from overparam.cli import app
-from overparam.lab import execute, executors, worker
+from overparam.lab import executors, worker
 from overparam.lab.signals import Stopped, obeyed
 from small import vectors
 
@@ -146,17 +145,17 @@ def test_a_worker_ends_after_its_write(how: str, tmp_path: Path, monkeypatch: py
     assert ended.wait(10)
 
 
-def interrupting(numbers: list[signal.Signals]) -> Any:
-    """A writer of checkpoints to whose process the signals come, when it has half done its first."""
+def interrupting(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    """Let a signal come to this process when it has half written its first weights."""
 
-    def write(checkpoint: Any, path: Path) -> None:
-        path.write_bytes(b"a part")
-        for number in numbers[:1]:
-            numbers.remove(number)
-            os.kill(os.getpid(), number)
-        WRITE(checkpoint, path)
+    def write_bytes(path: Path, content: bytes) -> int:
+        if path.suffix == ".safetensors" and numbers:
+            write(path, content[: len(content) // 2])
+            os.kill(os.getpid(), numbers.pop())
+        return write(path, content)
 
-    return write
+    write, numbers = Path.write_bytes, [number]
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
 
 
 @pytest.mark.parametrize(("number", "raised", "code"), SIGNALS)
@@ -164,7 +163,7 @@ def test_a_run_without_workers(
     number: signal.Signals, raised: type[BaseException], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [signal.getsignal(each) for each, _, _ in SIGNALS]
-    monkeypatch.setattr(execute, "save_checkpoint", interrupting([number]))
+    interrupting(monkeypatch, number)
     with pytest.raises(raised) as caught:
         study(seeds=1).run(tmp_path, jobs=1, threads=1)
     assert raised is KeyboardInterrupt or caught.value.code == code
@@ -174,14 +173,14 @@ def test_a_run_without_workers(
 
 
 def test_a_second_signal_does_not_disturb_the_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def remove(path: Path, **options: Any) -> None:
+    def unlink(path: Path, **options: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
-        removed(path, **options)
+        remove(path, **options)
 
-    removed = shutil.rmtree
-    monkeypatch.setattr(execute, "save_checkpoint", interrupting([signal.SIGINT]))
-    monkeypatch.setattr("overparam.lab.store.shutil.rmtree", remove)
+    remove = Path.unlink
+    interrupting(monkeypatch, signal.SIGINT)
+    monkeypatch.setattr(Path, "unlink", unlink)
     with pytest.raises(KeyboardInterrupt):
         study(seeds=1).run(tmp_path, jobs=1, threads=1)
     assert scratch(tmp_path) == []
@@ -214,7 +213,7 @@ def test_signals_that_somebody_else_handles_are_left_to_him() -> None:
 def test_the_command_says_how_to_go_on(
     number: signal.Signals, raised: type, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "save_checkpoint", interrupting([number]))
+    interrupting(monkeypatch, number)
     file = tmp_path / "stop.yaml"
     file.write_text("{name: stop, world: small:vectors, network: held:net, chain: [{train: {epochs: 1}}]}")
     result = CliRunner().invoke(app, ["run", str(file), "--store", str(tmp_path / "runs"), "--jobs", "1"])

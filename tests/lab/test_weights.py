@@ -1,28 +1,34 @@
-"""Checkpoints as files: every bit comes back, and a damaged file never gives a checkpoint."""
+"""Checkpoints as bytes: every bit comes back, and a damaged file never gives a checkpoint."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save, save_file
+from in_memory import Memory
+from safetensors.torch import save
 from torch import Tensor
 
 from overparam import Checkpoint, Length, Store, StoreError
 from overparam.lab.store import DamagedError
-from overparam.lab.weights import load_checkpoint, pack, read_tensors, save_checkpoint, save_tensors, tensors_of, unpack
+from overparam.lab.weights import (
+    checkpoint_from_bytes,
+    checkpoint_to_bytes,
+    pack,
+    tensors_from_bytes,
+    tensors_to_bytes,
+    unpack,
+)
 from small import CONV, begin, bits, built, frozen, half_pruned, images, same_bits
 
-NAME = "checkpoint.safetensors"
 
-
-def again(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
-    save_checkpoint(checkpoint, folder / NAME)
-    return load_checkpoint(folder / NAME)
+def again(checkpoint: Checkpoint) -> Checkpoint:
+    return checkpoint_from_bytes(checkpoint_to_bytes(checkpoint))
 
 
 def one(tensor: Tensor, mask: Tensor | None = None) -> Checkpoint:
@@ -31,10 +37,10 @@ def one(tensor: Tensor, mask: Tensor | None = None) -> Checkpoint:
 
 
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.5, 1.0])
-def test_a_network_with_buffers_comes_back(density: float, tmp_path: Path) -> None:
+def test_a_network_with_buffers_comes_back(density: float) -> None:
     start = half_pruned(begin(CONV, built(images())), density)
     start = Checkpoint(start.state, start.constraints, start.roles, Length.of("2.5ep"), {"prune": 3, "reinit": 1})
-    loaded = again(start, tmp_path)
+    loaded = again(start)
     assert frozen(loaded) == frozen(start)
     assert list(loaded.state) == list(start.state), "in the module's own order"
     assert same_bits(loaded.masks, start.masks)
@@ -45,45 +51,44 @@ def test_a_network_with_buffers_comes_back(density: float, tmp_path: Path) -> No
 )
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 5), (2, 3, 3, 3), (0,), (4, 0)])
 @pytest.mark.parametrize("kept", ["all", "some", "none"])
-def test_every_type_and_shape_comes_back(dtype: torch.dtype, shape: tuple[int, ...], kept: str, tmp_path: Path) -> None:
+def test_every_type_and_shape_comes_back(dtype: torch.dtype, shape: tuple[int, ...], kept: str) -> None:
     tensor = torch.arange(torch.Size(shape).numel()).reshape(shape).to(dtype) - 2
     mask = {"all": tensor == tensor, "some": tensor != 1, "none": tensor != tensor}[kept]
     start = one(tensor, mask)
-    assert frozen(again(start, tmp_path)) == frozen(start)
+    assert frozen(again(start)) == frozen(start)
 
 
-def test_odd_values_come_back(tmp_path: Path) -> None:
+def test_odd_values_come_back() -> None:
     odd = torch.tensor([-0.0, 0.0, float("nan"), float("inf"), -float("inf"), 1e-45, -1e-45, 3.4e38])
     for mask in (torch.ones(8).bool(), torch.tensor([1, 0, 1, 1, 1, 1, 1, 1]).bool()):
         start = one(odd, mask)
-        assert bits(again(start, tmp_path).state["w"]) == bits(start.state["w"])
+        assert bits(again(start).state["w"]) == bits(start.state["w"])
 
 
 @pytest.mark.parametrize("make", [lambda t: t.t(), lambda t: t[:, ::2], lambda t: t.expand(3, 4, 6)])
-def test_views_come_back(make: object, tmp_path: Path) -> None:
+def test_views_come_back(make: object) -> None:
     tensor = make(torch.arange(24.0).reshape(4, 6))
     for mask in (None, tensor > 5):
-        loaded = again(one(tensor, mask), tmp_path)
+        loaded = again(one(tensor, mask))
         assert torch.equal(loaded.state["w"], one(tensor, mask).state["w"])
 
 
-def test_a_network_without_anything_comes_back(tmp_path: Path) -> None:
-    assert frozen(again(Checkpoint({}, {}, {}), tmp_path)) == frozen(Checkpoint({}, {}, {}))
+def test_a_network_without_anything_comes_back() -> None:
+    assert frozen(again(Checkpoint({}, {}, {}))) == frozen(Checkpoint({}, {}, {}))
 
 
-def test_names_may_be_odd(tmp_path: Path) -> None:
+def test_names_may_be_odd() -> None:
     names = ["", ".", "a/b", "mask/w", "kept/w", "dense/w", "é"]
     state = {name: torch.full((3,), float(place)) for place, name in enumerate(names)}
     masks = {name: torch.tensor([True, False, place % 2 == 0]) for place, name in enumerate(names)}
     start = Checkpoint(state, {}, dict.fromkeys(names, "linear")).masked(masks)
-    assert frozen(again(start, tmp_path)) == frozen(start)
+    assert frozen(again(start)) == frozen(start)
 
 
-def test_a_sparse_file_is_small(tmp_path: Path) -> None:
+def test_sparse_weights_are_few_bytes() -> None:
     mask = torch.zeros(100, 1000, dtype=torch.bool)
     mask[:, :10] = True
-    save_checkpoint(one(torch.randn(100, 1000), mask), tmp_path / NAME)
-    assert (tmp_path / NAME).stat().st_size < 4 * 1000 + 100_000 / 8 + 1000
+    assert len(checkpoint_to_bytes(one(torch.randn(100, 1000), mask))) < 4 * 1000 + 100_000 / 8 + 1000
 
 
 @given(st.lists(st.booleans(), max_size=70))
@@ -96,80 +101,77 @@ def test_masks_are_packed_to_bits(values: list[bool]) -> None:
         assert bool(packed[place // 8] >> (7 - place % 8) & 1) == value
 
 
-def test_the_same_checkpoint_makes_the_same_file(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        save_checkpoint(half_pruned(begin(CONV, built(images()))), tmp_path / name)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+def test_the_same_checkpoint_makes_the_same_bytes() -> None:
+    one, two = (checkpoint_to_bytes(half_pruned(begin(CONV, built(images())))) for _ in range(2))
+    assert one == two
 
 
-def test_tensors_and_facts_come_back(tmp_path: Path) -> None:
+def test_tensors_and_facts_come_back() -> None:
     tensors = {"a": torch.arange(3), "b": torch.randn(2, 3).t()}
-    save_tensors(tensors, {"iteration": 5, "curve": [{"loss": 0.1}]}, tmp_path / NAME)
-    for found, facts in (read_tensors(tmp_path / NAME), tensors_of((tmp_path / NAME).read_bytes())):
-        assert facts == {"iteration": 5, "curve": [{"loss": 0.1}]}
-        assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    facts = {"iteration": 5, "curve": [{"loss": 0.1}]}
+    found, known = tensors_from_bytes(tensors_to_bytes(tensors, facts))
+    assert known == facts
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 7, b"\xff" * 100, save({"a": torch.ones(2)})])
+@pytest.mark.parametrize(
+    "content", [b"", b"x" * 7, b"\xff" * 100, b"\x80\x04pickled", b"PK\x03\x04", save({"a": torch.ones(2)})]
+)
 def test_other_bytes_are_refused(content: bytes) -> None:
     with pytest.raises(StoreError, match="not tensors that overparam wrote"):
-        tensors_of(content)
+        checkpoint_from_bytes(content)
 
 
-def small(store: Store) -> tuple[Checkpoint, Path]:
-    """A stored checkpoint of one pruned and one dense tensor."""
+def small(folder: Path) -> tuple[Store, Checkpoint, str, str]:
+    """A store with a checkpoint of one pruned and one dense tensor, and the keys of its numbers and weights."""
+    store = Store(folder)
+    store.blobs = Memory()
     state = {"w": torch.tensor([[1.5, -2.0, 3.0], [0.25, 5.0, -6.0]]), "b": torch.tensor([1.0, 2.0])}
     mask = torch.tensor([[True, False, True], [True, True, False]])
     checkpoint = Checkpoint(state, {}, {"w": "linear", "b": "bias"}).masked({"w": mask})
-    store.write("steps", "ab1", {}, lambda folder: save_checkpoint(checkpoint, folder / NAME))
-    return checkpoint, store.folder("steps", "ab1") / NAME
+    store.write("steps", "ab1", {}, {"checkpoint": checkpoint_to_bytes(checkpoint)})
+    weights, numbers = store.keys("steps", "ab1")
+    return store, checkpoint, numbers, weights
 
 
-def test_no_truncation_and_no_flipped_bit_gives_a_checkpoint(tmp_path: Path) -> None:
-    """At every byte of the file: the store tells, so that nothing is loaded from it."""
-    store = Store(tmp_path / "runs")
-    checkpoint, path = small(store)
-    whole = path.read_bytes()
+def damaged(whole: bytes) -> Iterator[bytes]:
+    """Cut and changed at every byte, and some more."""
+    yield from (whole[:length] for length in range(len(whole)))
+    yield from (whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :] for at in range(len(whole)))
+    yield from (whole + b"\0", b"", bytes(len(whole)))
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["numbers", "weights"])
+def test_no_truncation_and_no_flipped_bit_gives_a_checkpoint(which: int, tmp_path: Path) -> None:
+    """At every byte: the store tells, so that nothing is loaded from it."""
+    store, checkpoint, *keys = small(tmp_path)
+    key = keys[which]
+    whole = store.blobs.get(key)
     assert len(whole) < 1000
-    damaged = [whole[:length] for length in range(len(whole))]
-    damaged += [whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :] for at in range(len(whole))]
-    damaged += [whole + b"\0", b"", bytes(len(whole))]
-    for wrong in damaged:
-        path.write_bytes(wrong)
+    for wrong in damaged(whole):
+        store.blobs.delete(key)
+        store.blobs.put_if_absent(key, wrong)
         with pytest.raises(DamagedError):
-            store.file("steps", "ab1", NAME)
-    path.write_bytes(whole)
-    assert frozen(load_checkpoint(store.file("steps", "ab1", NAME))) == frozen(checkpoint)
-
-
-def test_no_flipped_bit_of_the_manifest_is_overlooked(tmp_path: Path) -> None:
-    store = Store(tmp_path / "runs")
-    _, path = small(store)
-    manifest = path.parent / "result.json"
-    whole = manifest.read_bytes()
-    for at in range(len(whole)):
-        for wrong in (whole[:at], whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]):
-            manifest.write_bytes(wrong)
-            with pytest.raises(DamagedError):
-                store.file("steps", "ab1", NAME)
+            store.weights("ab1")
+    store.blobs.delete(key)
+    store.blobs.put_if_absent(key, whole)
+    assert frozen(checkpoint_from_bytes(store.weights("ab1"))) == frozen(checkpoint)
 
 
 def test_the_decoder_alone_raises_one_error_or_gives_a_checkpoint(tmp_path: Path) -> None:
     """Without the store's checksums a flipped weight cannot be seen; but nothing crashes in another way."""
-    _, path = small(Store(tmp_path / "runs"))
-    whole = path.read_bytes()
-    goal = tmp_path / "damaged"
+    store, *_, key = small(tmp_path)
+    whole = store.blobs.get(key)
     messages = []
     for at in range(len(whole)):
         changed = [whole[:at] + bytes([whole[at] ^ bits]) + whole[at + 1 :] for bits in (1 << at % 8, 255)]
         for wrong in (whole[:at], *changed):
-            goal.write_bytes(wrong)
             try:
-                assert isinstance(load_checkpoint(goal), Checkpoint)
+                assert isinstance(checkpoint_from_bytes(wrong), Checkpoint)
             except StoreError as error:
                 messages.append(str(error))
     assert len(messages) > 2 * len(whole)
-    assert all(str(goal) in message for message in messages)
+    assert all(" that overparam wrote (" in message for message in messages)
 
 
 GOOD = {"roles": {}, "position": "0it", "counters": {}, "constraints": {}, "masks": {}, "order": []}
@@ -205,24 +207,14 @@ WRONG = [
 
 
 @pytest.mark.parametrize("about", WRONG, ids=json.dumps)
-def test_a_file_with_another_header_is_told(about: object, tmp_path: Path) -> None:
+def test_another_header_is_told(about: object) -> None:
     tensors = {"kept/w": torch.ones(1), "mask/w/mask": torch.tensor([160], dtype=torch.uint8), "dense/d": torch.ones(3)}
     tensors |= {name: torch.tensor([160], dtype=torch.uint8) for name in ("mask/x/mask", "mask/w/other")}
-    save_file(tensors, tmp_path / NAME, metadata={"overparam": json.dumps(about)})
     with pytest.raises(StoreError, match="not a checkpoint that overparam wrote"):
-        load_checkpoint(tmp_path / NAME)
+        checkpoint_from_bytes(save(tensors, metadata={"overparam": json.dumps(about)}))
 
 
-def test_a_file_with_the_right_header_is_read(tmp_path: Path) -> None:
+def test_the_right_header_is_read() -> None:
     tensors = {"kept/w": torch.ones(1), "mask/w/mask": torch.tensor([160], dtype=torch.uint8)}
-    save_file(tensors, tmp_path / NAME, metadata={"overparam": json.dumps(WITH)})
-    assert load_checkpoint(tmp_path / NAME).state["w"].tolist() == [1.0, 0.0]
-
-
-@pytest.mark.parametrize("content", [b"", b"\x80\x04pickled", b"PK\x03\x04", b"\xff" * 100])
-def test_other_files_are_told(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / NAME).write_bytes(content)
-    with pytest.raises(StoreError, match="cannot be read"):
-        load_checkpoint(tmp_path / NAME)
-    with pytest.raises(StoreError, match="cannot be read"):
-        load_checkpoint(tmp_path / "nothing")
+    content = save(tensors, metadata={"overparam": json.dumps(WITH)})
+    assert checkpoint_from_bytes(content).state["w"].tolist() == [1.0, 0.0]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from overparam import Chain, Checkpoint, Dataset, Network, Prune, Repeat, Results, Store, Study, Train, World
 from overparam.cli import app
-from overparam.lab.weights import load_checkpoint
+from overparam.lab.weights import checkpoint_from_bytes
 from overparam.streams import torch_stream
 from small import zeros_are_clean
 
@@ -62,7 +62,7 @@ def study(network: type[nn.Module], *steps: object) -> Study:
 
 def last(results: Results, store: Path) -> Checkpoint:
     fingerprint = results.frame.sort("level")["fingerprint"][-1]
-    return load_checkpoint(Store(store).file("steps", fingerprint, "checkpoint.safetensors"))
+    return checkpoint_from_bytes(Store(store).weights(fingerprint))
 
 
 @pytest.mark.parametrize("engine", ["dense", "sparse", "auto"])

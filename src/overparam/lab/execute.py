@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 import traceback
 from collections import OrderedDict
@@ -20,13 +19,14 @@ from torch import nn
 from overparam.checkpoint import Checkpoint, Given, state_of
 from overparam.constraints import masked
 from overparam.errors import DataError, OverparamError, SpecError, StepError, in_words
+from overparam.lab.curves import columns_of
 from overparam.lab.fingerprint import fingerprint, part_content
 from overparam.lab.journal import FileJournal
 from overparam.lab.plan import Measurement, Node
 from overparam.lab.signals import Stopped
 from overparam.lab.store import DamagedError, Store, UnwritableError
 from overparam.lab.torch_settings import full_precision
-from overparam.lab.weights import load_checkpoint, save_checkpoint
+from overparam.lab.weights import checkpoint_from_bytes, checkpoint_to_bytes
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.networks import Network, prunable, tensor_roles
 from overparam.probes import Probe, View
@@ -197,14 +197,7 @@ class Workshop:
 
     def _write(self, node: Node, outcome: Outcome, facts: Mapping[str, float]) -> None:
         checkpoint = outcome.checkpoint
-
-        def fill(folder: Path) -> None:
-            save_checkpoint(checkpoint, folder / "checkpoint.safetensors")
-            for point, state in outcome.points.items():
-                save_checkpoint(state, folder / f"{point}.safetensors")
-            if outcome.curve:
-                (folder / "curve.json").write_text(json.dumps(outcome.curve))
-
+        kept = {"checkpoint": checkpoint, **outcome.points}
         self.store.write(
             "steps",
             node.fingerprint,
@@ -220,13 +213,14 @@ class Workshop:
                 "facts": dict(facts),
                 "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "machine": {**machine_facts(), "threads": str(self.setup.threads)},
+                "curve": columns_of(outcome.curve),
             },
-            fill,
+            {name: checkpoint_to_bytes(each) for name, each in kept.items()},
         )
 
     def _measure(self, node: Node, measurements: Sequence[Measurement]) -> dict[str, Any]:
-        manifest = self._manifest(node.fingerprint)
-        facts = {**manifest["facts"], "bytes": manifest["files"]["checkpoint.safetensors"]["bytes"]}
+        numbers = self._numbers(node.fingerprint)
+        facts = {**numbers["facts"], "bytes": numbers["tensors"]["checkpoint"]["bytes"]}
         checkpoint, init = self._checkpoint(node.fingerprint, None), self._checkpoint(node.init, None)
         values: dict[str, Any] = {}
         for measurement in measurements:
@@ -283,17 +277,16 @@ class Workshop:
     def _checkpoint(self, fingerprint: str, point: str | None) -> Checkpoint:
         key = (fingerprint, point)
         if key not in self._loaded:
-            name = f"{point or 'checkpoint'}.safetensors"
-            if point is not None and name not in self._manifest(fingerprint)["files"]:
+            if point is not None and point not in self._numbers(fingerprint)["tensors"]:
                 raise StepError(f"there is no {point} of the training to go back to: it reached its stop_at before")
-            path = self._parent_checked(fingerprint, lambda: self.store.file("steps", fingerprint, name))
-            self._remember(key, load_checkpoint(path))
+            with _parent_checked(fingerprint):
+                self._remember(key, checkpoint_from_bytes(self.store.weights(fingerprint, point or "checkpoint")))
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
-    def _manifest(self, fingerprint: str) -> dict[str, Any]:
-        manifest: dict[str, Any] = self._parent_checked(fingerprint, lambda: self.store.manifest("steps", fingerprint))
-        return manifest
+    def _numbers(self, fingerprint: str) -> dict[str, Any]:
+        with _parent_checked(fingerprint):
+            return self.store.numbers("steps", fingerprint)
 
     def _remember(self, key: tuple[str, str | None], checkpoint: Checkpoint) -> None:
         self._loaded[key] = checkpoint
@@ -305,11 +298,14 @@ class Workshop:
         for key in [key for key in self._loaded if key[0] == fingerprint]:
             del self._loaded[key]
 
-    def _parent_checked(self, fingerprint: str, read: Callable[[], Any]) -> Any:
-        try:
-            return read()
-        except DamagedError as damage:
-            raise BrokenParentError(fingerprint, str(damage)) from None
+
+@contextmanager
+def _parent_checked(fingerprint: str) -> Iterator[None]:
+    """Turn damage to what is read inside into :class:`BrokenParentError`."""
+    try:
+        yield
+    except DamagedError as damage:
+        raise BrokenParentError(fingerprint, str(damage)) from None
 
 
 def _place(error: BaseException) -> str:

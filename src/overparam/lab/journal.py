@@ -15,7 +15,7 @@ from torch import Tensor
 
 from overparam.errors import SpecError
 from overparam.lab.store import checksum
-from overparam.lab.weights import save_tensors, tensors_of
+from overparam.lab.weights import tensors_from_bytes, tensors_to_bytes
 
 JOURNAL_SECONDS = 60.0  # how often a long training keeps its state, unless the variable says otherwise
 JOURNAL_VARIABLE = "OVERPARAM_JOURNAL_SECONDS"
@@ -55,8 +55,9 @@ class FileJournal:
         partial = self.folder / f"partial-{os.getpid()}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_tensors(tensors, facts, partial)
-            whole = partial.replace(self.folder / f"{checksum(partial.read_bytes())}.safetensors")
+            content = tensors_to_bytes(tensors, facts)
+            partial.write_bytes(content)
+            whole = partial.replace(self.folder / f"{checksum(content)}.safetensors")
             for old in self.folder.glob("*.safetensors"):
                 if old != whole:
                     old.unlink(missing_ok=True)
@@ -73,7 +74,7 @@ class FileJournal:
             try:
                 content = path.read_bytes()
                 if checksum(content) == path.stem:
-                    return tensors_of(content)
+                    return tensors_from_bytes(content)
                 self.notes.append(f"{path} is damaged")
                 path.unlink(missing_ok=True)
             except OSError:  # another process is done with the same step and has cleared its journal

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from overparam.errors import SpecError, StoreError
+from overparam.errors import SpecError, StoreError, counted
 from overparam.lab.fingerprint import fingerprint
-from overparam.lab.store import DamagedError, Store, read_sealed, write_sealed
+from overparam.lab.store import DamagedError, Store
 from overparam.probes import Probe
 from overparam.registry import suggest
 
+FOLDER = "studies/"
 LENGTH = 12  # hexadecimal digits that name a revision
 NUMBERS = (float, int, str)  # what a column of a probe may hold
 
@@ -33,7 +34,7 @@ class Record:
         columns, layer_columns: the types of the columns that the study's probes state, ``float``, ``int`` or ``str``.
         failures: title and reason of each step that failed.
         run: how the last run went.
-        written: when that was, in seconds since 1970; 0 in records of earlier versions, which did not keep it.
+        written: when that was, in seconds since 1970; 0 before it is written.
     """
 
     name: str
@@ -61,35 +62,44 @@ class Record:
     def extent(self, store: Store) -> str:
         """Return in words how many of the rows ``store`` has, and when the study was run last."""
         found = sum(self.present(store, row) for row in self.rows)
-        when = f", run {time.strftime('%Y-%m-%d %H:%M', time.localtime(self.written))}" if self.written else ""
-        return f"{found} of {len(self.rows)} rows{when}"
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.written))
+        return f"{found} of {counted(len(self.rows), 'row')}, run {when}"
 
     def write(self, store: Store) -> None:
         """Replace this revision's record in ``store``; raises :class:`StoreError`."""
-        write_sealed(store.study(self.name, self.revision), {**asdict(self), "written": time.time()})
+        store.replace(f"{FOLDER}{self}", {**asdict(self), "written": time.time()})
+
+
+def studies(store: Store) -> list[str]:
+    """Return the names of the studies that have a record in ``store``."""
+    return sorted({title.partition("@")[0] for title in _titles(store)})
 
 
 def records(store: Store, name: str) -> tuple[list[Record], list[str]]:
     """Return the readable records of study ``name``, the last run first, and what is wrong with the others."""
-    found: dict[str, Record] = {}
-    damaged = []
-    for path in store.records(name):
+    found, damaged = [], []
+    for title in _titles(store, f"{name}@"):
         try:
-            record = _read(read_sealed(path))
-            if record.name != name or path not in (store.study(name), store.study(name, record.revision)):
-                raise DamagedError(f"{path} is the record of another study, {record}")
-            if record.written >= getattr(found.get(record.revision), "written", 0.0):
-                found[record.revision] = record
+            if record := _read(store, title):
+                found.append(record)
         except DamagedError as damage:
             damaged.append(f"{damage}; run the study again to write it anew")
-    return sorted(found.values(), key=lambda record: -record.written), damaged
+    return sorted(found, key=lambda record: -record.written), damaged
 
 
-def _read(body: Mapping[str, Any]) -> Record:
-    fields = {name: body[name] for name in Record.__dataclass_fields__ if name in body}
-    if not {"name", "spec", "rows"} <= fields.keys() or not (isinstance(fields["rows"], list) and fields["rows"]):
-        raise DamagedError(f"the record of the study {body.get('name')!r} is not what overparam writes")
-    return Record(**fields)
+def _titles(store: Store, start: str = "") -> list[str]:
+    """Return the names of revisions, NAME@REVISION, that begin with ``start``."""
+    keys = [key.removeprefix(FOLDER).split("/") for key in store.blobs.list(f"{FOLDER}{start}")]
+    return list(dict.fromkeys(parts[0] for parts in keys if len(parts) == 2 and "@" in parts[0]))
+
+
+def _read(store: Store, title: str) -> Record | None:
+    """Return the record of a revision, None if it has none; raises :class:`DamagedError`."""
+    body = store.newest(f"{FOLDER}{title}")
+    try:
+        return Record(**body) if body is not None else None
+    except TypeError:
+        raise DamagedError(f"the record of {title} is not what this overparam writes") from None
 
 
 def chosen_record(store: Store, name: str, revision: str | None) -> tuple[Record, str, list[str]]:
@@ -102,7 +112,7 @@ def chosen_record(store: Store, name: str, revision: str | None) -> tuple[Record
     if not found and damaged:
         raise StoreError(damaged[0])
     if not found:
-        known = store.studies()
+        known = studies(store)
         have = f"it has: {', '.join(known)}" if known else "it has none"
         raise StoreError(
             f"store {str(store.root)!r} has no study {name!r}{suggest(name, known)} ({have}); run it first"
@@ -130,16 +140,15 @@ def lost(store: Store, record: Record) -> str | None:
 
     It was deleted if ``store`` has steps of its rows that stand in no other record.
     """
-    path = store.study(record.name, record.revision)
     try:
-        if path.exists():
-            read_sealed(path)
+        if _read(store, str(record)):
             return None
     except DamagedError as damage:
         return f"{damage}; it has been written anew"
-    known = {row["node"] for name in store.studies() for other in records(store, name)[0] for row in other.rows}
+    known = {row["node"] for name in studies(store) for other in records(store, name)[0] for row in other.rows}
     found = {row["node"] for row in record.rows if store.has("steps", row["node"])} - known
-    return f"{path} was not there though {len(found)} of its steps are; it has been written" if found else None
+    where = store.root / f"{FOLDER}{record}"
+    return f"{where} was not there though {len(found)} of its steps are; it has been written" if found else None
 
 
 def stated_columns(probes: Sequence[Probe], layers: bool = False) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from torch import nn
 
+from overparam.checkpoint import Checkpoint
 from overparam.errors import StoreError
 from overparam.lab.about import About
 from overparam.lab.record import chosen_record
 from overparam.lab.store import DamagedError, Store
-from overparam.lab.weights import load_checkpoint
+from overparam.lab.weights import checkpoint_from_bytes
 from overparam.probes import PROBES
 from overparam.probes.density import remarks
 
@@ -151,8 +153,8 @@ def load_results(store: Store, name: str, revision: str | None = None, notes: Se
         step, measured = None, []
         if record.present(store, row):
             try:
-                measured = [store.manifest("probes", m) for m in row["measurements"]]
-                step = manifests[row["node"]] = store.manifest("steps", row["node"])
+                measured = [store.numbers("probes", m) for m in row["measurements"]]
+                step = manifests[row["node"]] = store.numbers("steps", row["node"])
             except DamagedError as damage:
                 found.append(f"{damage}; run the study again to repair it")
         columns = _columns(name, row, step)
@@ -240,10 +242,20 @@ def load_module(store: str | Path | Store, fingerprint: str, module: nn.Module) 
         StoreError: no such checkpoint, a damaged one, or one that does not fit ``module``.
     """
     store = store if isinstance(store, Store) else Store(store, reading=True)
-    if not store.has("steps", fingerprint):
-        raise StoreError(f"store {str(store.root)!r} has no checkpoint {fingerprint!r}")
-    checkpoint = load_checkpoint(store.file("steps", fingerprint, "checkpoint.safetensors"))
+    checkpoint = _weights(store, fingerprint)
     try:
         return checkpoint.load_into(module)
     except RuntimeError as error:
         raise StoreError(f"checkpoint {fingerprint} does not fit the module: {error}") from None
+
+
+def _weights(store: Store, fingerprint: str) -> Checkpoint:
+    """Return a stored checkpoint; damage is marked, if it can be, so that the next run computes it again."""
+    try:
+        if not store.verify("steps", fingerprint, weights=False):
+            raise StoreError(f"store {str(store.root)!r} has no checkpoint {fingerprint!r}")
+        return checkpoint_from_bytes(store.weights(fingerprint))
+    except DamagedError as damage:
+        with contextlib.suppress(StoreError):
+            store.mark_damaged("steps", fingerprint, str(damage))
+        raise DamagedError(f"{damage}; run the study again to compute it anew") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -15,7 +14,8 @@ from overparam.lab.order import Order
 from overparam.lab.plan import Measurement, Node, Plan
 from overparam.lab.progress import Reporter
 from overparam.lab.signals import obeyed
-from overparam.lab.store import DamagedError, Store
+from overparam.lab.status import status
+from overparam.lab.store import Store
 from overparam.machine import available_cores
 from overparam.train.engines import check_engine
 
@@ -32,39 +32,6 @@ class Summary:
     failures: dict[str, str] = field(default_factory=dict)
     blocked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Status:
-    """What of a plan is in the store: fingerprints of whole steps and measurements, recorded failures, damage found."""
-
-    steps: set[str] = field(default_factory=set)
-    probes: set[str] = field(default_factory=set)
-    failures: dict[str, str] = field(default_factory=dict)
-    damaged: list[tuple[str, str, str]] = field(default_factory=list)  # kind, fingerprint, what is wrong
-
-
-def status(plan: Plan, store: Store) -> Status:
-    """Check every result of ``plan`` that the store has, byte for byte; changes nothing."""
-    found = Status()
-    for kind, wanted, whole in (
-        ("steps", plan.nodes, found.steps),
-        ("probes", plan.measurements, found.probes),
-    ):
-        for fingerprint in wanted:
-            if store.has(kind, fingerprint):
-                try:
-                    store.verify(kind, fingerprint)
-                    whole.add(fingerprint)
-                except DamagedError as damage:
-                    found.damaged.append((kind, fingerprint, str(damage)))
-    for fingerprint in plan.nodes:
-        if fingerprint not in found.steps and store.has("failures", fingerprint):
-            try:
-                found.failures[fingerprint] = store.manifest("failures", fingerprint)["reason"]
-            except DamagedError as damage:
-                found.damaged.append(("failures", fingerprint, str(damage)))
-    return found
 
 
 def execute(
@@ -111,10 +78,10 @@ class _Run:
             self._note(note)
         store.notes.clear()
         for kind, fingerprint, damage in found.damaged:
-            self._set_aside(kind, fingerprint, damage)
+            self._broken(kind, fingerprint, damage)
         if retry_failed:
             for fingerprint in found.failures:
-                shutil.rmtree(store.folder("failures", fingerprint))
+                store.remove("failures", fingerprint)
             found.failures.clear()
         store.tidy(found.steps)
         self.done, self.measured = found.steps, found.probes
@@ -212,7 +179,7 @@ class _Run:
             self.reporter.finished(node, event.detail)
         elif event.what == "broken":
             broken = event.detail.fingerprint
-            self._set_aside("steps", broken, event.detail.reason)
+            self._broken("steps", broken, event.detail.reason)
             self.done.discard(broken)
             forget(broken)
             self.breaks[broken] = self.breaks.get(broken, 0) + 1
@@ -246,10 +213,12 @@ class _Run:
         blocked = 0 if node.fingerprint in self.done else self.order.descendants(node.fingerprint)
         self.reporter.failed(node, reason, blocked)
 
-    def _set_aside(self, kind: str, fingerprint: str, damage: str) -> None:
-        if self.store.has(kind, fingerprint):
-            self.store.set_aside(kind, fingerprint)
-        self._note(f"{damage}; the result was set aside and is computed again")
+    def _broken(self, kind: str, fingerprint: str, damage: str) -> None:
+        if kind == "failures":
+            self.store.remove(kind, fingerprint)  # the step is run again, and may fail again
+        else:
+            self.store.mark_damaged(kind, fingerprint, damage)
+        self._note(f"{damage}; the result is computed again")
 
     def _note(self, text: str) -> None:
         self.summary.notes.append(text)

@@ -1,52 +1,51 @@
-"""The store: finished results in folders named by their fingerprint, each file with a checksum.
+"""The store: finished results by their fingerprint, as blobs with checksums.
 
 ::
 
-    runs/
-      overparam-store.json     format version
-      steps/ab/ab12.../        one folder a result: result.json and its data files
-      probes/cd/cd34.../       likewise
-      failures/ef/ef56.../     steps that failed, with the reason
-      studies/NAME@REVISION.json   what a study's table is made of; see overparam.lab.record
-      journals/ab12.../        state of a long training under way
-      set-aside/               results found damaged, kept for inspection
-      scratch/                 results being written, each named by who writes it; may be deleted when nothing runs
+    overparam-store.json                 the format
+    steps/ab/ab12....json                numbers of a step's result
+    steps/ab/ab12....CHECKSUM.safetensors    its weights, and those of points on the way; the numbers say which
+    probes/cd/cd34....json               what a probe found
+    failures/ef/ef56....json             a step that failed, with the reason
+    KIND/ab/ab12....damaged              says that the result beside it was found damaged, and is to be made anew
+    studies/NAME@REVISION/000001.json    what a study's table is made of; see overparam.lab.record
+    journals/ab12.../, scratch/          of the folder alone: trainings under way, and blobs being written
 
-A result is written in ``scratch`` and renamed into place, so a kill at any moment leaves either the whole result or
-nothing. ``result.json`` is written last; its first line is the checksum of the rest, which lists the checksums of the
-other files. Files are not forced to disk one by one: after a power cut, torn files are found by their checksums.
+All of it goes through the four verbs of :class:`overparam.lab.blobs.Blobs`, but for journals: they are replaced every
+minute, and only the machine that trains needs them. A result is there when its numbers are, which are written last: a
+kill at any moment leaves either the whole result or nothing. Numbers are JSON under a line with its checksum and
+key; weights have their checksum in their key, so that two writers of one result cannot mix theirs.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
-import os
-import shutil
-import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from shutil import rmtree
+from types import MappingProxyType
 from typing import Any
 
 import xxhash
 
 from overparam.errors import StoreError
 from overparam.files import why
+from overparam.lab.blobs import Blobs, Folder
 
-FORMAT = 1
+FORMAT = 2
 MARKER = "overparam-store.json"
-MANIFEST = "result.json"
-ROOM = 4096  # bytes that must be free for a store to be opened: on a full disk an empty file can still be made
+KINDS = ("steps", "probes", "failures")
+NUMBERS, WEIGHTS, DAMAGED = ".json", ".safetensors", ".damaged"
 FOR_ALL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}  # what no other result can be spared
-LEFT_OVER = 24 * 3600.0  # seconds after which what is half written belongs to a run that was killed
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 class DamagedError(StoreError):
-    """A stored file is not what was written: missing, cut, or with other bytes."""
+    """What is stored is not what was written: missing, cut, or with other bytes."""
 
 
 class UnwritableError(StoreError):
@@ -58,221 +57,270 @@ def checksum(data: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """Read a JSON file whose first line is the checksum of the rest; raises :class:`DamagedError`."""
-    try:
-        seal, _, rest = path.read_bytes().partition(b"\n")
-    except OSError as error:
-        raise DamagedError(f"{path} cannot be read ({error.strerror})") from None
-    if seal.decode("ascii", "replace") != checksum(rest):
-        raise DamagedError(f"{path} is damaged: its checksum does not match")
+def sealed(key: str, body: Mapping[str, Any]) -> bytes:
+    """Return ``body`` as JSON under a line with its checksum and ``key``; for :func:`unsealed`."""
+    rest = json.dumps(body).encode() + b"\n"
+    return f"{checksum(rest)} {key}\n".encode() + rest
+
+
+def unsealed(key: str, content: bytes) -> dict[str, Any]:
+    """Return the body of what :func:`sealed` made for ``key``; raises :class:`ValueError` for anything else."""
+    seal, _, rest = content.partition(b"\n")
+    found, _, place = seal.decode(errors="replace").partition(" ")
+    if found != checksum(rest):
+        raise ValueError("is damaged: its checksum does not match")
+    if place not in ("", key):  # markers of format 1 have none
+        raise ValueError(f"is damaged: it belongs to {place}")
     body = json.loads(rest)
     if not isinstance(body, dict):
-        raise DamagedError(f"{path} does not hold what overparam writes")
+        raise ValueError("does not hold what overparam writes")
     return body
 
 
-def write_sealed(path: Path, body: Mapping[str, Any]) -> None:
-    """Write a JSON file for :func:`read_sealed`, replacing an old one at once; raises :class:`StoreError`."""
-    rest = json.dumps(body, indent=1).encode() + b"\n"
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        partial.write_bytes(checksum(rest).encode() + b"\n" + rest)
-        partial.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        if not isinstance(error, OSError):
-            raise
-        raise StoreError(f"{path} cannot be written ({error.strerror}); make room or name another --store") from None
+def is_store(root: Path) -> bool:
+    """Tell whether a folder holds a store, even one that has lost its marker."""
+    return (root / MARKER).exists() or (root / "steps").is_dir()
 
 
 class Store:
-    """A folder of results.
+    """Results of steps and probes, by fingerprint.
 
     Args:
-        root: the folder; made if it is not there.
-        reading: only look: the folder must be there, and nothing in it is changed.
-        writer: a name for what this object has in ``scratch``, by which :meth:`sweep` finds it; None: a new one.
+        root: a folder; made if it is not there.
+        reading: the store is only read: nothing is written, and the folder must be there.
+        writer: a name for this process, so that what it leaves half written can be found; None makes one up.
 
     Attributes:
-        writing: held while a result is written, so that another thread can end the process between two results.
+        writing: held while a result is written: whoever ends this process at a moment of its choice can wait for it.
 
     Raises:
-        StoreError: the folder cannot be made or written, or was written by a later version of overparam.
+        StoreError: the folder cannot be made or written, is not there to be read, or has another format.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, reading: bool = False, writer: str | None = None) -> None:
+    def __init__(self, root: str | Path, reading: bool = False, writer: str | None = None) -> None:
         self.root = Path(root)
         self.writer = writer or uuid.uuid4().hex
+        self.folder = Folder(self.root, self.writer)
+        self.blobs: Blobs = self.folder
         self.writing = threading.Lock()
         self.notes: list[str] = []  # damage found while opening, to be reported
         if not reading:
             self._make()
-        elif not (self.root / "steps").is_dir():
+        elif not is_store(self.root):
             raise StoreError(
                 f"there is no store {str(root)!r}; run the study first, or name the folder of its results with --store"
             )
-        version = self._version("a run writes it anew" if reading else "it has been written anew")
-        if version == 0 and not reading:
-            write_sealed(self.root / MARKER, {"format": FORMAT})
-        if version > FORMAT:
-            raise StoreError(
-                f"store {str(root)!r} has format {version}, this overparam reads up to {FORMAT}; update overparam"
-            )
+        self._check_format(reading)
 
     def _make(self) -> None:
         try:
-            for part in ("steps", "probes", "studies", "scratch"):
-                (self.root / part).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root / "scratch") as probe:
-                probe.write(bytes(ROOM))
+            self.folder.make()
         except OSError as error:
             raise StoreError(
                 f"store {str(self.root)!r} cannot be written ({why(error, self.root)}); "
                 "name another folder with --store"
             ) from None
 
-    def _version(self, mended: str) -> int:
-        """Return the format that the marker names; 0 if it is missing or damaged, which is noted."""
-        marker = self.root / MARKER
+    def _check_format(self, reading: bool) -> None:
+        """Raise :class:`StoreError` for another format; note a marker that is missing or damaged, and write it."""
         try:
-            if marker.exists():
-                found = read_sealed(marker).get("format")
-                if not isinstance(found, int):
-                    raise DamagedError(f"{marker} does not hold what overparam writes")
-                return found
-            if any((self.root / "steps").iterdir()):
-                self.notes.append(f"{marker} is missing; {mended}")
+            found = self.get(MARKER).get("format")
+            if not isinstance(found, int):
+                raise DamagedError(f"{self.root / MARKER} does not hold what overparam writes")
         except DamagedError as damage:
-            self.notes.append(f"{damage}; {mended}")
-        return 0
+            found = FORMAT
+            if any(self.blobs.list(f"{kind}/") for kind in KINDS):
+                self.notes.append(f"{damage}; {'a run writes it anew' if reading else 'it has been written anew'}")
+            if not reading:
+                self.delete(MARKER)
+                self.put(MARKER, {"format": FORMAT})
+        if found != FORMAT:
+            raise StoreError(
+                f"store {str(self.root)!r} has format {found}, and this overparam reads format {FORMAT} alone; name "
+                f"another folder with --store, or {'use the version that made it' if found < FORMAT else 'update'}"
+            )
 
-    def folder(self, kind: str, fingerprint: str) -> Path:
-        """Return where the result of ``kind`` (``steps`` or ``probes``) is or would be."""
-        return self.root / kind / fingerprint[:2] / fingerprint
+    # Any key
 
-    def has(self, kind: str, fingerprint: str) -> bool:
-        """Tell whether there is a result, whole or damaged."""
-        return self.folder(kind, fingerprint).is_dir()
-
-    def write(
-        self, kind: str, fingerprint: str, body: Mapping[str, Any], fill: Callable[[Path], None] | None = None
-    ) -> None:
-        """Store a result at once: ``fill`` writes data files into the folder it is given, ``body`` is its manifest."""
-        with self.writing:
-            self._write(kind, fingerprint, body, fill)
-
-    def _write(self, kind: str, fingerprint: str, body: Mapping[str, Any], fill: Callable[[Path], None] | None) -> None:
-        scratch = self.root / "scratch" / f"{self.writer}-{uuid.uuid4().hex}"
+    def read(self, key: str) -> bytes:
+        """Return the bytes under a key; raises :class:`DamagedError` if there are none, or they cannot be read."""
         try:
-            scratch.mkdir()
-            if fill is not None:
-                fill(scratch)
-            files = {}
-            for path in sorted(p for p in scratch.rglob("*") if p.is_file()):
-                data = path.read_bytes()
-                files[str(path.relative_to(scratch))] = {"bytes": len(data), "checksum": checksum(data)}
-            write_sealed(scratch / MANIFEST, {"fingerprint": fingerprint, **body, "files": files})
-            final = self.folder(kind, fingerprint)
-            if not final.parent.is_dir():
-                final.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                scratch.rename(final)
-            except OSError:
-                if not final.is_dir():
-                    raise
-                # Another process finished the same result first; they are equal, so its result stays.
+            return self.blobs.get(key)
+        except OSError as error:
+            raise DamagedError(f"{self.root / key} cannot be read ({error.strerror})") from None
+
+    def get(self, key: str) -> dict[str, Any]:
+        """Return the sealed body under a key; raises :class:`DamagedError` if it is not there or not as written."""
+        try:
+            return unsealed(key, self.read(key))
+        except ValueError as error:
+            raise DamagedError(f"{self.root / key} {error}") from None
+
+    def put(self, key: str, body: Mapping[str, Any]) -> bool:
+        """Store a body under a key and seal it; False if there is something already. Raises :class:`StoreError`."""
+        return self._put(key, sealed(key, body))
+
+    def _put(self, key: str, content: bytes) -> bool:
+        try:
+            return self.blobs.put_if_absent(key, content)
         except OSError as error:
             raise self._refusal(error) from None
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+
+    def delete(self, *keys: str) -> None:
+        """Delete what is stored under keys; raises :class:`StoreError`."""
+        try:
+            for key in keys:
+                self.blobs.delete(key)
+        except OSError as error:
+            raise self._refusal(error) from None
 
     def _refusal(self, error: OSError) -> StoreError:
-        """Return what to raise if a result could not be written."""
+        """Return what to raise if something could not be written."""
         where = f"cannot write to store {str(self.root)!r}"
-        if error.errno in FOR_ALL or not (self.root / "scratch").is_dir():
+        if error.errno in FOR_ALL or not self.folder.scratch.is_dir():
             return UnwritableError(
                 f"{where} ({error.strerror}), so nothing more is computed; what is in it stays: make room, or name "
                 "another store, and run the same again"
             )
         return StoreError(f"{where}: {error}")
 
-    def manifest(self, kind: str, fingerprint: str) -> dict[str, Any]:
-        """Return the manifest of a result; raises :class:`DamagedError` if it is not there or not as written."""
-        path = self.folder(kind, fingerprint) / MANIFEST
-        body = read_sealed(path)
-        if body.get("fingerprint") != fingerprint or not isinstance(body.get("files"), dict):
-            raise DamagedError(f"{path} belongs to another result, {body.get('fingerprint')}")
-        return body
+    # Results
 
-    def verify(self, kind: str, fingerprint: str) -> dict[str, Any]:
-        """Check every file of a result against its checksum and return the manifest; raises :class:`DamagedError`."""
-        body = self.manifest(kind, fingerprint)
-        for name in body["files"]:
-            self._read(kind, fingerprint, body, name)
-        return body
+    def key(self, kind: str, fingerprint: str, end: str = NUMBERS) -> str:
+        """Return the key of the numbers of a result of a kind (``steps``, ``probes`` or ``failures``)."""
+        return f"{kind}/{fingerprint[:2]}/{fingerprint}{end}"
 
-    def file(self, kind: str, fingerprint: str, name: str) -> Path:
-        """Return the path of a data file after checking its bytes; raises :class:`DamagedError`."""
-        body = self.manifest(kind, fingerprint)
-        if name not in body["files"]:
-            raise StoreError(f"result {fingerprint} has no file {name!r} (it has: {', '.join(body['files'])})")
-        self._read(kind, fingerprint, body, name)
-        return self.folder(kind, fingerprint) / name
+    def keys(self, kind: str, fingerprint: str) -> list[str]:
+        """Return the keys of all that is stored of a result."""
+        return self.blobs.list(self.key(kind, fingerprint, "."))
 
-    def _read(self, kind: str, fingerprint: str, body: Mapping[str, Any], name: str) -> None:
-        path, expected = self.folder(kind, fingerprint) / name, body["files"][name]
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise DamagedError(f"{path} cannot be read ({error.strerror})") from None
-        if len(data) != expected["bytes"]:
-            raise DamagedError(f"{path} is damaged: it has {len(data)} bytes, {expected['bytes']} were written")
-        if checksum(data) != expected["checksum"]:
-            raise DamagedError(f"{path} is damaged: its checksum does not match")
+    def has(self, kind: str, fingerprint: str) -> bool:
+        """Tell whether there is a result that has not been found damaged."""
+        keys = self.keys(kind, fingerprint)
+        return self.key(kind, fingerprint) in keys and self.key(kind, fingerprint, DAMAGED) not in keys
 
-    def set_aside(self, kind: str, fingerprint: str) -> Path:
-        """Move a damaged result out of the way, so that it is computed again; return where it went."""
-        aside = self.root / "set-aside"
-        goal = aside / f"{kind}-{fingerprint}-{uuid.uuid4().hex[:8]}"
-        try:
-            aside.mkdir(exist_ok=True)
-            self.folder(kind, fingerprint).rename(goal)
-        except FileNotFoundError:
-            pass  # another process found the same damage first
-        except OSError as error:
-            raise StoreError(f"cannot move a damaged result to {str(goal)!r} ({error.strerror})") from None
-        return goal
+    def numbers(self, kind: str, fingerprint: str) -> dict[str, Any]:
+        """Return the numbers of a result; raises :class:`DamagedError` if they are not there or not as written."""
+        return self.get(self.key(kind, fingerprint))
+
+    def weights(self, fingerprint: str, name: str = "checkpoint") -> bytes:
+        """Return weights of a step's result, checked byte by byte: its checkpoint, or a point on the way to it.
+
+        Raises:
+            DamagedError: they are not as written.
+            StoreError: the result has none of that name.
+        """
+        known = self.numbers("steps", fingerprint)["tensors"]
+        if name not in known:
+            raise StoreError(f"result {fingerprint} has no weights {name!r} (it has: {', '.join(known)})")
+        key, expected = self._weights_key("steps", fingerprint, known[name]["checksum"]), known[name]
+        content = self.read(key)
+        if len(content) != expected["bytes"]:
+            raise DamagedError(
+                f"{self.root / key} is damaged: it has {len(content)} bytes, {expected['bytes']} were written"
+            )
+        if checksum(content) != expected["checksum"]:
+            raise DamagedError(f"{self.root / key} is damaged: its checksum does not match")
+        return content
+
+    def _weights_key(self, kind: str, fingerprint: str, sum_: str) -> str:
+        return self.key(kind, fingerprint, f".{sum_}{WEIGHTS}")
+
+    def write(
+        self, kind: str, fingerprint: str, body: Mapping[str, Any], tensors: Mapping[str, bytes] = NOTHING
+    ) -> None:
+        """Store a result, weights first; one that is there already stays, unless it was found damaged.
+
+        Raises:
+            StoreError: it cannot be written; :class:`UnwritableError` if nothing can.
+        """
+        with self.writing:
+            before = self.keys(kind, fingerprint)
+            mark = self.key(kind, fingerprint, DAMAGED)
+            if mark in before:
+                self.delete(*(key for key in before if key != mark))
+            self._write(kind, fingerprint, body, tensors)
+            if mark in before:
+                self.delete(mark)
+
+    def _write(self, kind: str, fingerprint: str, body: Mapping[str, Any], tensors: Mapping[str, bytes]) -> None:
+        about: dict[str, dict[str, Any]]
+        about = {name: {"bytes": len(data), "checksum": checksum(data)} for name, data in tensors.items()}
+        content = {**body, **({"tensors": about} if tensors else {})}
+        for name, data in tensors.items():
+            self._put(self._weights_key(kind, fingerprint, about[name]["checksum"]), data)
+        if not self.put(self.key(kind, fingerprint), content) and tensors:
+            about = self.numbers(kind, fingerprint)["tensors"]  # another process was first, and its result stays
+        named = {self._weights_key(kind, fingerprint, entry["checksum"]) for entry in about.values()}
+        stray = [key for key in self.keys(kind, fingerprint) if key.endswith(WEIGHTS) and key not in named]
+        self.delete(*stray)
+
+    def verify(self, kind: str, fingerprint: str, weights: bool = True) -> bool:
+        """Check a result against its checksums, its ``weights`` too where asked; False if there is none.
+
+        Raises:
+            DamagedError: it is not as written, or was found damaged before.
+        """
+        keys = self.keys(kind, fingerprint)
+        if (mark := self.key(kind, fingerprint, DAMAGED)) in keys:
+            raise DamagedError(self.get(mark)["reason"])
+        if self.key(kind, fingerprint) not in keys:
+            return False
+        body = self.numbers(kind, fingerprint)
+        for name in body.get("tensors", {}) if weights else ():
+            self.weights(fingerprint, name)
+        return True
+
+    def mark_damaged(self, kind: str, fingerprint: str, reason: str) -> None:
+        """Note beside a result that it is damaged, so that it counts as missing; raises :class:`StoreError`."""
+        self.put(self.key(kind, fingerprint, DAMAGED), {"reason": reason, "found": time.time()})
+
+    def remove(self, kind: str, fingerprint: str) -> None:
+        """Delete all that is stored of a result; raises :class:`StoreError`."""
+        self.delete(*self.keys(kind, fingerprint))
+
+    def fingerprints(self, kind: str) -> list[str]:
+        """Return the fingerprints of all results of a kind, whole or damaged."""
+        keys = [key for key in self.blobs.list(f"{kind}/") if key.endswith((NUMBERS, DAMAGED))]
+        return sorted({Path(key).stem for key in keys if key.count("/") == 2})
+
+    # What is replaced
+
+    def replace(self, name: str, body: Mapping[str, Any]) -> None:
+        """Store ``body`` as the newest under ``name``; older ones go when it is there. Raises :class:`StoreError`."""
+        older = self.versions(name)
+        number = int(Path(older[-1]).stem) + 1 if older else 1
+        while not self.put(f"{name}/{number:06}{NUMBERS}", body):
+            number += 1  # another process was quicker
+        self.delete(*older)
+
+    def newest(self, name: str) -> dict[str, Any] | None:
+        """Return what was stored last under ``name``, None if nothing was; raises :class:`DamagedError`."""
+        while versions := self.versions(name):
+            try:
+                return self.get(versions[-1])
+            except DamagedError:
+                if versions[-1] in self.versions(name):  # and was not replaced meanwhile
+                    raise
+        return None
+
+    def versions(self, name: str) -> Sequence[str]:
+        """Return the keys of what is stored under ``name``, the newest last; there is one, but after a kill."""
+        return [key for key in self.blobs.list(f"{name}/") if Path(key).stem.isdecimal()]
+
+    # The folder
+
+    def tidy(self, finished: Collection[str]) -> None:
+        """Remove what killed runs have left behind: what is half written, and journals of finished steps."""
+        self.folder.tidy()
+        for journal in (self.root / "journals").glob("*"):
+            if journal.name in finished:
+                rmtree(journal, ignore_errors=True)
 
     def sweep(self, writer: str) -> None:
         """Remove what ``writer``, who is gone, was in the middle of writing."""
-        for path in (self.root / "scratch").glob(f"{writer}-*"):
-            shutil.rmtree(path, ignore_errors=True)
-
-    def tidy(self, finished: Collection[str]) -> None:
-        """Remove what killed runs left behind: half-written files of yesterday, and journals of finished steps."""
-        for path in [*(self.root / "scratch").iterdir(), *(self.root / "studies").glob(".*")]:
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > LEFT_OVER:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for journal in (self.root / "journals").glob("*"):
-            if journal.name in finished:
-                shutil.rmtree(journal, ignore_errors=True)
+        self.folder.sweep(writer)
 
     def journal(self, fingerprint: str) -> Path:
         """Return the folder for the state of the step ``fingerprint`` while it is under way."""
         return self.root / "journals" / fingerprint
-
-    def study(self, name: str, revision: str | None = None) -> Path:
-        """Return the path of the record of a revision of study ``name``; without one that of an earlier version."""
-        return self.root / "studies" / (f"{name}@{revision}.json" if revision else f"{name}.json")
-
-    def records(self, name: str) -> list[Path]:
-        """Return the paths of the records of study ``name``, one for each of its revisions."""
-        folder = self.root / "studies"
-        return [path for path in sorted(folder.glob("[!.]*.json")) if path.stem.partition("@")[0] == name]
-
-    def studies(self) -> list[str]:
-        """Return the names of the studies that have a record here."""
-        return sorted({path.stem.partition("@")[0] for path in (self.root / "studies").glob("[!.]*.json")})

@@ -1,6 +1,6 @@
-"""Checkpoints as files: safetensors, pruned tensors as packed mask and surviving values.
+"""Checkpoints as bytes: safetensors, pruned tensors as packed mask and surviving values.
 
-Tensors in the file, ``NAME`` being a name of the state dict and ``FIELD`` a field of its constraint:
+Tensors in it, ``NAME`` being a name of the state dict and ``FIELD`` a field of its constraint:
 
 - ``dense/NAME``: the tensor as it is;
 - ``kept/NAME``: the values of a tensor that is zero where it is not kept, where it is, in row-major order;
@@ -17,12 +17,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -33,8 +32,8 @@ from overparam.errors import StoreError
 from overparam.length import Length
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write ``checkpoint`` to ``path``."""
+def checkpoint_to_bytes(checkpoint: Checkpoint) -> bytes:
+    """Return ``checkpoint`` as bytes, the same for the same checkpoint."""
     tensors: dict[str, Tensor] = {}
     for name, tensor in checkpoint.state.items():
         tensors |= _stored(name, tensor, _zero_outside(checkpoint.constraints.get(name)))
@@ -56,7 +55,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "masks": masks,
         "order": list(checkpoint.state),
     }
-    _write(tensors, about, path)
+    return tensors_to_bytes(tensors, about)
 
 
 def _owner(key: str) -> str:
@@ -77,14 +76,14 @@ def _zero_outside(constraint: Constraint | None) -> Tensor | None:
 
 def _stored(name: str, tensor: Tensor, kept: Tensor | None) -> dict[str, Tensor]:
     if kept is None:
-        return {f"dense/{name}": tensor.contiguous()}
+        return {f"dense/{name}": tensor}
     places = torch.from_numpy(np.flatnonzero(kept.numpy()))  # the quickest way by far
     return {f"kept/{name}": tensor.reshape(-1).index_select(0, places)}
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Read what :func:`save_checkpoint` wrote; raises :class:`StoreError` for anything else."""
-    tensors, about = read_tensors(path)
+def checkpoint_from_bytes(content: bytes) -> Checkpoint:
+    """Read what :func:`checkpoint_to_bytes` made; raises :class:`StoreError` for anything else."""
+    tensors, about = tensors_from_bytes(content)
     try:
         parts = {key: _mask(tensors, key, **entry) for key, entry in about["masks"].items()}
         parts |= {key[11:]: tensor for key, tensor in tensors.items() if key.startswith("constraint/")}
@@ -92,7 +91,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         state = {name: _weights(tensors, name, constraints.get(name)) for name in about["order"]}
         return Checkpoint(state, constraints, {**about["roles"]}, Length.of(about["position"]), {**about["counters"]})
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{path} is not a checkpoint that overparam wrote ({error})") from None
+        raise StoreError(f"these {len(content)} bytes are not a checkpoint that overparam wrote ({error})") from None
 
 
 def _mask(tensors: Mapping[str, Tensor], key: str, shape: list[int], full: bool) -> Tensor:
@@ -115,31 +114,14 @@ def _weights(tensors: Mapping[str, Tensor], name: str, constraint: Constraint | 
     return torch.zeros(kept.shape, dtype=values.dtype).masked_scatter_(kept, values)
 
 
-def save_tensors(tensors: Mapping[str, Tensor], about: Mapping[str, Any], path: Path) -> None:
-    """Write tensors and JSON-able facts to one safetensors file."""
-    _write({name: tensor.contiguous() for name, tensor in tensors.items()}, about, path)
+def tensors_to_bytes(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
+    """Return tensors and JSON-able facts as one safetensors file."""
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return save(whole, metadata={"overparam": json.dumps(dict(about))})
 
 
-def _write(tensors: dict[str, Tensor], about: Mapping[str, Any], path: Path) -> None:
-    # not by save_file, whose errors tell in words alone that a disk is full
-    path.write_bytes(save(tensors, metadata={"overparam": json.dumps(dict(about))}))
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the facts of a file written here; raises :class:`StoreError` if it is damaged."""
-    try:
-        with safe_open(path, framework="pt") as opened:
-            about = json.loads((opened.metadata() or {})["overparam"])
-            return {name: opened.get_tensor(name) for name in opened.keys()}, about  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error})") from None
-
-
-def tensors_of(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the facts of the bytes of a file written here; raises StoreError if they are damaged.
-
-    For files that another process may remove at any moment: :func:`read_tensors` opens its file several times.
-    """
+def tensors_from_bytes(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the facts of what :func:`tensors_to_bytes` made; raises :class:`StoreError`."""
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return load(content), json.loads(header["__metadata__"]["overparam"])
