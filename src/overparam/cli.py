@@ -234,14 +234,12 @@ def check(
         from overparam.lab import Store
         from overparam.lab.describe import stored_lines, study_lines, verified_lines
         from overparam.lab.store import is_store
-        from overparam.train.engines import check_engine
 
         if study:
             chosen = _study(study, set_, sweep, data)
-            if engine is not None:
-                check_engine(engine)
             plan = chosen.plan
-            for line in study_lines(chosen.name, len(chosen.experiments), plan):
+            engine = chosen.engine if engine is None else engine
+            for line in study_lines(chosen.name, len(chosen.experiments), plan, engine):
                 say(line)
             if not is_store(store):
                 say(f"store {store}: not there yet, everything would be run")

@@ -9,10 +9,15 @@ from overparam.lab.plan import Plan
 from overparam.lab.status import status, verify_all
 from overparam.lab.store import Store
 from overparam.steps.prune import left_out
+from overparam.train.engines import check_engine
 
 
-def study_lines(name: str, chains: int, plan: Plan) -> Iterator[str]:
-    """Yield sentences on what a study would run; raises :class:`SpecError` for a network that cannot be made."""
+def study_lines(name: str, chains: int, plan: Plan, engine: str) -> Iterator[str]:
+    """Yield sentences on what a study would run.
+
+    Raises :class:`SpecError` for an engine that there is not, and for a network that cannot be made.
+    """
+    check_engine(engine)
     trainings = sum(node.step is not None and node.step.trains for node in plan.nodes.values())
     yield (
         f"{name}: {counted(chains, 'chain')}, {counted(len(plan.nodes), 'different step')} "
