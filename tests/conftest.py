@@ -5,6 +5,8 @@ import signal
 import torch
 from hypothesis import settings
 
+from timing import pytest_terminal_summary  # noqa: F401  (a hook)
+
 torch.set_num_threads(1)  # the tests are too small for more, and others may run beside them
 settings.register_profile("overparam", deadline=None)  # the first call of a torch function can take a second
 settings.load_profile("overparam")

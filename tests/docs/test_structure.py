@@ -13,10 +13,10 @@ from test_architecture import PACKAGE, drawn
 LINES = 400
 MEDIAN, NINETIETH = 6, 20  # lines of the bodies of functions, without their docstrings
 
-TOO_LONG = {"report/charts.py", "sparse/kernels.py", "sparse/lanes.py", "sparse/perceptron.py"}
+TOO_LONG = {"report/charts.py", "sparse/kernels/lanes.py", "sparse/kernels/products.py", "sparse/perceptron.py"}
 """Files of before there was a limit. This list only shrinks."""
 
-BACKWARDS = [("overparam.sparse.compiled", "overparam.sparse.runners")]
+BACKWARDS = [("overparam.sparse.kernels.compiled", "overparam.sparse.kernels.runners")]
 """Imports of before that close a circle. They go."""
 
 SOURCES = {str(path.relative_to(PACKAGE)): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
