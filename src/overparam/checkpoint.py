@@ -14,6 +14,7 @@ from overparam.constraints import Constraint, Masked, effective
 from overparam.constraints.base import check_constraint
 from overparam.errors import SpecError
 from overparam.length import START, Length
+from overparam.networks.surgery import Replace, operate
 from overparam.registry import suggest
 
 
@@ -28,6 +29,7 @@ class Checkpoint:
             at least a plain mask. A dense network has masks of ones. Raises :class:`SpecError` for one that does not
             fit its tensor.
         roles: role of each parameter (``output``, ``linear``, ``conv``, ``bias``, ``norm``, ...).
+        surgery: the layers that stand in the place of the network's own; the state is that of the module with them.
         position: where in its schedule the next training starts: 0 except after rewinding to a later point.
         counters: how often each kind of step came before, e.g. ``{"prune": 3}``; names the streams of randomness.
     """
@@ -35,6 +37,7 @@ class Checkpoint:
     state: Mapping[str, Tensor]
     constraints: Mapping[str, Constraint]
     roles: Mapping[str, str]
+    surgery: tuple[Replace, ...] = field(default=(), kw_only=True)
     position: Length = START
     counters: Mapping[str, int] = field(default_factory=dict)
 
@@ -102,7 +105,17 @@ class Checkpoint:
         return self._made(self.state, {**self.constraints, **constraints})
 
     def with_state(self, state: Mapping[str, Tensor]) -> Checkpoint:
-        """Return this checkpoint with other weights under the same constraints."""
+        """Return this checkpoint with other weights under the same constraints.
+
+        Raises :class:`SpecError` for weights of other shapes, as before a surgery.
+        """
+        for name, tensor in self.state.items():
+            if name not in state or state[name].shape != tensor.shape:
+                given = tuple(state[name].shape) if name in state else "none"
+                raise SpecError(
+                    f"{name!r} has the shape {tuple(tensor.shape)} here and {given} there; weights from before a "
+                    "surgery, such as compact, do not fit the layers after it"
+                )
         return self._made(state, {name: kept.onto(state[name]) for name, kept in self.constraints.items()})
 
     def beneath(self) -> dict[str, Tensor]:
@@ -120,8 +133,8 @@ class Checkpoint:
         return replace(self, state=made, constraints=constraints)
 
     def load_into(self, module: nn.Module) -> nn.Module:
-        """Copy the weights into ``module`` (made by the same network) and return it."""
-        load_state(module, self.state)
+        """Put surgery and weights into ``module`` (made by the same network) and return it."""
+        load_state(operate(module, self.surgery), self.state)
         return module
 
 

@@ -7,9 +7,9 @@ Tensors in it, ``NAME`` being a name of the state dict and ``FIELD`` a field of 
 - ``mask/NAME/FIELD``: a bool tensor, eight entries a byte, most significant bit first, padded with zeros;
 - ``constraint/NAME/FIELD``: any other tensor.
 
-The header's ``overparam`` entry is JSON: ``roles``, ``position``, ``counters``, ``order`` (of the names), for each
-constraint its ``kind`` and other ``fields``, and for each bool tensor its ``shape``. One of ones is not stored: it has
-``"full": true``, and the shape of the dense tensor. Nothing is ever unpickled.
+The header's ``overparam`` entry is JSON: ``roles``, ``position``, ``counters``, ``surgery``, ``order`` of the names,
+for each constraint its ``kind`` and other ``fields``, and for each bool tensor its ``shape``. One of ones is not
+stored: it has ``"full": true``, and the shape of the dense tensor. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from overparam.constraints import Constraint
 from overparam.constraints.storage import from_parts, to_parts
 from overparam.errors import StoreError
 from overparam.length import Length
+from overparam.networks.surgery import Replace
 
 
 def checkpoint_to_bytes(checkpoint: Checkpoint) -> bytes:
@@ -51,6 +52,7 @@ def checkpoint_to_bytes(checkpoint: Checkpoint) -> bytes:
         "roles": dict(checkpoint.roles),
         "position": str(checkpoint.position),
         "counters": dict(checkpoint.counters),
+        "surgery": [replace.plain() for replace in checkpoint.surgery],
         "constraints": constraints,
         "masks": masks,
         "order": list(checkpoint.state),
@@ -89,7 +91,14 @@ def checkpoint_from_bytes(content: bytes) -> Checkpoint:
         parts |= {key[11:]: tensor for key, tensor in tensors.items() if key.startswith("constraint/")}
         constraints = from_parts(parts, about["constraints"])
         state = {name: _weights(tensors, name, constraints.get(name)) for name in about["order"]}
-        return Checkpoint(state, constraints, {**about["roles"]}, Length.of(about["position"]), {**about["counters"]})
+        return Checkpoint(
+            state,
+            constraints,
+            {**about["roles"]},
+            surgery=tuple(Replace(**replace) for replace in about["surgery"]),
+            position=Length.of(about["position"]),
+            counters={**about["counters"]},
+        )
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise StoreError(f"these {len(content)} bytes are not a checkpoint that overparam wrote ({error})") from None
 

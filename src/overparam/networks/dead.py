@@ -79,7 +79,9 @@ def _constant(trial: nn.Module, parts: Mapping[str, nn.Module], rest: Sequence[G
     found = [group for group in unfed if all(_can_take(parts, place, constants) for place in group.inputs)]
     for place in (place for group in found for place in group.inputs if constants[place]):
         layer = parts[place.path]
-        _bias(layer).add_(_weight(layer)[:, place.position].flatten(1).sum(1), alpha=constants[place])
+        _bias(layer).add_(
+            _weight(layer)[:, place.position].reshape(len(_weight(layer)), -1).sum(1), alpha=constants[place]
+        )
     return found
 
 

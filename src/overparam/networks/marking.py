@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,13 +87,13 @@ def _watched(
 
 
 def _shortened(path: str, layer: nn.Module, count: int, mark: Marker, sight: Sight) -> Callable[[Tensor], Tensor]:
-    forward = layer.forward
+    forward: Callable[[Tensor], Tensor] = layer.forward
 
     def short(inputs: Tensor) -> Tensor:
         batch = by_example(inputs, count, isinstance(layer, _ConvNd))
         if batch is None:
             sight.stop(range(count), f"examples are not one by one any more where it reaches {path!r}")
-            return cast(Tensor, forward(torch.zeros_like(inputs)))
+            return forward(torch.zeros_like(inputs))
         sight.reached.append((path, batch.isnan().flatten(2).any(2)))
         one = forward(torch.zeros_like(inputs[: len(inputs) // count]))
         output = one.new_zeros(len(one) * count, *one.shape[1:])

@@ -109,6 +109,8 @@ def operate(module: nn.Module, surgery: Surgery) -> nn.Module:
             raise SpecError(
                 f"surgery: the module has no part {replace.path!r}; was it made by another network?"
             ) from None
+        if can_be_replaced(old) and Replace.like(replace.path, old).plain() == replace.plain():
+            continue
         new = replace.layer().train(old.training)
         tensor = next(iter(old.parameters()), None)
         if tensor is not None:

@@ -1,0 +1,54 @@
+"""The step that removes what pruning left dead."""
+
+import dataclasses
+from typing import ClassVar
+
+from overparam.checkpoint import Checkpoint, state_of
+from overparam.constraints import Constraint
+from overparam.errors import SpecError
+from overparam.networks.removal import Removal, removal
+from overparam.networks.surgery import merged, operate
+from overparam.spec import spec
+from overparam.steps.base import STEPS, Context, Outcome, Step
+
+EXAMPLES = 16  # on which equal outputs are verified
+
+
+@STEPS.named("compact")
+@spec
+class Compact(Step):
+    """Remove the neurons and filters that pruning left dead: a smaller network with the same outputs.
+
+    A unit is dead if every weight that reads it is zero, or if all weights that it reads are zero and what it gives is
+    nothing, or a constant that biases can hold. With it go its weights, bias, batch-norm channel, and the weights that
+    read it. Weights left over keep their masks. Outputs are verified on test inputs before the result is kept; layers
+    that cannot be made smaller stay, and a note says why. Earlier weights no longer fit, so a chain cannot rewind
+    beyond this step.
+    """
+
+    kind: ClassVar[str] = "compact"
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Return the smaller network; its facts count the units removed by layer."""
+        module = start.load_into(context.module())
+        found = removal(module, context.world.test.inputs[:EXAMPLES])
+        smaller = found.state(state_of(module))
+        constraints = {name: _smaller(found, name, kept) for name, kept in start.constraints.items()}
+        operate(module, found.surgery)
+        done = dataclasses.replace(
+            start, state=smaller, constraints=constraints, surgery=merged(start.surgery, found.surgery)
+        )
+        notes = [f"compact: dead units of {path!r} stay: {why}" for path, why in sorted(found.kept.items())]
+        return Outcome(done, facts={"removed_units": dict(found.removed)}, notes=notes)
+
+
+def _smaller(found: Removal, name: str, constraint: Constraint) -> Constraint:
+    """Return what is left of a constraint of the tensor ``name``."""
+    if name not in found.left:
+        return constraint
+    mask = constraint.kept()
+    if mask is None or not constraint.zero_outside:
+        raise SpecError(
+            f"compact: {name!r} is under {type(constraint).__name__}; only what is pruned to zero can be made smaller"
+        )
+    return constraint.under(found.smaller(name, mask))
