@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from overparam.length import Length
     from overparam.networks import Network
     from overparam.probes import Accuracy, Cost, Density, LearningDistance, Probe
-    from overparam.steps import Finetune, LrRewind, Prune, Redense, Reinit, Rewind, Step, Train
+    from overparam.steps import Compact, Finetune, LrRewind, Prune, Redense, Reinit, Rewind, Step, Train
     from overparam.worlds import Augmentation, Dataset, ImageFolder, LabelNoise, World
 
     __version__: str
@@ -40,7 +40,7 @@ _HOMES = {
     "overparam.length": ("Length",),
     "overparam.networks": ("Network",),
     "overparam.probes": ("Accuracy", "Cost", "Density", "LearningDistance", "Probe"),
-    "overparam.steps": ("Finetune", "LrRewind", "Prune", "Redense", "Reinit", "Rewind", "Step", "Train"),
+    "overparam.steps": ("Compact", "Finetune", "LrRewind", "Prune", "Redense", "Reinit", "Rewind", "Step", "Train"),
     "overparam.worlds": ("Augmentation", "Dataset", "ImageFolder", "LabelNoise", "World"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -50,6 +50,7 @@ __all__ = [
     "Augmentation",
     "Chain",
     "Checkpoint",
+    "Compact",
     "Cost",
     "DataError",
     "Dataset",

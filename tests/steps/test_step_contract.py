@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from overparam import Checkpoint, Finetune, Length, LrRewind, Prune, Redense, Reinit, Rewind, Train
+from overparam import Checkpoint, Compact, Finetune, Length, LrRewind, Prune, Redense, Reinit, Rewind, Train
 from overparam.lab.fingerprint import fingerprint
 from overparam.spec import plain
 from overparam.steps import STEPS, Context, Outcome, Step
@@ -26,6 +26,7 @@ CASES: dict[str, tuple[Step, ...]] = {
     "lr-rewind": (LrRewind("1ep"), LrRewind()),
     "reinit": (Reinit(),),
     "redense": (Redense(),),
+    "compact": (Compact(),),
 }
 ALL = [pytest.param(step, id=f"{kind}-{place}") for kind, steps in CASES.items() for place, step in enumerate(steps)]
 

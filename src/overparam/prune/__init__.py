@@ -9,6 +9,7 @@ from overparam.prune.masks import count_kept, density, empty_units, keep_top
 from overparam.prune.modules import apply_masks, dense_masks, prune
 from overparam.prune.rounds import new_masks
 from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform
+from overparam.prune.units import unit_masks
 
 __all__ = [
     "CRITERIA",
@@ -39,4 +40,5 @@ __all__ = [
     "keep_top",
     "new_masks",
     "prune",
+    "unit_masks",
 ]

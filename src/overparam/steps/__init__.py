@@ -1,6 +1,7 @@
 """The verbs of a chain: each step takes a checkpoint and makes a checkpoint."""
 
 from overparam.steps.base import STEPS, Context, Outcome, Step
+from overparam.steps.compact import Compact
 from overparam.steps.prune import Prune
 from overparam.steps.redense import Redense
 from overparam.steps.reinit import Reinit
@@ -9,6 +10,7 @@ from overparam.steps.train import Finetune, Train
 
 __all__ = [
     "STEPS",
+    "Compact",
     "Context",
     "Finetune",
     "LrRewind",
