@@ -51,6 +51,8 @@ class Replace:
     arguments: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in self.arguments.items()}
+        object.__setattr__(self, "arguments", tuples)  # so that a stored record equals the one that was made
         if self.kind not in LAYERS:
             raise SpecError(
                 f"surgery at {self.path!r}: {self.kind!r} is no layer that can be put in{suggest(self.kind, LAYERS)} "
@@ -76,10 +78,9 @@ class Replace:
 
     def layer(self) -> nn.Module:
         """Return the new layer; raises :class:`SpecError` if its constructor refuses."""
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in self.arguments.items()}
         make: Callable[..., nn.Module] = LAYERS[self.kind]
         try:
-            return make(**given)
+            return make(**self.arguments)
         except (TypeError, ValueError, RuntimeError) as error:
             raise SpecError(f"surgery at {self.path!r}: {self.kind} cannot be made: {error}") from None
 
@@ -109,7 +110,7 @@ def operate(module: nn.Module, surgery: Surgery) -> nn.Module:
             raise SpecError(
                 f"surgery: the module has no part {replace.path!r}; was it made by another network?"
             ) from None
-        if can_be_replaced(old) and Replace.like(replace.path, old).plain() == replace.plain():
+        if can_be_replaced(old) and Replace.like(replace.path, old) == replace:
             continue
         new = replace.layer().train(old.training)
         tensor = next(iter(old.parameters()), None)
