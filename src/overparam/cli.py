@@ -127,6 +127,7 @@ def table(
     format: Annotated[str, typer.Option("--format", help="text, csv, json or parquet.")] = "text",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="One row per layer.")] = False,
+    curves: Annotated[bool, typer.Option("--curves", help="One row per epoch or evaluated iteration.")] = False,
 ) -> None:
     """Print a study's results: means as text, or every checkpoint as csv, json or parquet."""
     with clear_errors():
@@ -137,10 +138,13 @@ def table(
             raise SpecError(f"--format must be text, csv, json or parquet, got {format!r}")
         if format == "parquet" and out is None:
             raise SpecError("--format parquet needs --out FILE, since it is not text")
-        if format == "text" and (layers or out is not None):
-            raise SpecError(f"{'--layers' if layers else '--out'} needs --format csv, json or parquet")
+        chosen = [option for option, is_given in (("--layers", layers), ("--curves", curves)) if is_given]
+        if len(chosen) > 1:
+            raise SpecError("--layers and --curves are two tables; ask for one of them")
+        if format == "text" and (chosen or out is not None):
+            raise SpecError(f"{chosen[0] if chosen else '--out'} needs --format csv, json or parquet")
         results = _results(study, set_, sweep, store, data)
-        frame = results.layers if layers else results.frame
+        frame = results.layers if layers else results.curves if curves else results.frame
         if format == "text":
             _print_table(results)
         elif out is None:

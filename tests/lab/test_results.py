@@ -23,6 +23,7 @@ from overparam import (
     World,
 )
 from overparam import load_results as load
+from overparam.lab.blobs import Folder
 from overparam.lab.results import load_module
 from small import MLP, vectors
 
@@ -215,3 +216,66 @@ def test_what_is_absent_is_told_by_its_coordinates(made: tuple[Results, Path], t
     assert seen.absent.select("variant", "seed", "level").equals(hit.select("variant", "seed", "level"))
     assert seen.frame.equals(results.frame.filter(pl.col("fingerprint") != gone["fingerprint"]))
     assert seen.frame.schema == results.frame.schema
+
+
+def test_a_row_of_curves_for_each_checkpoint_and_evaluated_iteration(tmp_path: Path) -> None:
+    train = Train(epochs=3, batch_size=25, evaluate_every="1ep")
+    world = World(vectors(), label_noise=LabelNoise("symmetric", 0.2))
+    study = Study("curves", world, MLP, [train, Prune(fraction=0.5), TRAIN], sweep={"seed": [0, 1]})
+    results = study.run(tmp_path, jobs=1, threads=1)
+    curves = results.curves
+    assert curves["seed"].to_list() == [0] * 4 + [1] * 4
+    assert curves["step"].to_list() == [0, 0, 0, 2] * 2
+    assert curves["epoch"].to_list() == [1.0, 2.0, 3.0, 1.0] * 2
+    steps = -(-len(vectors().train_targets) // 25)
+    assert curves["iteration"].to_list() == [steps, 2 * steps, 3 * steps, steps] * 2
+    assert curves.schema["iteration"] == pl.Int64
+    assert curves["lr"].null_count() == curves["loss"].null_count() == 0
+    assert curves.filter(level=1)["test_accuracy"].null_count() == 2, "which was not asked to evaluate"
+    last = curves.filter(level=0, epoch=3.0).join(results.frame.filter(level=0), on="fingerprint", suffix="_probed")
+    assert len(last) == 2
+    for column in ("train_accuracy", "test_accuracy"):
+        assert last[column].to_list() == pytest.approx(last[f"{column}_probed"].to_list())
+    assert study.results(tmp_path).curves.equals(curves)
+    assert {"study", "variant", "kind", "noise_rate"} <= set(curves.columns)
+
+
+def test_a_table_of_no_curves_has_their_columns(tmp_path: Path) -> None:
+    empty = emptied(Study("none", vectors(), MLP, [Train(epochs=1, batch_size=25, lr=1e30)]), tmp_path).curves
+    assert empty.is_empty()
+    assert {"seed", "level", "iteration", "epoch", "lr", "loss"} <= set(empty.columns)
+
+
+class Counting(Folder):
+    """Counts what is read."""
+
+    def get(self, key: str) -> bytes:
+        content = super().get(key)
+        read.append((key, len(content)))
+        return content
+
+
+read: list[tuple[str, int]] = []
+
+
+def test_a_table_is_read_without_weights(made: tuple[Results, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    results, folder = made
+    monkeypatch.setattr("overparam.lab.store.Folder", Counting)
+    read.clear()
+    assert load(Store(folder, reading=True), "table").frame.equals(results.frame)
+    assert len(read) > len(results.frame)
+    assert {Path(key).suffix for key, _ in read} == {".json"}
+    record = sum(size for key, size in read if key.startswith("studies/"))
+    assert sum(size for _, size in read) - record < 2000 * len(read)
+
+
+def test_a_study_that_is_done_is_found_without_weights(
+    made: tuple[Results, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study("again", vectors(), MLP, [TRAIN, Prune(fraction=0.5), TRAIN])
+    folder = made[1]
+    study.run(folder, jobs=1, threads=1)
+    monkeypatch.setattr("overparam.lab.store.Folder", Counting)
+    read.clear()
+    study.run(folder, jobs=1, threads=1)
+    assert {Path(key).suffix for key, _ in read} == {".json"}

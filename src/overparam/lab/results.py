@@ -14,6 +14,7 @@ from torch import nn
 from overparam.checkpoint import Checkpoint
 from overparam.errors import StoreError
 from overparam.lab.about import About
+from overparam.lab.curves import curve_table
 from overparam.lab.record import chosen_record
 from overparam.lab.store import DamagedError, Store
 from overparam.lab.weights import checkpoint_from_bytes
@@ -47,6 +48,9 @@ class Results:
             the study's probes. All but the columns in :data:`MEASURED` are the same bits in every run. It has its
             columns even where it has no rows.
         layers: one row per trained checkpoint and layer, with the probes' numbers for each layer.
+        curves: one row per trained checkpoint and epoch or evaluated iteration: the coordinates of ``frame``,
+            ``iteration`` and ``epoch`` reached, ``lr``, ``loss`` (mean over the epoch's batches, in training mode; null
+            where it was measured within an epoch) and what was measured then, as ``train.evaluate_every`` asks for.
         spec: the study as YAML.
         failures: a sentence for each step that failed.
         absent: the coordinates of the rows that are not there (yet), because of failures or because the study was
@@ -62,6 +66,7 @@ class Results:
     name: str
     frame: pl.DataFrame
     layers: pl.DataFrame
+    curves: pl.DataFrame
     spec: str
     failures: Sequence[str] = ()
     absent: pl.DataFrame = field(default_factory=pl.DataFrame)
@@ -148,7 +153,7 @@ def load_results(store: Store, name: str, revision: str | None = None, notes: Se
         StoreError: the store has no (readable) record of such a study or revision.
     """
     record, shown, damaged = chosen_record(store, name, revision)
-    rows, layers, found, manifests = [], [], [*store.notes, *notes, *damaged], {}
+    rows, layers, curves, found, manifests = [], [], [], [*store.notes, *notes, *damaged], {}
     for row in record.rows:
         step, measured = None, []
         if record.present(store, row):
@@ -159,16 +164,21 @@ def load_results(store: Store, name: str, revision: str | None = None, notes: Se
                 found.append(f"{damage}; run the study again to repair it")
         columns = _columns(name, row, step)
         rows.append({**columns, **{k: v for m in measured for k, v in m["values"].items() if step}})
-        layers += _layer_rows(columns, measured) if step else []
-    planned = _frame(rows, list(rows[0]), TYPES, record.columns)
+        if step:
+            layers += _layer_rows(columns, measured)
+            curves.append((columns, step["curve"]))
+    head = list(_columns(name, record.rows[0], None))
+    planned = _frame(rows, head, TYPES, record.columns)
     here = pl.col("density").is_not_null()
+    coordinates = [name for name in head if name not in ("kept", "weights", "density")]
     return Results(
         name=name,
         frame=planned.filter(here),
         layers=_frame(layers, LAYER_HEAD, {**TYPES, "seed": planned.schema["seed"]}, record.layer_columns),
+        curves=curve_table(curves, {name: planned.schema[name] for name in coordinates}),
         spec=record.spec,
         failures=[f"{title}: {reason}" for title, reason in record.failures],
-        absent=planned.filter(~here).select(list(rows[0])),
+        absent=planned.filter(~here).select(head),
         notes=found,
         remarks=remarks(layers),
         about=About(**record.about),
