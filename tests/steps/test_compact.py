@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import torch
 
-from overparam import Checkpoint, Compact, Network, Reinit, Rewind, Train
+from overparam import Checkpoint, Compact, Network, Prune, Reinit, Rewind, Train
 from overparam.errors import SpecError
-from overparam.lab.weights import load_checkpoint, save_checkpoint
-from overparam.networks.units import groups
-from overparam.prune import unit_masks
+from overparam.lab.weights import checkpoint_from_bytes, checkpoint_to_bytes
 from overparam.steps import Context
 from small import CONV, begin, built, context_of, given, images, same_bits
 
@@ -20,9 +17,8 @@ from small import CONV, begin, built, context_of, given, images, same_bits
 def pruned(network: Network = CONV, fraction: float = 0.4) -> tuple[Checkpoint, Context]:
     data = built(images())
     start, context = begin(network, data), context_of(network, data)
-    found = groups(start.load_into(context.module()), data.test.inputs[:1])
-    scores = {name: start.state[name].abs() for name in start.masks}
-    return start.masked(unit_masks(scores, start.masks, found, start.roles, fraction=fraction)), context
+    done = Prune(fraction=fraction, pattern="units", scope="per-layer").run(start, context)
+    return done.checkpoint, context
 
 
 def outputs(checkpoint: Checkpoint, context: Context) -> torch.Tensor:
@@ -30,7 +26,7 @@ def outputs(checkpoint: Checkpoint, context: Context) -> torch.Tensor:
         return checkpoint.load_into(context.module()).eval()(context.world.test.inputs)
 
 
-def test_outputs_stay_and_weights_go(tmp_path: Path) -> None:
+def test_outputs_stay_and_weights_go() -> None:
     start, context = pruned()
     done = Compact().run(start, context)
     assert done.facts["removed_units"] == {"0": 2, "5": 3}
@@ -41,8 +37,7 @@ def test_outputs_stay_and_weights_go(tmp_path: Path) -> None:
         "5.weight": (5, 72),
         "7.weight": (3, 5),
     }
-    save_checkpoint(done.checkpoint, tmp_path / "done")
-    back = load_checkpoint(tmp_path / "done")
+    back = checkpoint_from_bytes(checkpoint_to_bytes(done.checkpoint))
     assert (back.surgery, same_bits(back.state, done.checkpoint.state)) == (done.checkpoint.surgery, True)
 
 

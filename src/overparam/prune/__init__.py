@@ -7,13 +7,14 @@ from overparam.prune.evidence import Evidence, gradients
 from overparam.prune.hold import Hold, hold
 from overparam.prune.masks import count_kept, density, empty_units, keep_top
 from overparam.prune.modules import apply_masks, dense_masks, prune
+from overparam.prune.patterns import PATTERNS, Pattern, Round, Units, Weights
 from overparam.prune.rounds import new_masks
 from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform
-from overparam.prune.units import unit_masks
 
 __all__ = [
     "CRITERIA",
     "ERK",
+    "PATTERNS",
     "SCOPES",
     "Counted",
     "Coverage",
@@ -23,10 +24,14 @@ __all__ = [
     "Gradient",
     "Hold",
     "Magnitude",
+    "Pattern",
     "PerLayer",
     "Random",
+    "Round",
     "Scope",
     "Uniform",
+    "Units",
+    "Weights",
     "apply_masks",
     "apportion",
     "count_kept",
@@ -40,5 +45,4 @@ __all__ = [
     "keep_top",
     "new_masks",
     "prune",
-    "unit_masks",
 ]

@@ -9,7 +9,7 @@ from torch import nn
 
 from overparam.checkpoint import Checkpoint
 from overparam.content import for_one_use
-from overparam.prune import CRITERIA, SCOPES, Scope, coverage, gradients, new_masks
+from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, coverage, gradients
 from overparam.prune.evidence import Evidence
 from overparam.prune.scopes.base import rates_of
 from overparam.prune.selection import Named
@@ -31,6 +31,7 @@ class Prune(Step):
         density: share of the weights that is kept afterwards, in (0, 1].
         scope: over what the count is spread: ``global``, ``per-layer``, ``uniform``, ``erk``, or one's own;
             ``{"per-layer": {"rates": {"output": 0.5}}}`` prunes the output layer at half the rate.
+        pattern: what goes together: ``weights`` (single ones), ``units`` (whole neurons and filters), or one's own.
         include: roles (``embedding``, ...) or name patterns of tensors that are pruned from here on, besides the
             weights of linear, convolution and recurrent layers.
         exclude: roles (``output``, ``conv``, ...) or name patterns of tensors that are not pruned. Biases and norms
@@ -51,6 +52,7 @@ class Prune(Step):
     fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
     density: Annotated[float, Field(gt=0, le=1)] | None = None
     scope: Annotated[Any, SCOPES] = "global"
+    pattern: Annotated[Any, PATTERNS] = "weights"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     counting: Literal["prunable", "all"] = "prunable"
@@ -75,10 +77,9 @@ class Prune(Step):
         evidence = Evidence(weights=weights, gradients=found, seed=context.seed, draw=draw)
         with global_stream(context.seed, "criterion", draw):
             scores = for_one_use(criterion)(evidence)
-        masks = new_masks(
-            scores,
-            start.masks,
-            named.uses if named else start.roles,
+        asked = Round(
+            roles=named.uses if named else start.roles,
+            look=lambda: (start.load_into(context.module()), context.world.test.inputs[:1]),
             names=named.names if named else None,
             fraction=self.fraction,
             density=self.density,
@@ -87,6 +88,7 @@ class Prune(Step):
             counting=self.counting,
             allow_empty=self.allow_empty,
         )
+        masks = PATTERNS.resolve(self.pattern).masks(scores, start.masks, asked)
         return Outcome(start.masked(masks).counted("prune"))
 
     def _named(self, context: Context, scope: Scope) -> Named | None:

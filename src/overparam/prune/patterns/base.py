@@ -1,0 +1,51 @@
+"""What a pattern is: it takes the scores of weights and decides what goes together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from overparam.networks.forward import Inputs
+from overparam.prune.masks import Masks
+from overparam.prune.rounds import Counting
+from overparam.prune.scopes import Scope
+from overparam.registry import Registry
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of pruning as it was asked for; the fields are those of :func:`overparam.prune.new_masks`.
+
+    ``look`` returns the module with its weights, and inputs of an example, for a pattern that depends on how layers
+    are connected.
+    """
+
+    roles: Mapping[str, str]
+    look: Callable[[], tuple[nn.Module, Inputs]]
+    names: Mapping[str, str] | None = None
+    fraction: float | None = None
+    density: float | None = None
+    scope: str | Scope = "global"
+    exclude: str | Iterable[str] = ()
+    counting: Counting = "prunable"
+    allow_empty: bool = False
+
+
+@runtime_checkable
+class Pattern(Protocol):
+    """Decides which weights stay."""
+
+    def masks(self, scores: Mapping[str, Tensor], masks: Masks, asked: Round) -> dict[str, Tensor]:
+        """Return new masks of the same names and shapes, in which no weight is alive that was not.
+
+        ``scores`` are finite, higher means "keep", and needed for tensors that are not excluded.
+        """
+        ...
+
+
+PATTERNS: Registry[Pattern] = Registry(
+    "pattern", "an object with a method masks(scores, masks, asked)", lambda thing: isinstance(thing, Pattern)
+)

@@ -1,0 +1,85 @@
+"""Units: whole neurons and filters go, with the weights that read them."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from overparam.errors import SpecError
+from overparam.networks.units import Group, groups
+from overparam.prune.masks import Masks
+from overparam.prune.patterns.base import PATTERNS, Round
+from overparam.prune.rounds import new_masks
+from overparam.prune.selection import excluded
+from overparam.spec import spec
+
+
+@PATTERNS.named("units")
+@spec
+class Units:
+    """Neurons and filters go as a whole, as ``compact`` can remove them.
+
+    A unit scores the sum over the weights that it reads, of all units that go with it: with magnitudes the L1 norm
+    of a filter (Li et al., ICLR 2017, arXiv:1608.08710). Its weights and those that read it are masked, so outputs do
+    not depend on it any more. Fractions and densities are of units, those of layers bound together, by residual
+    connections, counted once. A layer that is excluded keeps its units; each keeps at least one.
+    """
+
+    def masks(self, scores: Mapping[str, Tensor], masks: Masks, asked: Round) -> dict[str, Tensor]:
+        """Keep the best units, exactly as many as asked for; raises :class:`SpecError` where none can go."""
+        if asked.counting == "all" or asked.allow_empty:
+            raise SpecError(
+                "pattern units counts the units that can go, and empties no layer; leave counting and allow_empty"
+            )
+        layers = _layers(groups(*asked.look()), masks, excluded(asked.exclude, asked.roles, asked.names))
+        by_unit = {name: _unit_scores(scores, masks, each) for name, each in layers.items()}
+        kept = new_masks(
+            {name: found.nan_to_num(0.0) for name, found in by_unit.items()},
+            {name: ~found.isnan() for name, found in by_unit.items()},
+            asked.roles,
+            names=asked.names,
+            fraction=asked.fraction,
+            density=asked.density,
+            scope=asked.scope,
+        )
+        made = {name: mask.clone() for name, mask in masks.items()}
+        for name, each in layers.items():
+            for group, stays in zip(each, kept[name].tolist(), strict=True):
+                if not stays:
+                    _clear(made, group)
+        return made
+
+
+def _layers(found: Sequence[Group], masks: Masks, spared: set[str]) -> dict[str, list[Group]]:
+    """Return the groups that can go by the weight of their first layer; raises :class:`SpecError` if there are none."""
+    layers: dict[str, list[Group]] = {}
+    for group in found:
+        names = {f"{unit.path}.weight" for unit in group.outputs}
+        if not group.kept and names <= masks.keys() and not names & spared:
+            layers.setdefault(min(names), []).append(group)
+    if not layers:
+        why = next((group.kept for group in found if group.kept), "all are excluded")
+        raise SpecError(f"pattern units: no neuron or filter can go: {why}")
+    return layers
+
+
+def _unit_scores(scores: Mapping[str, Tensor], masks: Masks, found: Sequence[Group]) -> Tensor:
+    """Return a score for each group, in float64; NaN where no weight of it is alive."""
+    names = {f"{unit.path}.weight" for group in found for unit in group.outputs}
+    sums = {name: scores[name].double().where(masks[name], 0.0).flatten(1).sum(1) for name in names}
+    alive = {name: masks[name].flatten(1).any(1) for name in names}
+    made = torch.full((len(found),), torch.nan, dtype=torch.float64)
+    for place, group in enumerate(found):
+        units = [(f"{unit.path}.weight", unit.position) for unit in sorted(group.outputs)]
+        if any(bool(alive[name][position]) for name, position in units):
+            made[place] = sum(float(sums[name][position]) for name, position in units)
+    return made
+
+
+def _clear(masks: Mapping[str, Tensor], group: Group) -> None:
+    """Mask all weights of units and all that read them, where these have a mask."""
+    for unit in group.outputs:
+        masks[f"{unit.path}.weight"][unit.position] = False
+    for place in group.inputs:
+        if (mask := masks.get(f"{place.path}.weight")) is not None:
+            mask[:, place.position] = False

@@ -1,0 +1,91 @@
+"""What every pattern promises, and pruning by units: exact counts, what goes with a unit, layers bound together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from overparam.errors import SpecError
+from overparam.networks import Network, tensor_roles
+from overparam.networks.units import groups
+from overparam.prune import PATTERNS, Pattern, Round, Units, Weights, dense_masks
+from overparam.registry import Registry
+
+CASES: dict[str, tuple[Pattern, ...]] = {"weights": (Weights(),), "units": (Units(),)}
+ALL = [pytest.param(pattern, id=name) for name, patterns in CASES.items() for pattern in patterns]
+
+
+def pruned(pattern: Pattern, module: nn.Module, sample: Tensor, masks: Any = None, **asked: Any) -> dict[str, Tensor]:
+    scores = {name: parameter.detach().abs() for name, parameter in module.named_parameters()}
+    wanted = Round(tensor_roles(module, sample), lambda: (module, sample), **asked)
+    return pattern.masks(scores, masks or dense_masks(module), wanted)
+
+
+def perceptron(seed: int = 0) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)), torch.ones(1, 5)
+
+
+def test_there_is_a_case_for_every_pattern() -> None:
+    assert isinstance(PATTERNS, Registry)
+    assert set(CASES) == set(PATTERNS)
+
+
+@pytest.mark.parametrize("pattern", ALL)
+def test_no_weight_comes_back_and_the_second_round_goes_on(pattern: Pattern) -> None:
+    module, sample = perceptron()
+    once = pruned(pattern, module, sample, fraction=0.3)
+    twice = pruned(pattern, module, sample, once, fraction=0.3)
+    assert all(not bool((twice[name] & ~once[name]).any()) for name in once)
+    assert sum(int(mask.sum()) for mask in twice.values()) < sum(int(mask.sum()) for mask in once.values())
+
+
+@pytest.mark.parametrize("pattern", ALL)
+def test_what_is_excluded_keeps_its_own(pattern: Pattern) -> None:
+    module, sample = perceptron()
+    masks = pruned(pattern, module, sample, fraction=0.5, exclude=["0.weight", "output"])
+    assert bool(masks["0.weight"].all())
+    assert not bool(masks["2.weight"].all())
+
+
+def test_the_filter_with_the_smallest_l1_norm_goes_with_what_reads_it() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 4, 2))
+    module[0].weight.data = torch.tensor([2.0, -1.0, 3.0]).view(3, 1, 1, 1)
+    masks = pruned(Units(), module, torch.randn(2, 1, 2, 2), fraction=0.34)
+    assert masks["0.weight"].flatten().tolist() == [True, False, True]
+    assert masks["3.weight"].tolist() == 2 * [4 * [True] + 4 * [False] + 4 * [True]]
+
+
+def test_residual_layers_count_as_one() -> None:
+    module, sample = Network("resnet-20").build((3, 8, 8), 10, 0), torch.randn(1, 3, 8, 8)
+    masks = pruned(Units(), module, sample, fraction=0.25, scope="per-layer")
+    (stream,) = (
+        {f"{unit.path}.weight" for unit in group.outputs}
+        for group in groups(module, sample)
+        if len(group.outputs) == 4 and min(group.outputs) == ("conv", 0)
+    )
+    dead = {tuple((~masks[name].flatten(1).any(1)).nonzero().flatten().tolist()) for name in stream}
+    assert [len(each) for each in dead] == [4]
+
+
+@given(fraction=st.floats(0, 0.8), scope=st.sampled_from(["global", "per-layer", "uniform"]), seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_counts_of_units_are_exact_and_no_layer_is_emptied(fraction: float, scope: str, seed: int) -> None:
+    module, sample = perceptron(seed)
+    masks = pruned(Units(), module, sample, fraction=fraction, scope=scope)
+    first, second = (int((~masks[name].any(1)).sum()) for name in ("0.weight", "2.weight"))
+    assert bool(masks["4.weight"].any(1).all())
+    assert first + second == int(12 * fraction + 0.5)
+    assert (first < 8, second < 4) == (True, True)
+
+
+def test_what_cannot_go_is_said() -> None:
+    with pytest.raises(SpecError, match="no neuron or filter can go: it is an output of the network"):
+        pruned(Units(), nn.Sequential(nn.Linear(3, 2)), torch.ones(1, 3), fraction=0.5)
+    with pytest.raises(SpecError, match="leave counting and allow_empty"):
+        pruned(Units(), *perceptron(), fraction=0.5, counting="all")
