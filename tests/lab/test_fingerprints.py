@@ -296,16 +296,16 @@ def test_fingerprints_are_the_same_for_ever() -> None:
 
 
 PINNED_STEPS = [
-    ("initialisation", "95c2be79df275204393d6d94b67a4b01"),
-    ("train (level 0)", "b8a9d0dac883cbbe6b681fbecebf8787"),
-    ("prune (level 1)", "83bde3e41ae5433ebd8bf699f297e614"),
-    ("rewind (level 1)", "6cdcef064212e64fe0e2898fc307129f"),
-    ("finetune (level 1)", "c667ae9da709a5348838e549ceb2bf7e"),
+    ("initialisation", "aa72985dbbbdd1947da893049fc15f26"),
+    ("train (level 0)", "e04519e2da137c7f55f0b858d4536640"),
+    ("prune (level 1)", "9a35c60a625a4556f585b00fca874d0a"),
+    ("rewind (level 1)", "d669951e212cbc92b13f07ab810a9e29"),
+    ("finetune (level 1)", "4239821fae9e8ec78cd1e27284c3e24b"),
 ]
 
 PINNED_PROBES = [
-    "5f2e2120e372f7a5cc10e2bff670fe0a",
-    "70e030b0ba0450bb2e783ef3a4524b44",
-    "f83964abf8151dfb68ee82ae3f2ba075",
-    "8452b1a5c71d4c41b38e73ea5ac6d0ba",
+    "a0c98d86486e0b2815d9cc6661203c14",
+    "db706f2fb087ea65da42823a34aa49c1",
+    "cefe55ff81156e128a88b2ae6d7b88ef",
+    "15a3a8fce05e43a54399159a9cc81a7c",
 ]

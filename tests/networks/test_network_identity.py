@@ -42,7 +42,8 @@ def test_built_in_networks_are_their_name_version_options_and_initialisation() -
     """Literals: results in people's stores hang on them."""
     assert Network("lenet-300-100").identity((1, 28, 28), 10, 0) == {
         "input_shape": [1, 28, 28],
-        "classes": 10,
+        "outputs": [10],
+        "vocabulary": None,
         "architecture": "lenet-300-100",
         "version": 1,
         "options": {"width": 1.0},
@@ -50,7 +51,8 @@ def test_built_in_networks_are_their_name_version_options_and_initialisation() -
     }
     assert Network("mlp", {"hidden": [7]}, init="glorot-normal").identity((1, 28, 28), 10, 0) == {
         "input_shape": [1, 28, 28],
-        "classes": 10,
+        "outputs": [10],
+        "vocabulary": None,
         "architecture": "mlp",
         "version": 1,
         "options": {"hidden": [7], "bias": True},

@@ -179,7 +179,7 @@ def explode() -> nn.Module:
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        (explode, "cannot be made for inputs of shape \\(4,\\) and 3 classes: KeyError: 'depth'"),
+        (explode, "cannot be made for inputs of shape \\(4,\\) and 3 outputs: KeyError: 'depth'"),
         (lambda: 5, "its factory must return a torch.nn.Module, got 5"),
         (lambda: nn.Linear(5, 3), "fails on a batch of shape \\(2, 4\\) and dtype torch.float32: RuntimeError: mat1"),
         (lambda: nn.Linear(4, 2), "gives an output of shape \\(2, 2\\) for two inputs .*; \\(2, 3\\) is needed"),
@@ -219,8 +219,8 @@ def test_layers_without_tensors_may_be_shared() -> None:
         ((), 3, "input_shape"),
         ((0,), 3, "input_shape"),
         ((4, -1), 3, "input_shape"),
-        ((4,), 0, "classes"),
-        ((4,), 2.5, "classes"),
+        ((4,), 0, "outputs"),
+        ((4,), 2.5, "outputs"),
     ],
 )
 def test_impossible_worlds(shape: tuple[int, ...], classes: Any, message: str) -> None:

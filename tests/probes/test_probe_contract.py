@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from overparam import Checkpoint, Network, SpecError, Train
+from overparam import Checkpoint, Network, SpecError, Train, World
 from overparam.lab.results import MEASURED
 from overparam.networks import ROLES
 from overparam.probes import PROBES, Measurements, Probe, View
@@ -86,9 +86,10 @@ def test_it_states_its_columns(name: str, network: Network) -> None:
     facts = {**view.facts, "engines": dict.fromkeys(checkpoint.masks, "dense"), "engine_note": "as asked"}
     found = probe.measure(checkpoint, View(view.world, view.module, view.init, facts))
     probe.check(found)
-    assert list(found.values) == list(probe.columns)
+    columns = probe.columns_in(World(images()))
+    assert list(found.values) == list(columns)
     assert {column for row in found.layers.values() for column in row} == set(probe.layer_columns)
-    rows = [(probe.columns, found.values), *((probe.layer_columns, row) for row in found.layers.values())]
+    rows = [(columns, found.values), *((probe.layer_columns, row) for row in found.layers.values())]
     assert all(type(value) is stated[column] for stated, row in rows for column, value in row.items())
 
 

@@ -21,7 +21,7 @@ WRONG = {
     "half an iteration": ({"epochs": 1, "milestones": ["1.5it"]}, r"must be whole, got '1.5it'"),
     "batch 0": ({"epochs": 1, "batch_size": 0}, r"batch_size"),
     "evaluate never": ({"epochs": 1, "evaluate_every": "0it"}, r"evaluate_every must be longer"),
-    "stop at nothing": ({"epochs": 1, "stop_at": {}}, r"needs train_loss, train_accuracy or both"),
+    "stop at nothing": ({"epochs": 1, "stop_at": {}}, r"needs a threshold .* or patience"),
     "accuracy above 1": (
         {"epochs": 1, "stop_at": {"train_accuracy": 99}},
         r"train_accuracy: .*less than or equal to 1",

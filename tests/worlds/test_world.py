@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overparam.errors import DataError, SpecError
-from overparam.worlds import Augmentation, Dataset, ImageFolder, LabelNoise, World
-from overparam.worlds.splits import WorldData
+from overparam.worlds import Augmentation, Dataset, ImageFolder, LabelNoise, World, WorldData
 
 
 def toy(train: int = 40, test: int = 12, channels: int = 2, classes: int = 4, seed: int = 0) -> Dataset:
@@ -320,7 +319,7 @@ def test_literal_values_are_pinned() -> None:
     assert noisy == [3, 2, 4, 8, 7, 0, 1, 7, 1, 4, 0, 8, 5, 7, 8, 8, 7, 0, 2, 4]
     assert clean == [3, 2, 4, 8, 7, 0, 1, 7, 1, 4, 0, 2, 5, 7, 1, 8, 1, 2, 2, 4]
     assert world.identity() == {
-        "dataset": "a61bba9b71d4f4089d8b76b8bcbdac32176a8fde23b7ff2ed8e2261980a12b1a",
+        "dataset": "aeabb4e6aaf691c54e9cb4dd0599222f774091a0a169d638a3449c4746da6a6f",
         "statistics": None,
         "train_size": 500,
         "test_size": 500,
@@ -328,6 +327,9 @@ def test_literal_values_are_pinned() -> None:
         "augmentation": None,
         "normalize": False,
         "seed": 0,
+        "task": {"task": "Classification", "classes": 10},
+        "validation": 0,
+        "endless": None,
     }
 
 

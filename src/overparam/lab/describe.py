@@ -29,7 +29,7 @@ def study_lines(name: str, chains: int, plan: Plan, engine: str) -> Iterator[str
         noise = f", {built.noise_realised:.1%} wrong labels" if built.noise_realised else ""
         yield (
             f"world {place + 1}: {built.train.epoch} training and {built.test.epoch} test examples, "
-            f"{built.classes} classes, shape {tuple(built.input_shape)}{noise}"
+            f"{built.task}, shape {tuple(built.input_shape)}{noise}"
         )
     yield from (f"note: {note}" for note in plan.notes())
     yield from _network_lines(plan)
@@ -40,7 +40,7 @@ def _network_lines(plan: Plan) -> Iterator[str]:
     inits = {(n.network, n.world): n for n in plan.nodes.values() if n.step is None}
     for node in inits.values():
         built = plan.worlds[node.world].build()
-        module = plan.networks[node.network].build(built.input_shape, built.classes, node.seed)
+        module = plan.networks[node.network].build(**built.form, seed=node.seed)
         steps = [other.step for other in plan.nodes.values() if other.network == node.network]
         if told := left_out(module, steps):
             yield f"network {plan.networks[node.network].label}: {told}"

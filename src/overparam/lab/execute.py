@@ -29,6 +29,7 @@ from overparam.lab.torch_settings import full_precision
 from overparam.lab.weights import checkpoint_from_bytes, checkpoint_to_bytes
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.networks import Network, prunable, tensor_roles
+from overparam.networks.architecture import Form
 from overparam.probes import Probe, View
 from overparam.spec import plain
 from overparam.steps import Context, Outcome, Step
@@ -110,7 +111,7 @@ class Workshop:
         self.notes: list[str] = []
         self._probing = ""  # the probe at work, for messages
         self._loaded: OrderedDict[tuple[str, str | None], Checkpoint] = OrderedDict()
-        self._built_in: OrderedDict[tuple[int, tuple[int, ...], int], nn.Module] = OrderedDict()
+        self._built_in: OrderedDict[tuple[int, Form], nn.Module] = OrderedDict()
 
     def run(self, task: Task, progress: Callable[[int, int, Mapping[str, float]], None] | None = None) -> Done:
         """Run ``task``.
@@ -155,7 +156,7 @@ class Workshop:
 
     def _initial(self, node: Node) -> Outcome:
         data = self._world(node.world)
-        module = self.setup.networks[node.network].build(data.input_shape, data.classes, node.seed)
+        module = self.setup.networks[node.network].build(**data.form, seed=node.seed)
         state = state_of(module)
         roles = tensor_roles(module, data.test.inputs[:1])
         masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
@@ -251,7 +252,7 @@ class Workshop:
         return world.build()
 
     def _fresh(self, node: Node, data: WorldData, draw: str) -> nn.Module:
-        return self.setup.networks[node.network].fresh(data.input_shape, data.classes, node.seed, draw)
+        return self.setup.networks[node.network].fresh(**data.form, seed=node.seed, draw=draw)
 
     def _module(self, node: Node, data: WorldData) -> nn.Module:
         """Return a module as the initialisation's was made, to load weights over.
@@ -262,7 +263,7 @@ class Workshop:
         network = self.setup.networks[node.network]
         if not network.built_in:
             return self._fresh(node, data, "init")
-        key = (node.network, tuple(data.input_shape), data.classes)
+        key = (node.network, Form(**data.form))
         if key not in self._built_in:
             self._built_in[key] = self._fresh(node, data, "init")
         self._built_in.move_to_end(key)

@@ -20,6 +20,7 @@ from overparam.lab.rows import cell
 from overparam.lab.torch_settings import check_torch
 from overparam.length import Length
 from overparam.networks import Network
+from overparam.networks.architecture import Form
 from overparam.networks.factory import fails_on_one
 from overparam.probes import Probe
 from overparam.registry import suggest
@@ -27,7 +28,7 @@ from overparam.spec import field_names
 from overparam.steps import Step
 from overparam.steps.rewind import is_length
 from overparam.train import TrainSettings
-from overparam.worlds import World, load_dataset
+from overparam.worlds import World
 
 INIT_VERSION = 1  # raise it when the same network and seed begin to mean another initialisation
 
@@ -136,10 +137,10 @@ class _Builder:
         self._contents: dict[int, tuple[Step | Probe, dict[str, Any]]] = {}
         self._worlds: dict[str, int] = {}
         self._networks: dict[tuple[str | int, str | None, str], int] = {}
-        self._forms: dict[int, tuple[tuple[int, ...], int]] = {}
-        self._inits: dict[tuple[int, int, tuple[int, ...], int], str] = {}
-        self._pretrained: dict[tuple[int, tuple[int, ...], int], bool] = {}
-        self._tried: set[tuple[int, tuple[int, ...], int]] = set()
+        self._forms: dict[int, Form] = {}
+        self._inits: dict[tuple[int, int, Form], str] = {}
+        self._pretrained: dict[tuple[int, Form], bool] = {}
+        self._tried: set[tuple[int, Form]] = set()
         self._traits: dict[str, dict[str, str]] = {}  # of each step what all experiments that share it have in common
 
     def world(self, world: World) -> int:
@@ -151,11 +152,10 @@ class _Builder:
             self.plan.world_prints.append(print_)
         return self._worlds[print_]
 
-    def form(self, world: int) -> tuple[tuple[int, ...], int]:
-        """Return the shape of one input and the number of classes of the world at a place."""
+    def form(self, world: int) -> Form:
+        """Return what a network is made for in the world at a place."""
         if world not in self._forms:
-            dataset = load_dataset(self.plan.worlds[world].dataset)
-            self._forms[world] = (tuple(dataset.train_inputs.shape[1:]), dataset.classes)
+            self._forms[world] = Form(**self.plan.worlds[world].form())
         return self._forms[world]
 
     def network(self, network: Network) -> int:
@@ -225,9 +225,9 @@ class _Builder:
         return self._contents[id(part)][1]
 
     def _init(self, experiment: Experiment, world: int, network: int) -> str:
-        key = (network, experiment.seed, *self.form(world))
+        key = (network, experiment.seed, self.form(world))
         if key not in self._inits:
-            identity = experiment.network.identity(*self.form(world), experiment.seed)
+            identity = experiment.network.identity(**self.form(world)._asdict(), seed=experiment.seed)
             made = fingerprint({"step": "init", "version": INIT_VERSION, "network": identity, "seed": experiment.seed})
             self._inits[key] = made
             node = Node(made, "initialisation", None, None, {}, made, world, network, experiment.seed, -1)
@@ -235,27 +235,29 @@ class _Builder:
         return self._inits[key]
 
     def _comes_with_weights(self, experiment: Experiment, world: int, network: int) -> bool:
-        key = (network, *self.form(world))
+        key = (network, self.form(world))
         if key not in self._pretrained:
-            found = experiment.network.comes_with_weights(*self.form(world), experiment.seed)
+            found = experiment.network.comes_with_weights(**self.form(world)._asdict(), seed=experiment.seed)
             self._pretrained[key] = found
         return self._pretrained[key]
 
     def _step_world(self, experiment: Experiment, step: Step, world: int) -> int:
-        """Return the place of the world that a step runs in; the network must be made for its inputs and classes."""
+        """Return the place of the world that a step runs in; the network must be made for its inputs and outputs."""
         if not step.world:
             return world
         fields = {name: getattr(experiment.world, name) for name in field_names(World)}
         try:
             here = self.world(world_from({**fields, **step.world}))
             if self.form(here) != self.form(world):
-                made = [experiment.network.build(*self.form(place), experiment.seed) for place in (world, here)]
+                made = [
+                    experiment.network.build(**self.form(place)._asdict(), seed=experiment.seed)
+                    for place in (world, here)
+                ]
                 shapes = [{name: each.shape for name, each in module.state_dict().items()} for module in made]
                 if shapes[0] != shapes[1]:
-                    (shape, classes), (other, others) = self.form(world), self.form(here)
                     raise SpecError(
-                        f"inputs of shape {other} and {others} classes do not fit the network, which is made for "
-                        f"{shape} and {classes}; steps of a chain share its weights"
+                        f"{self.form(here)} do not fit the network, which is made for {self.form(world)}; steps of a "
+                        "chain share its weights"
                     )
         except SpecError as error:
             raise SpecError(f"{step.kind}.world: {error}") from None
@@ -265,11 +267,11 @@ class _Builder:
         """Raise :class:`SpecError` if a step can be told not to work before anything is run."""
         data = self.plan.worlds[world].build()
         step.check(data)
-        key = (network, *self.form(world))
+        key = (network, self.form(world))
         if not isinstance(step, TrainSettings) or step.smallest_batch(data.train.epoch) > 1 or key in self._tried:
             return
-        module = experiment.network.fresh(*self.form(world), experiment.seed)
-        why = fails_on_one(module, *self.form(world))
+        module = experiment.network.fresh(**self.form(world)._asdict(), seed=experiment.seed)
+        why = fails_on_one(module, self.form(world))
         if why is not None:
             which = "each batch" if step.batch_size == 1 else "the last batch of an epoch"
             advice = "raise batch_size" if step.batch_size == 1 else "set drop_last: true, or another batch_size"

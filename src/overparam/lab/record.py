@@ -16,6 +16,7 @@ from overparam.lab.fingerprint import fingerprint
 from overparam.lab.store import DamagedError, Store
 from overparam.probes import Probe
 from overparam.registry import suggest
+from overparam.worlds import World
 
 FOLDER = "studies/"
 LENGTH = 12  # hexadecimal digits that name a revision
@@ -151,11 +152,15 @@ def lost(store: Store, record: Record) -> str | None:
     return f"{where} was not there though {len(found)} of its steps are; it has been written" if found else None
 
 
-def stated_columns(probes: Sequence[Probe], layers: bool = False) -> dict[str, str]:
-    """Return the columns that probes state, with the names of their types; raises :class:`SpecError` for others."""
+def stated_columns(probes: Sequence[Probe], worlds: Sequence[World] | None = None) -> dict[str, str]:
+    """Return the columns that probes state for these worlds, without worlds those of layers; with their types' names.
+
+    Raises :class:`SpecError` for other types than numbers and words.
+    """
     stated: dict[str, str] = {}
     for probe in probes:
-        for name, kind in (probe.layer_columns if layers else probe.columns).items():
+        each = [probe.layer_columns] if worlds is None else [probe.columns_in(world) for world in worlds]
+        for name, kind in (pair for columns in each for pair in columns.items()):
             if kind not in NUMBERS:
                 raise SpecError(f"probe {probe.kind}: column {name!r} must be of float, int or str, got {kind!r}")
             stated[name] = kind.__name__

@@ -244,13 +244,14 @@ class Study:
         return replace(load_results(opened, self.name, revision), about=self.about)
 
     def _record(self, planned: Plan) -> Record:
+        worlds = [planned.worlds[place] for place in sorted({m.world for m in planned.measurements.values()})]
         return Record(
             name=self.name,
             spec=self.yaml(),
             rows=table_rows(self.experiments, planned),
             about=self.about.plain(),
-            columns=stated_columns(self.probes),
-            layer_columns=stated_columns(self.probes, layers=True),
+            columns=stated_columns(self.probes, worlds),
+            layer_columns=stated_columns(self.probes),
         )
 
     def yaml(self) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
+import torch
 from pydantic import Field, TypeAdapter, ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from overparam.errors import SpecError
 from overparam.networks.initialise import Init
@@ -18,8 +19,43 @@ from overparam.spec import worded
 
 Factory = Callable[..., nn.Module]
 
-GIVEN = ("input_shape", "classes")
+GIVEN = ("input_shape", "classes", "outputs", "vocabulary")
 """The parameters of a factory that come from the world; all others are options."""
+
+
+class Form(NamedTuple):
+    """What a network is made for: the shapes of one input and of what it gives for it, and how many tokens there are.
+
+    ``vocabulary`` is None where the inputs are real numbers and no tokens.
+    """
+
+    input_shape: tuple[int, ...]
+    outputs: tuple[int, ...]
+    vocabulary: int | None = None
+
+    @classmethod
+    def of(cls, input_shape: Sequence[int], outputs: int | Sequence[int], vocabulary: int | None) -> Form:
+        """Return the form, once it is checked; a number of outputs is short for a shape of one side."""
+        sides = tuple(outputs) if isinstance(outputs, Sequence) else (outputs,)
+        for name, shape in (("input_shape", tuple(input_shape)), ("outputs", sides)):
+            if not shape or any(not isinstance(side, int) or side < 1 for side in shape):
+                raise SpecError(f"{name}: needs sizes >= 1, as in (1, 28, 28), got {shape}")
+        return cls(tuple(input_shape), sides, vocabulary)
+
+    def given(self) -> dict[str, Any]:
+        """Return what a factory may be given, by name; ``classes`` is how many scores there are for each prediction."""
+        return {**self._asdict(), "classes": self.outputs[-1]}
+
+    def zeros(self, count: int) -> Tensor:
+        """Return so many inputs of zeros, float32 or tokens."""
+        kind = torch.float32 if self.vocabulary is None else torch.int64
+        return torch.zeros(count, *self.input_shape, dtype=kind)
+
+    def __str__(self) -> str:
+        kind = "" if self.vocabulary is None else f" of {self.vocabulary} tokens"
+        outputs = self.outputs[0] if len(self.outputs) == 1 else self.outputs
+        return f"inputs of shape {self.input_shape}{kind} and {outputs} outputs"
+
 
 Width = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 """A factor on every hidden width of an architecture, > 0; 1 is the published size."""
@@ -33,7 +69,7 @@ NETWORKS: Registry[Factory] = Registry(
     lambda thing: callable(thing) and not isinstance(thing, nn.Module),
     made=False,
 )
-"""Network factories by name, ``f(input_shape, classes, **options) -> nn.Module``; the user's own may join."""
+"""Network factories by name, ``f(input_shape, outputs, **options) -> nn.Module``; the user's own may join."""
 
 
 class Architecture:
@@ -51,9 +87,24 @@ class Architecture:
         self.version = version
         functools.update_wrapper(self, factory)  # docstring and signature, for `list networks` and help()
 
-    def __call__(self, input_shape: tuple[int, ...], classes: int, **options: Any) -> nn.Module:
+    def __call__(
+        self, input_shape: tuple[int, ...], outputs: int | Sequence[int], vocabulary: int | None = None, **options: Any
+    ) -> nn.Module:
         """Return a new module for inputs of ``input_shape`` (without the batch), as torch constructs it."""
-        return self.factory(input_shape, classes, **self.options(options))
+        form = Form.of(input_shape, outputs, vocabulary)
+        return self.factory(**self.given(form), **self.options(options))
+
+    def given(self, form: Form) -> dict[str, Any]:
+        """Return what the factory gets of a form; raises :class:`SpecError` if it is made for others."""
+        known = inspect.signature(self.factory).parameters
+        if ("vocabulary" in known) != (form.vocabulary is not None):
+            needs, has = ("tokens", "real") if "vocabulary" in known else ("real", "tokens")
+            advice = "convert them to float32 if they are numbers" if has == "tokens" else "int64 (N, T)"
+            raise SpecError(
+                f"network {self.name!r} needs inputs that are {needs}, those of the dataset are {has}; take another "
+                f"network or other inputs ({advice})"
+            )
+        return {name: value for name, value in form.given().items() if name in known}
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option with its value, defaults included; a wrong one raises :class:`SpecError`."""

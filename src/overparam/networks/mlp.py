@@ -13,14 +13,18 @@ from overparam.networks.architecture import Size, Width, architecture, scaled
 
 @architecture("mlp", init="kaiming-normal", version=1)
 def mlp(
-    input_shape: tuple[int, ...], classes: int, *, hidden: tuple[Size, ...] = (300, 100), bias: bool = True
+    input_shape: tuple[int, ...], outputs: tuple[int, ...], *, hidden: tuple[Size, ...] = (300, 100), bias: bool = True
 ) -> nn.Module:
     """MLP: fully connected with ReLU, any widths (hidden: [300, 100]), flattens any input.
 
-    ``hidden=[]`` is a linear model. With ``bias=False`` no layer has biases, as in the MLPNet of WoodFisher
-    (Singh & Alistarh, 2020), which is ``hidden=[40, 20], bias=False``.
+    ``hidden=[]`` is a linear model; a narrow layer makes an autoencoder where the task is to give back the input. With
+    ``bias=False`` no layer has biases, as in the MLPNet of WoodFisher (Singh & Alistarh, 2020), which is
+    ``hidden=[40, 20], bias=False``.
     """
-    return fully_connected(math.prod(input_shape), hidden, classes, bias)
+    module = fully_connected(math.prod(input_shape), hidden, math.prod(outputs), bias)
+    if len(outputs) > 1:
+        module.add_module("shape", nn.Unflatten(1, outputs))
+    return module
 
 
 @architecture("lenet-300-100", init="kaiming-normal", version=1)

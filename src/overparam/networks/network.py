@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Annotated, Any
 
@@ -12,12 +13,11 @@ from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError
 from overparam.identity import comes_with_overparam, identity_of, kept_outside, module_identity
-from overparam.networks.architecture import NETWORKS, Architecture
+from overparam.networks.architecture import NETWORKS, Architecture, Form
 from overparam.networks.factory import (
     check_options,
     check_output,
     check_state,
-    check_world,
     make,
 )
 from overparam.networks.initialise import Init, initialise
@@ -32,9 +32,10 @@ class Network:
 
     ``name``: a registered architecture (``overparam list networks``), an import path
     ``package.module:factory`` or a function. A factory of one's own returns a new ``torch.nn.Module`` at each
-    call. It may have the parameters ``input_shape`` (a tuple, without the batch) and ``classes``; its other
-    parameters are ``options``. The module maps a float32 batch ``(N, *input_shape)`` to scores ``(N,
-    classes)``.
+    call. It may have the parameters ``input_shape`` (a tuple, without the batch), ``outputs`` (the shape of what is
+    given for one input), ``classes`` (the last side of it) and ``vocabulary`` (how many tokens there are; None where
+    inputs are real); its other parameters are ``options``. The module maps a batch ``(N, *input_shape)``, float32 or
+    tokens, to ``(N, *outputs)``: scores ``(N, classes)`` in a classification.
 
     ``init``: ``kaiming-normal``, ``glorot-normal`` or ``pytorch``, see
     :func:`overparam.networks.initialise.initialise`; None takes the architecture's usual one:
@@ -69,34 +70,53 @@ class Network:
         factory = NETWORKS.resolve(self.name)
         return isinstance(factory, Architecture) and comes_with_overparam(factory.factory)
 
-    def build(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int = "init") -> nn.Module:
+    def build(
+        self,
+        input_shape: Sequence[int],
+        outputs: int | Sequence[int],
+        seed: int,
+        draw: str | int = "init",
+        vocabulary: int | None = None,
+    ) -> nn.Module:
         """Return a new module with initial weights from the stream ``(seed, "network", draw)``, on the CPU.
 
-        ``input_shape`` is that of one input, e.g. ``(1, 28, 28)``. The same seed and draw give the same bits,
-        another draw gives an independent initialisation. The global generators of torch, numpy and ``random``
-        are as before afterwards. Raises :class:`SpecError` if the network cannot be made for these inputs or
-        does not map a batch ``(2, *input_shape)`` to ``(2, classes)``; that is tried on a module of its own, so
-        that what a network of one's own counts or keeps as it runs is untouched in the one returned.
+        ``input_shape`` is that of one input, e.g. ``(1, 28, 28)``, ``outputs`` that of what is given for it, e.g. the
+        number of classes, ``vocabulary`` how many tokens there are where inputs are tokens. The same seed and draw give
+        the same bits, another draw gives an independent initialisation. The global generators of torch, numpy and
+        ``random`` are as before afterwards. Raises :class:`SpecError` if the network cannot be made for these inputs or
+        does not map a batch ``(2, *input_shape)`` to ``(2, *outputs)``; that is tried on a module of its own, so that
+        what a network of one's own counts or keeps as it runs is untouched in the one returned.
         """
-        input_shape = tuple(input_shape)
-        check_world(input_shape, classes)
-        module = self.fresh(input_shape, classes, seed, draw)
-        looked_at = module if self.built_in else self.fresh(input_shape, classes, seed, draw)
-        check_output(looked_at, self.label, input_shape, classes)
+        form = Form.of(input_shape, outputs, vocabulary)
+        module = self._fresh(form, seed, draw)
+        looked_at = module if self.built_in else self._fresh(form, seed, draw)
+        check_output(looked_at, self.label, form)
         return module
 
-    def fresh(self, input_shape: tuple[int, ...], classes: int, seed: int, draw: str | int = "init") -> nn.Module:
+    def fresh(
+        self,
+        input_shape: Sequence[int],
+        outputs: int | Sequence[int],
+        seed: int,
+        draw: str | int = "init",
+        vocabulary: int | None = None,
+    ) -> nn.Module:
         """Return a new module as :meth:`build` does, without trying it: for a network that was built before."""
+        return self._fresh(Form.of(input_shape, outputs, vocabulary), seed, draw)
+
+    def _fresh(self, form: Form, seed: int, draw: str | int = "init") -> nn.Module:
         factory = NETWORKS.resolve(self.name)
         usual: Init = factory.init if isinstance(factory, Architecture) else "pytorch"
         with global_stream(seed, "network", draw):
-            module = make(factory, self.label, input_shape, classes, self.options)
+            module = make(factory, self.label, form, self.options)
             if any(is_lazy(parameter) for parameter in module.parameters()):
-                check_output(module, self.label, input_shape, classes)  # gives lazy layers their weights
+                check_output(module, self.label, form)  # gives lazy layers their weights
             initialise(module, self.init or usual)
         return module
 
-    def identity(self, input_shape: tuple[int, ...], classes: int, seed: int) -> dict[str, Any]:
+    def identity(
+        self, input_shape: Sequence[int], outputs: int | Sequence[int], seed: int, vocabulary: int | None = None
+    ) -> dict[str, Any]:
         """Return what makes this network this network for these inputs, JSON-able, for fingerprints.
 
         Of an architecture that comes with overparam: its name, the version of its code, every option and the
@@ -104,8 +124,8 @@ class Network:
         :func:`overparam.identity.module_identity`; whether it came by import path or as a function does
         not matter.
         """
-        input_shape = tuple(input_shape)
-        world = {"input_shape": list(input_shape), "classes": classes}
+        form = Form.of(input_shape, outputs, vocabulary)
+        world = {"input_shape": list(form.input_shape), "outputs": list(form.outputs), "vocabulary": vocabulary}
         factory = NETWORKS.resolve(self.name)
         if isinstance(factory, Architecture):
             return {
@@ -116,12 +136,11 @@ class Network:
                 "init": self.init or factory.init,
                 **({} if self.built_in else {"code": identity_of(factory.factory)}),
             }
-        check_world(input_shape, classes)
-        one, other = (self.fresh(input_shape, classes, seed) for _ in range(2))
+        one, other = (self._fresh(form, seed) for _ in range(2))
         identity = module_identity(factory, self.options, one)
         self._check_repeats(one, other, identity, module_identity(factory, self.options, other))
         check_state(one, self.label)
-        check_output(one, self.label, input_shape, classes)
+        check_output(one, self.label, form)
         return {**world, **identity, "init": self.init or "pytorch"}
 
     def _check_repeats(self, one: nn.Module, other: nn.Module, identity: dict[str, Any], again: dict[str, Any]) -> None:
@@ -140,14 +159,17 @@ class Network:
                 f"results could not be found again; {advice}"
             )
 
-    def comes_with_weights(self, input_shape: tuple[int, ...], classes: int, seed: int) -> bool:
+    def comes_with_weights(
+        self, input_shape: Sequence[int], outputs: int | Sequence[int], seed: int, vocabulary: int | None = None
+    ) -> bool:
         """Tell whether it starts from the same weights whatever is drawn, as a pretrained network does.
 
         Looked at are the weights that can be pruned, but for those with a single value, such as zeros.
         """
         if self.built_in:
             return False
-        one, other = (self.fresh(tuple(input_shape), classes, seed, draw) for draw in ("init", "another"))
+        form = Form.of(input_shape, outputs, vocabulary)
+        one, other = (self._fresh(form, seed, draw) for draw in ("init", "another"))
         names = prunable(tensor_roles(one))
         pairs = [(one.get_parameter(name), other.get_parameter(name)) for name in names]
         varied = [(a, b) for a, b in pairs if bool((a != a.flatten()[0]).any())]

@@ -1,4 +1,4 @@
-"""Accuracy, loss and soft error on the training labels, the clean labels and the test set."""
+"""The metrics of the task on every split: accuracy, loss and soft error, or what takes their place."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -6,47 +6,36 @@ from typing import ClassVar
 from overparam.checkpoint import Checkpoint
 from overparam.probes.base import PROBES, Measurements, Probe, View
 from overparam.spec import spec
-from overparam.train import evaluate
+from overparam.train.evaluate import measured, sums
+from overparam.worlds import World
 
 
 @PROBES.named("accuracy")
 @spec
 class Accuracy(Probe):
-    """Accuracy, cross entropy and soft error: training set on noisy and on clean labels, test set.
+    """The metrics of the world's task: on the training set, on the validation set if there is one, on the test set.
 
-    Columns (accuracies and soft errors in [0, 1], losses in nats): ``train_accuracy``, ``train_loss`` against the
-    labels trained on; ``train_accuracy_clean``, ``train_loss_clean`` against the true ones; ``test_accuracy``,
-    ``test_loss``, ``test_soft_error``. The soft error is one minus the mean probability given to the true label
-    (Nakkiran et al. 2021, "The Deep Bootstrap Framework").
+    In a classification (accuracies and soft errors in [0, 1], losses in nats): ``train_accuracy``, ``train_loss``,
+    ``train_soft_error`` against the labels trained on; ``train_accuracy_clean`` and so on against the true ones;
+    ``validation_...`` likewise; ``test_accuracy``, ``test_loss``, ``test_soft_error``. The soft error is one minus the
+    mean probability given to the label (Nakkiran et al. 2021, "The Deep Bootstrap Framework"). With label noise also
+    ``train_accuracy_clean_part`` and so on, on the training examples whose label is right, and
+    ``train_accuracy_noisy_part`` and so on, on those whose label is wrong, against it (the share that is memorised).
 
-    With label noise also ``train_accuracy_clean_part``, ``train_loss_clean_part`` on the training examples whose label
-    is right, and ``train_accuracy_noisy_part``, ``train_loss_noisy_part`` on those whose label is wrong, against it
-    (the share that is memorised).
+    Of next tokens: loss, accuracy and bits a token; of real outputs: loss, mean squared error and R^2. An endless
+    world's training metrics are of examples that are never trained on. What is not defined, such as the R^2 of equal
+    targets, is empty.
     """
 
     kind: ClassVar[str] = "accuracy"
     version: ClassVar[int] = 2
-    columns: ClassVar[Mapping[str, type]] = dict.fromkeys(
-        (
-            *("train_accuracy", "train_loss", "train_accuracy_clean", "train_loss_clean"),
-            *("test_accuracy", "test_loss", "test_soft_error"),
-        ),
-        float,
-    )
-    optional: ClassVar[Mapping[str, type]] = dict.fromkeys(
-        (
-            *("train_accuracy_clean_part", "train_loss_clean_part"),
-            *("train_accuracy_noisy_part", "train_loss_noisy_part"),
-        ),
-        float,
-    )
+
+    def columns_in(self, world: World) -> Mapping[str, type]:
+        """Return the world's metrics."""
+        return dict.fromkeys(world.metrics(), float)
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Evaluate the network on every example once."""
-        module = checkpoint.load_into(view.module())
-        train, test = (
-            evaluate(module, split.examples(), view.world.task) for split in (view.world.train, view.world.test)
-        )
-        measured = {f"train_{name}": value for name, value in train.items()}
-        measured |= {f"test_{name}": value for name, value in test.items()}
-        return Measurements({name: measured[name] for name in (*self.columns, *self.optional) if name in measured})
+        module, world = checkpoint.load_into(view.module()), view.world
+        found = measured(lambda batch: sums(module, batch, world.task), world, world.splits)
+        return Measurements({name: found.get(name) for name in world.metrics})

@@ -11,7 +11,7 @@ from overparam.checkpoint import Checkpoint
 from overparam.errors import SpecError
 from overparam.registry import Registry, identified
 from overparam.spec import named_by_class, spec
-from overparam.worlds import WorldData
+from overparam.worlds import World, WorldData
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,13 @@ class Probe:
     The code of a probe of one's own belongs to the fingerprint, with the globals that it names: they must not change.
 
     ``columns`` and ``layer_columns`` state what is measured, by name: ``float``, ``int`` or ``str``. A table has these
-    columns even where nothing is measured yet. ``optional`` are further columns, which only some worlds have, such as
-    those of label noise: a table has them where they are measured. A probe of one's own may leave all out; its columns
-    are then those that it returns.
+    columns even where nothing is measured yet. A probe whose columns depend on the world says so by
+    :meth:`columns_in`. A probe of one's own may leave all out; its columns are then those that it returns.
     """
 
     kind: ClassVar[str] = ""  # what it is called in messages; by default after its class, WeightNorm being weight-norm
     version: ClassVar[int] = 1  # raise it when the same parameters begin to mean other numbers
     columns: ClassVar[Mapping[str, type]] = {}
-    optional: ClassVar[Mapping[str, type]] = {}
     layer_columns: ClassVar[Mapping[str, type]] = {}
     measured: ClassVar[tuple[str, ...]] = ()  # columns that differ from run to run, such as times
 
@@ -69,10 +67,13 @@ class Probe:
         """Return the measurements of ``checkpoint``."""
         raise NotImplementedError
 
+    def columns_in(self, world: World) -> Mapping[str, type]:
+        """Return the columns that are measured in a world."""
+        return self.columns
+
     def check(self, found: Measurements) -> None:
         """Raise :class:`SpecError` if ``found`` has another column than is stated, or a value of another type."""
-        columns = {**self.columns, **self.optional} if self.columns else {}
-        for stated, rows in ((columns, [found.values]), (self.layer_columns, list(found.layers.values()))):
+        for stated, rows in ((self.columns, [found.values]), (self.layer_columns, list(found.layers.values()))):
             for name, value in [pair for row in rows for pair in row.items()] if stated else ():
                 kind = stated.get(name)
                 if kind is None:

@@ -16,8 +16,7 @@ from overparam.prune.selection import Named
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.streams import global_stream, torch_stream
-from overparam.train import LOSSES
-from overparam.train.losses import on_batch
+from overparam.train.losses import GivenLoss, loss_for, on_batch
 
 
 @STEPS.named("prune")
@@ -58,7 +57,7 @@ class Prune(Step):
     counting: Literal["prunable", "all"] = "prunable"
     allow_empty: bool = False
     batch_size: Annotated[int, Field(ge=1)] = 128
-    loss: Annotated[Any, LOSSES] = "cross-entropy"
+    loss: GivenLoss = None
 
     def __post_init__(self) -> None:
         if (self.fraction is None) == (self.density is None):
@@ -109,7 +108,7 @@ class Prune(Step):
         order = data.order(draw, torch_stream(context.seed, "prune-batch", draw))
         batch = data.fetch(order[: self.batch_size])
         module = start.load_into(context.module())
-        loss = on_batch(for_one_use(LOSSES.resolve(self.loss)))
+        loss = on_batch(for_one_use(loss_for(self.loss, context.world.task)))
         return gradients(module, (batch.inputs, batch), loss, names=start.masks, seed=context.seed, draw=draw)
 
 

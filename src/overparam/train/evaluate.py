@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from overparam.train.losses import BatchLoss
-from overparam.worlds import Batch, Task
+from overparam.worlds import Batch, Task, WorldData
 from overparam.worlds.task import Sums
 
 CHUNK = 1024  # examples a forward pass: large enough for full speed, small enough for little memory
@@ -24,23 +24,24 @@ def evaluate(module: nn.Module, examples: Batch, task: Task, loss: BatchLoss | N
     return metrics(lambda batch: sums(module, batch, task, loss), task, examples)
 
 
-def metrics(sums_of: Callable[[Batch], Sums], task: Task, examples: Batch) -> dict[str, float]:
-    """Return the task's metrics of examples, given what sums them.
+def measured(sums_of: Callable[[Batch], Sums], data: WorldData, splits: Iterable[str]) -> dict[str, float]:
+    """Return the metrics of some of a world's splits, given what sums them up."""
+    found: dict[str, float] = {}
+    for split in splits:
+        own = metrics(sums_of, data.task, data.splits[split].examples())
+        found |= {f"{split}_{name}": value for name, value in own.items()}
+    return {name: found[name] for name in data.metrics if name in found}
 
-    With label noise there are four of each: against the targets as trained on; with ``_clean`` in its name, against
-    those without noise; ``_clean_part``, on the examples whose target is right; ``_noisy_part``, on those whose target
-    is wrong, against it (the share that is memorised, if it is an accuracy). A part without examples has none. Without
-    label noise the ``_clean`` ones are the same, and there are no parts.
+
+def metrics(sums_of: Callable[[Batch], Sums], task: Task, examples: Batch) -> dict[str, float]:
+    """Return the task's metrics of examples, named as by :func:`overparam.worlds.task.metric_names`.
+
+    A part without examples has none; without label noise the ``_clean`` ones are the same, and there are no parts.
     """
     whole = sums_of(examples)
     found = {"": whole, "_clean": whole}
     if examples.clean is not None:
-        noisy = examples.chosen(examples.targets != examples.clean)
-        wrong = sums_of(noisy)
-        assert noisy.clean is not None
-        right = sums_of(replace(noisy, targets=noisy.clean, clean=None))
-        found["_clean_part"], found["_noisy_part"] = _minus(whole, wrong), wrong
-        found["_clean"] = {name: value + right[name] for name, value in found["_clean_part"].items()}
+        found |= _parts(sums_of, whole, examples.chosen(examples.targets != examples.clean))
     return {
         f"{name}{suffix}": value
         for suffix, each in found.items()
@@ -55,11 +56,11 @@ def sums(module: nn.Module, examples: Batch, task: Task, loss: BatchLoss | None 
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     total: Sums = {}
-    for start in range(0, max(len(examples), 1), CHUNK):
+    for start in range(0, len(examples), CHUNK):
         batch = examples.part(start, start + CHUNK)
         outputs = module(batch.inputs)
         found = task.sums(outputs, batch.targets)
-        if loss is not None and len(batch):
+        if loss is not None:
             found["loss"] = loss(outputs, batch).double() * found["count"]
         total = {name: total.get(name, 0) + value for name, value in found.items()}
     for part, training in modes:
@@ -67,5 +68,13 @@ def sums(module: nn.Module, examples: Batch, task: Task, loss: BatchLoss | None 
     return total
 
 
-def _minus(whole: Mapping[str, Tensor], part: Mapping[str, Tensor]) -> Sums:
-    return {name: value - part[name] for name, value in whole.items()}
+def _parts(sums_of: Callable[[Batch], Sums], whole: Sums, noisy: Batch) -> dict[str, Sums]:
+    """Return the sums over the clean and the noisy part, and against the clean targets over all."""
+    if not len(noisy):
+        return {"_clean_part": whole}
+    wrong = sums_of(noisy)
+    assert noisy.clean is not None
+    right = sums_of(replace(noisy, targets=noisy.clean, clean=None))
+    rest = {name: value - wrong[name] for name, value in whole.items()}
+    clean = {name: value + right[name] for name, value in rest.items()}
+    return {"_clean": clean, "_clean_part": rest, "_noisy_part": wrong}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,15 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from overparam.checkpoint import load_state
-from overparam.errors import SpecError, StepError
+from overparam.errors import SpecError, StepError, in_words
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
 from overparam.train.engines import trainee_for
-from overparam.train.evaluate import metrics
+from overparam.train.evaluate import measured
+from overparam.train.losses import LOSSES, on_batch
 from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held, is_its_weights
 from overparam.train.schedules import learning_rate
 from overparam.train.settings import TrainSettings
-from overparam.worlds import Split, WorldData
+from overparam.worlds import WorldData
 
 STRETCH = 500  # iterations at most between two looks at the clock, the keyboard and the points to save
 DIVERGED = 1e6  # how many times the loss it began with (or 1, if that is more) a training may reach
@@ -49,8 +51,8 @@ class Fit:
         state: the trained weights, a copy.
         points: the weights at each requested point on the way, by length.
         curve: one row per epoch: ``iteration`` and ``epoch`` reached, ``lr``, ``loss`` (mean over the epoch's batches,
-            in training mode) and, where measured, ``train_loss``, ``train_accuracy``, ``test_loss``,
-            ``test_accuracy`` and ``test_soft_error``. A row that was measured within an epoch has no ``loss``.
+            in training mode) and, where measured, the world's metrics (``train_accuracy``, ``test_loss``, ..., see
+            :attr:`overparam.worlds.WorldData.metrics`). A row that was measured within an epoch has no ``loss``.
         iterations: how many were run, those before an interruption included.
         stopped_early: whether a ``stop_at`` threshold ended it.
         engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it was computed with.
@@ -121,9 +123,37 @@ def check_settings(settings: TrainSettings, data: WorldData) -> None:
     per_epoch = data.batch_count(settings.batch_size, settings.drop_last)
     learning_rate(settings, per_epoch)
     end = settings.duration.iterations(per_epoch)
-    late = [str(point) for point in settings.save if point.iterations(per_epoch) > end]
-    if late:
-        raise SpecError(f"cannot save or rewind to {late[0]}: the training ends at {settings.duration}")
+    points = {"save or rewind to": settings.save}
+    points["evaluate_at"] = () if settings.evaluate_at == "log" else settings.evaluate_at
+    for what, lengths in points.items():
+        late = [str(point) for point in lengths if point.iterations(per_epoch) > end]
+        if late:
+            raise SpecError(f"cannot {what} {late[0]}: the training ends at {settings.duration}")
+    _check_stop(settings, data)
+    _check_loss(settings, data)
+
+
+def _check_stop(settings: TrainSettings, data: WorldData) -> None:
+    for name in settings.stop_at.measures() if settings.stop_at else ():
+        if name.startswith("validation") and data.validation is None:
+            raise SpecError(f"stop_at needs {name}, and there is no validation set; set world.validation, such as 0.1")
+        if name not in data.metrics:
+            raise SpecError(f"stop_at.{name}: not measured here, the task is {data.task!r} ({', '.join(data.metrics)})")
+
+
+def _check_loss(settings: TrainSettings, data: WorldData) -> None:
+    """Raise :class:`SpecError` for a registered loss that does not fit the task."""
+    if not isinstance(settings.loss, str) or settings.loss not in LOSSES:
+        return
+    batch = data.test.examples().part(0, 2)
+    outputs = torch.zeros(len(batch), *data.task.output_shape(data.input_shape))
+    try:
+        on_batch(LOSSES.get(settings.loss))(outputs, batch)
+    except Exception as error:  # noqa: BLE001  (torch may raise anything)
+        raise SpecError(
+            f"train.loss {settings.loss!r} does not fit the task {data.task!r} ({in_words(error)}); leave it out for "
+            f"{data.task.loss!r}"
+        ) from None
 
 
 class _Training:
@@ -154,8 +184,7 @@ class _Training:
         for length in settings.save:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
         self.rate = learning_rate(settings, self.per_epoch)
-        every = settings.evaluate_every
-        self.every = max(1, every.iterations(self.per_epoch)) if every else 0
+        self.evaluated = settings.evaluated(self.per_epoch)
         self.trainee = trainee_for(module, data, settings, masks, engine)
         self.out = Fit(state={}, engines=self.trainee.engines, engine_note=self.trainee.note)
         self.held = self._held()
@@ -194,8 +223,8 @@ class _Training:
                 losses.append(self.trainee.advance(rates))
                 self.iteration += len(rates)
                 rate = rates[-1]
-                if self.every and self.iteration % self.every == 0 and self.iteration % self.per_epoch:
-                    self._row(rate, self._measured())
+                if self._is_evaluated() and self.iteration != end:
+                    self._row(rate, self._measured(self.data.splits))
         every_loss = torch.cat(losses)
         loss = float(every_loss.mean())
         first = self.out.curve[0].get("loss", 1.0) if self.out.curve else float(every_loss[0])
@@ -204,8 +233,8 @@ class _Training:
                 f"training diverged: the loss became {loss:g} in epoch {epoch + 1} (by iteration {self.iteration}); "
                 f"lower train.lr (now {self.settings.lr:g}) or add warmup"
             )
-        due = bool(self.every) and (self.iteration % self.every == 0 or self.iteration == self.total)
-        self._row(rate, {"loss": loss, **(self._measured() if due else {})})
+        due = self.data.splits if self._is_evaluated() else ()
+        self._row(rate, {"loss": loss, **self._measured(due)})
         self._stop_if_reached()
         if self.iteration in self.points and (self.iteration == self.total or self.out.stopped_early):
             self._save_point()
@@ -215,17 +244,16 @@ class _Training:
     def _next_stop(self, end: int) -> int:
         """Return the iteration up to which there is nothing to do but train."""
         stops = [end, self.iteration + STRETCH, *(point for point in self.points if point > self.iteration)]
-        if self.every:
-            stops.append((self.iteration // self.every + 1) * self.every)
+        stops += self.evaluated[bisect_right(self.evaluated, self.iteration) :][:1]
         return min(stops)
 
-    def _metrics(self, name: str, split: Split) -> dict[str, float]:
-        with global_stream(self.seed, "evaluation", self.iteration):
-            found = metrics(self.trainee.sums, self.data.task, split.examples())
-        return {f"{name}_{metric}": value for metric, value in found.items()}
+    def _is_evaluated(self) -> bool:
+        place = bisect_right(self.evaluated, self.iteration)
+        return place > 0 and self.evaluated[place - 1] == self.iteration
 
-    def _measured(self) -> dict[str, float]:
-        return {**self._metrics("train", self.data.train), **self._metrics("test", self.data.test)}
+    def _measured(self, splits: Iterable[str]) -> dict[str, float]:
+        with global_stream(self.seed, "evaluation", self.iteration):
+            return measured(self.trainee.sums, self.data, splits)
 
     def _row(self, rate: float, measured: Mapping[str, float]) -> None:
         at = {"iteration": float(self.iteration), "epoch": self.iteration / self.per_epoch, "lr": rate}
@@ -239,10 +267,10 @@ class _Training:
         stop = self.settings.stop_at
         if stop is None:
             return
-        found = self._metrics("train", self.data.train)
-        low_enough = stop.train_loss is None or found["train_loss"] <= stop.train_loss
-        high_enough = stop.train_accuracy is None or found["train_accuracy"] >= stop.train_accuracy
-        self.out.stopped_early = low_enough and high_enough
+        row = self.out.curve[-1]
+        needed = {name.partition("_")[0] for name in stop.measures() if name not in row}
+        row |= self._measured(split for split in self.data.splits if split in needed)
+        self.out.stopped_early = stop.reached([row for row in self.out.curve if "loss" in row])
 
     def _look(self) -> Tensor:
         """Return a batch of inputs to try the module on."""

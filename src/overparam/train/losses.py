@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import WrapValidator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from overparam.registry import Registry
 from overparam.worlds import Batch, Task
+from overparam.worlds.task import mean_squared_error
 
 Loss = Callable[..., Tensor]
 """``(outputs, targets)``, or ``(outputs, batch)`` where the second parameter is called ``batch``, to a scalar mean."""
@@ -19,11 +21,19 @@ BatchLoss = Callable[[Tensor, Batch], Tensor]
 
 LOSSES: Registry[Loss] = Registry("loss", "a function (outputs, targets) or (outputs, batch) -> scalar")
 
+GivenLoss = Annotated[Any, LOSSES, WrapValidator(lambda given, check: None if given is None else check(given))]
+"""A field of a spec that is a loss, or None for the usual one of the task."""
+
 
 @LOSSES.named("cross-entropy")
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean softmax cross entropy of ``outputs`` (batch, classes) against integer ``targets`` (batch,)."""
+    """Mean softmax cross entropy of scores ``(N, classes)``, or ``(N, T, classes)``, against integers, in nats."""
+    if outputs.dim() > targets.dim() > 1:
+        return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
     return functional.cross_entropy(outputs, targets)
+
+
+LOSSES.register("mse", mean_squared_error)
 
 
 def on_batch(loss: Loss) -> BatchLoss:
@@ -44,6 +54,11 @@ def _second_parameter(loss: Callable[..., Any]) -> str | None:
     return names[1] if len(names) > 1 else None
 
 
+def loss_for(given: Any, task: Task) -> Loss:
+    """Return the loss that ``given`` means for a task; None is its usual one."""
+    return LOSSES.resolve(task.loss if given is None else given)
+
+
 def not_usual(loss: Loss, task: Task) -> BatchLoss | None:
     """Return what evaluation is to measure as the loss: None for the task's usual one, which its sums have."""
-    return None if loss is LOSSES.get(task.loss) else on_batch(loss)
+    return None if loss is loss_for(None, task) else on_batch(loss)

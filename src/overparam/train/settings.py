@@ -1,28 +1,57 @@
 """What a training is made of: optimiser, learning-rate schedule, length, regularisation, when to stop."""
 
-from typing import Annotated, Any, Literal
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from overparam.length import Length
-from overparam.spec import spec
-from overparam.train.losses import LOSSES
+from overparam.spec import field_names, spec
+from overparam.train.losses import GivenLoss
 
 
 @spec
 class StopAt:
-    """Stop training early, at the end of the first epoch that reaches every threshold given.
+    """Stop training early, at the end of the first epoch that reaches every threshold given, or when it gets no better.
 
-    Measured on the whole training set in evaluation mode, against the labels that are trained on (noisy ones
-    where the world has label noise). ``train_loss``: at most this; ``train_accuracy``: at least this, in (0, 1].
+    Measured on the whole training or validation set in evaluation mode, against the labels that are trained on (noisy
+    ones where the world has label noise). ``train_loss``, ``validation_loss``: at most this; ``train_accuracy``,
+    ``validation_accuracy``: at least this, in (0, 1]. ``patience``: so many epochs in a row have not brought a lower
+    validation loss than the best before; the weights are those of the last epoch. There is no threshold on the test
+    set: what is chosen by it says nothing about other data.
     """
 
     train_loss: Annotated[float, Field(gt=0)] | None = None
     train_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+    validation_loss: Annotated[float, Field(gt=0)] | None = None
+    validation_accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
 
     def __post_init__(self) -> None:
-        if self.train_loss is None and self.train_accuracy is None:
-            raise ValueError("needs train_loss, train_accuracy or both")
+        if not self.measures():
+            raise ValueError("needs a threshold (train_loss, train_accuracy, validation_loss, ...) or patience")
+
+    def thresholds(self) -> dict[str, float]:
+        """Return the thresholds given, by the metric's name."""
+        named = {name: getattr(self, name) for name in field_names(StopAt) if name != "patience"}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def measures(self) -> tuple[str, ...]:
+        """Return the names of the metrics that decide."""
+        return (*self.thresholds(), *(("validation_loss",) if self.patience else ()))
+
+    def reached(self, curve: Sequence[Mapping[str, float]]) -> bool:
+        """Tell whether to stop, given a row of metrics for each epoch so far."""
+        row, thresholds = curve[-1], self.thresholds()
+        if thresholds and all(
+            row[name] <= value if name.endswith("loss") else row[name] >= value for name, value in thresholds.items()
+        ):
+            return True
+        if self.patience is None:
+            return False
+        losses = [row["validation_loss"] for row in curve]
+        return len(losses) - 1 - losses.index(min(losses)) >= self.patience
 
 
 @spec
@@ -45,8 +74,11 @@ class TrainSettings:
         gamma: factor of each drop.
         warmup: the learning rate rises linearly from 0 to its scheduled value over this length.
         stop_at: thresholds at which training ends early.
-        loss: ``cross-entropy``, or an import path or a callable ``(outputs, labels) -> scalar mean loss``.
-        evaluate_every: measure training and test set at this interval into the learning curve; never if None.
+        loss: ``cross-entropy``, ``mse``, or an import path or a callable ``(outputs, targets) -> scalar mean loss``;
+            one whose second parameter is called ``batch`` gets the whole :class:`~overparam.worlds.Batch`. None: the
+            usual one of the task.
+        evaluate_every: measure all splits at this interval into the learning curve; never if None.
+        evaluate_at: measure there too: lengths such as ``[100it, 1ep]``, or ``log``, which is ten iterations a decade.
         save: points on the way to keep, for rewinding to them later.
     """
 
@@ -66,8 +98,9 @@ class TrainSettings:
     gamma: Annotated[float, Field(gt=0)] = 0.1
     warmup: Length | None = None
     stop_at: StopAt | None = None
-    loss: Annotated[Any, LOSSES] = "cross-entropy"
+    loss: GivenLoss = None
     evaluate_every: Length | None = None
+    evaluate_at: tuple[Length, ...] | Literal["log"] = ()
     save: tuple[Length, ...] = ()
 
     def __post_init__(self) -> None:
@@ -85,6 +118,19 @@ class TrainSettings:
             raise ValueError("schedule: multistep needs milestones, such as [30, 45]")
         if self.evaluate_every is not None and self.evaluate_every.value <= 0:
             raise ValueError(f"evaluate_every must be longer than nothing, got '{self.evaluate_every}'")
+        if self.evaluate_at != "log" and any(point.value <= 0 for point in self.evaluate_at):
+            raise ValueError("evaluate_at must be points after the beginning, such as [100it, 1ep]")
+
+    def evaluated(self, per_epoch: int) -> list[int]:
+        """Return the iterations after which all splits are measured, where one epoch has ``per_epoch``."""
+        end = self.duration.iterations(per_epoch)
+        points = {point.iterations(per_epoch) for point in self.evaluate_at} if self.evaluate_at != "log" else set()
+        if self.evaluate_at == "log":
+            points = {round(10 ** (tenth / 10)) for tenth in range(int(10 * math.log10(end)) + 1)} | {end}
+        if self.evaluate_every is not None:
+            every = max(1, self.evaluate_every.iterations(per_epoch))
+            points |= {*range(every, end, every), end}
+        return sorted({max(1, point) for point in points})
 
     @property
     def duration(self) -> Length:

@@ -17,7 +17,7 @@ from overparam.sparse.networks.conversion import become, in_place
 from overparam.sparse.networks.judge import Judgement, judge
 from overparam.sparse.networks.network import SparseNetwork
 from overparam.sparse.perceptron import Layer, Optimiser, Perceptron, perceptron_layers
-from overparam.train.losses import LOSSES, cross_entropy
+from overparam.train.losses import cross_entropy, loss_for
 from overparam.train.settings import TrainSettings
 from overparam.train.trainees import ModuleTrainee, Slots, Trainee
 from overparam.worlds import Batch, Classification, FiniteSplit, WorldData
@@ -41,7 +41,7 @@ def sparse_trainee(
     if layers is not None and _fits_compiled(module, layers, data, settings):
         below = {layer.weight: limits().epochs for layer in layers}
         return PerceptronTrainee(module, data, settings, masks, layers, () if forced else dense_by(below, masks))
-    judgement = judge(module, LOSSES.resolve(settings.loss))
+    judgement = judge(module, loss_for(settings.loss, data.task))
     able = {f"{path}.weight".lstrip("."): path for path, reason in judgement.layers.items() if reason is None}
     below = {name: _limit(module.get_submodule(path)) for name, path in able.items()}
     dense = () if forced else dense_by(below, masks)
@@ -73,7 +73,7 @@ def _fits_compiled(module: nn.Module, layers: Sequence[Layer], data: WorldData, 
     inputs, labels = data.train.inputs, data.train.targets
     first, last = module.get_parameter(layers[0].weight), module.get_parameter(layers[-1].weight)
     return (
-        LOSSES.resolve(settings.loss) is cross_entropy
+        loss_for(settings.loss, data.task) is cross_entropy
         and (data.augmentation is None or not data.augmentation.active)
         and inputs.dtype == first.dtype
         and inputs[:1].numel() == first.shape[1]

@@ -13,7 +13,7 @@ from overparam.checkpoint import load_state, masked_state, state_of
 from overparam.content import for_one_use
 from overparam.errors import SpecError
 from overparam.train.evaluate import sums
-from overparam.train.losses import LOSSES, Loss, not_usual, on_batch
+from overparam.train.losses import Loss, loss_for, not_usual, on_batch
 from overparam.train.optimisers import add_momentum, optimiser
 from overparam.train.settings import TrainSettings
 from overparam.worlds import Batch, WorldData
@@ -79,7 +79,7 @@ class ModuleTrainee(Trainee):
         self.module, self.data, self.settings, self.masks = module, data, settings, dict(masks)
         self.engines = dict.fromkeys(masks, "dense")
         self.loss = for_one_use(
-            LOSSES.resolve(settings.loss), [*module.modules(), *module.parameters(), *module.buffers()]
+            loss_for(settings.loss, data.task), [*module.modules(), *module.parameters(), *module.buffers()]
         )
         parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.optimiser = optimiser(settings, parameters.values())

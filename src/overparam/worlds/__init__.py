@@ -4,13 +4,14 @@ from overparam.folders import cache_folder
 from overparam.worlds.augmentation import Augmentation
 from overparam.worlds.batch import Batch
 from overparam.worlds.builtin import DATASETS
+from overparam.worlds.data import WorldData
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.files import data_folders
 from overparam.worlds.images import ImageFolder
 from overparam.worlds.label_noise import LabelNoise
 from overparam.worlds.sources import load_dataset
-from overparam.worlds.splits import FiniteSplit, Split, WorldData
-from overparam.worlds.task import Classification, Task
+from overparam.worlds.splits import EndlessSplit, FiniteSplit, Split
+from overparam.worlds.task import Classification, NextToken, Reconstruction, Regression, Task
 from overparam.worlds.world import World
 
 __all__ = [
@@ -19,9 +20,13 @@ __all__ = [
     "Batch",
     "Classification",
     "Dataset",
+    "EndlessSplit",
     "FiniteSplit",
     "ImageFolder",
     "LabelNoise",
+    "NextToken",
+    "Reconstruction",
+    "Regression",
     "Split",
     "Task",
     "World",

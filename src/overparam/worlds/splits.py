@@ -1,18 +1,15 @@
-"""The data a network sees: splits of examples, and epochs of batches."""
+"""The examples of a training, validation or test set: finite, in memory, or endless, made when they are needed."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from overparam.errors import SpecError
-from overparam.worlds.augmentation import Augmentation, Draws
 from overparam.worlds.batch import Batch
-from overparam.worlds.task import Classification, Task
 
 
 class Split(ABC):
@@ -81,70 +78,36 @@ class FiniteSplit(Split):
 
 
 @dataclass(frozen=True, eq=False)
-class WorldData:
-    """A world that was built; do not change the tensors, other worlds share them.
+class EndlessSplit(Split):
+    """A stream of examples of which none comes twice: epoch ``k`` has the numbers from ``k * epoch`` on, in order.
+
+    Each example is a pure function of its number, so a training that is taken up again goes on with the same ones, and
+    of ``n`` workers the ``k``-th may take every ``n``-th number of an epoch's order.
 
     Args:
-        task: what is to be done with the inputs.
-        input_shape: shape of one input.
-        noise_realised: exact fraction of training labels that differ from the clean ones.
-        black: ``(C,)``, the normalised value of an input of 0, with which crops are padded.
+        draw: the examples with given numbers, as a network sees them.
+        epoch: how many count as one epoch.
+        held_out: other examples of the same distribution, which metrics are measured on.
+        device: where the examples are wanted.
     """
 
-    train: Split
-    test: FiniteSplit
-    task: Task
-    input_shape: tuple[int, ...]
-    noise_realised: float
-    black: Tensor
-    augmentation: Augmentation | None = None
+    draw: Callable[[Tensor], tuple[Tensor, Tensor]]
+    epoch: int
+    held_out: Batch
+    device: torch.device | str = "cpu"
 
-    @property
-    def classes(self) -> int:
-        """Number of classes; raises :class:`SpecError` where the task is no classification."""
-        if not isinstance(self.task, Classification):
-            raise SpecError(f"the task {self.task} has no classes")
-        return self.task.classes
+    def order(self, epoch: int, generator: torch.Generator) -> Tensor:
+        """Return the numbers of this epoch as they come: all are new, so there is nothing to shuffle."""
+        return torch.arange(epoch * self.epoch, (epoch + 1) * self.epoch)
 
-    def to(self, device: torch.device | str) -> WorldData:
-        """Return the same data on ``device``."""
-        return replace(self, train=self.train.to(device), test=self.test.to(device), black=self.black.to(device))
+    def fetch(self, indices: Tensor) -> Batch:
+        """Make the examples."""
+        return Batch(*self.draw(indices.cpu()), indices).to(self.device)
 
-    def batch_count(self, batch_size: int, drop_last: bool = False) -> int:
-        """Return the number of batches an epoch has; raises :class:`SpecError` if there are none."""
-        if batch_size < 1:
-            raise SpecError(f"batch_size must be 1 or more, got {batch_size}")
-        if drop_last and batch_size > self.train.epoch:
-            raise SpecError(
-                f"batch_size must be at most {self.train.epoch}, the number of training examples, "
-                f"when the last smaller batch is dropped; got {batch_size}"
-            )
-        return self.train.epoch // batch_size if drop_last else -(-self.train.epoch // batch_size)
+    def examples(self) -> Batch:
+        """Return the examples that were held out: none of them is ever trained on."""
+        return self.held_out
 
-    def batches(
-        self, batch_size: int, generator: torch.Generator, drop_last: bool = False, start: int = 0, epoch: int = 0
-    ) -> Iterator[Batch]:
-        """Return the training batches of an epoch (from 0 on), each example of it once.
-
-        All chance of the epoch is drawn from ``generator`` here, so that leaving out the first ``start``
-        batches costs nothing, and neither the others nor the generator's later numbers depend on it.
-
-        Raises :class:`SpecError` if ``batch_size`` is below 1 or ``start`` outside ``[0, batch_count]``.
-        """
-        count = self.batch_count(batch_size, drop_last)
-        if not 0 <= start <= count:
-            raise SpecError(f"start must be in [0, {count}], the number of batches of an epoch; got {start}")
-        order = self.train.order(epoch, generator)
-        draws = None
-        if self.augmentation is not None and self.augmentation.active:
-            draws = self.augmentation.draw(len(order), generator)
-        return self._batches(order, draws, batch_size, range(start, count))
-
-    def _batches(self, order: Tensor, draws: Draws | None, batch_size: int, numbers: range) -> Iterator[Batch]:
-        for number in numbers:
-            here = slice(number * batch_size, (number + 1) * batch_size)
-            batch = self.train.fetch(order[here])
-            if draws is not None and self.augmentation is not None:
-                inputs = self.augmentation.apply(batch.inputs, Draws(*(each[here] for each in draws)), self.black)
-                batch = replace(batch, inputs=inputs)
-            yield batch
+    def to(self, device: torch.device | str) -> EndlessSplit:
+        """Return the split on ``device``."""
+        return replace(self, held_out=self.held_out.to(device), device=device)
