@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from overparam.papers.sparse_double_descent.phases import find_phases
 from overparam.report.arms import Arm
-from overparam.report.phases import find_phases
 
 Curve = np.ndarray
 

@@ -169,7 +169,6 @@ def report(
     """Write one self-contained HTML page with the curves, the phases and the claims."""
     with clear_errors():
         from overparam.errors import StoreError
-        from overparam.report import write_charts
 
         results = _results(study, set_, sweep, store, data)
         if not len(results.frame):
@@ -178,7 +177,7 @@ def report(
         goal = out or Path(f"{results.name}@{results.revision}.html" if other else f"{results.name}.html")
         check_writable(goal, "--out")
         say(str(results.report(goal).resolve()))
-        for path in write_charts(results.frame, charts, missing=results.missing) if charts is not None else ():
+        for path in results.charts(charts) if charts is not None else ():
             say(str(path))
         _complain(results)
 
@@ -354,18 +353,17 @@ def _results(given: str, set_: list[str] | None, sweep: list[str] | None, store:
 
 
 def _print_table(results: Results) -> None:
-    from overparam.report import arms, find_phases, finding, lacking, rich_table
+    from overparam.report import rich_table, tables_of
 
     if not len(results.frame):
         say("no checkpoint is finished yet")
         return
-    lacks = lacking(results.frame, results.missing)
-    for arm in arms(results.frame):
-        found = find_phases(arm, lacks)
-        show(rich_table(arm, found))
-        if found is not None:
-            show(finding(found))
-    for verdict in results.claims():
+    sections, _ = results.sections()
+    for table in tables_of(sections):
+        show(rich_table(table))
+        if table.finding:
+            show(table.finding)
+    for verdict in (verdict for section in sections for verdict in section.verdicts):
         if verdict.verdict != "not tested":
             show(f"{verdict.id} {verdict.verdict}: {verdict.sentence}")
 

@@ -20,7 +20,7 @@ from overparam.papers.sparse_double_descent.claims import (
 )
 from overparam.papers.sparse_double_descent.contrasts import contrasts
 from overparam.papers.sparse_double_descent.curves import distance_peak
-from overparam.report.phases import phases
+from overparam.papers.sparse_double_descent.phases import phases
 
 FLAT = {"depth": 0}
 

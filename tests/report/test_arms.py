@@ -58,7 +58,7 @@ def test_the_last_checkpoint_of_a_level_counts():
 def test_a_mean_leaves_out_levels_that_most_seeds_did_not_reach():
     frame = arm(seeds=[0, 1, 2]).filter((pl.col("seed") == 0) | (pl.col("level") < 10))
     (found,) = arms(frame)
-    assert found.levels[-1] == 27
+    assert found.places[-1] == 27
     assert found.mean()["level"].to_list() == list(range(10))
     assert found.mean()["n"].unique().to_list() == [3]
 

@@ -9,10 +9,9 @@ import subprocess
 from html import unescape
 
 import pytest
+from pages import make
 from synthetic import arm, study
 
-from overparam.papers import claims_for
-from overparam.report.page import write_page
 from overparam.report.theme import DARK
 
 CHROMIUM = next(
@@ -97,15 +96,9 @@ def page(tmp_path_factory):
         arm(variant="<b>random</b>", criterion="random", worst=0.2, best=0.03),
         arm(variant="clean", noise_rate=0.0, depth=0),
     )
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    return write_page(
-        path,
-        name="browser",
-        frame=frame,
-        spec_yaml="name: browser",
-        facts={},
-        verdicts=claims_for("sparse-double-descent", frame),
-    )
+    folder = tmp_path_factory.mktemp("page")
+    make(folder, frame, "sparse-double-descent", name="browser")
+    return folder / "report.html"
 
 
 @pytest.fixture(scope="module")

@@ -9,21 +9,29 @@ from rich.console import Console
 from synthetic import arm
 
 from overparam.errors import SpecError
-from overparam.report.arms import arms
-from overparam.report.phases import phases
-from overparam.report.tables import export, level_table, rich_table, summary
+from overparam.papers.sparse_double_descent.sections import sections
+from overparam.report import Material, arms, curve
+from overparam.report.tables import export, level_table, rich_table
 
 
-def test_the_level_table_has_means_intervals_and_phases():
-    (found,) = phases(arm())
-    table = level_table(found.arm, found)
+def printed(table, width=140):
+    out = io.StringIO()
+    Console(file=out, width=width).print(rich_table(table))
+    return out.getvalue()
+
+
+def terminal_table(frame):
+    return sections(Material(frame))[-1].tables[0]
+
+
+def test_the_level_table_has_means_and_what_stands_beside_them():
+    (found,) = arms(arm())
+    table = level_table(found)
     values = arm().filter(pl.col("level") == 12)["test_accuracy"]
     row = table.row(12, named=True)
     assert row["test_accuracy"] == pytest.approx(values.mean())
     assert (row["test_accuracy_low"], row["test_accuracy_high"]) == (values.min(), values.max())
-    assert (row["level"], row["n"], row["phase"]) == (12, 3, "critical")
-    assert table["phase"].to_list()[0] == "light"
-    assert table["phase"].to_list()[-1] == "collapsed"
+    assert (row["level"], row["n"]) == (12, 3)
 
 
 def test_one_seed_has_no_interval_and_missing_probes_leave_columns_out():
@@ -31,33 +39,29 @@ def test_one_seed_has_no_interval_and_missing_probes_leave_columns_out():
     table = level_table(one)
     assert table["test_accuracy_low"].null_count() == table.height
     assert "learning_distance" not in table.columns
-    assert "phase" not in table.columns
 
 
 def test_the_spread_of_few_seeds_reaches_from_the_lowest_to_the_highest():
     (found,) = arms(arm())
-    row = summary(found, ["test_loss", "never_measured"]).row(5, named=True)
+    row = curve(found, ["test_loss", "never_measured"]).row(5, named=True)
     values = arm().filter(pl.col("level") == 5)["test_loss"]
     assert (row["test_loss_low"], row["test_loss_high"]) == (values.min(), values.max())
     assert "never_measured" not in row
 
 
 def test_the_terminal_table_marks_trough_and_peak_in_words():
-    (found,) = phases(arm())
-    out = io.StringIO()
-    Console(file=out, width=140).print(rich_table(found.arm, found))
-    lines = out.getvalue().splitlines()
+    lines = printed(terminal_table(arm())).splitlines()
     assert sum(line.rstrip().endswith("trough") for line in lines) == 1
     assert "6.9 %" in next(line for line in lines if line.rstrip().endswith("trough"))
     assert any(line.rstrip().endswith("peak") for line in lines)
-    assert "the range of the 3 seeds" in " ".join(out.getvalue().split())
-    assert "±" not in out.getvalue()
+    assert "the range of the 3 seeds" in " ".join(" ".join(lines).split())
+    assert "±" not in " ".join(lines)
 
 
 def test_from_four_seeds_on_the_table_shows_the_interval_of_the_mean():
-    (found,) = phases(arm(seeds=range(4)))
-    values = found.arm.frame.filter(pl.col("level") == 12)["test_accuracy"]
-    row = level_table(found.arm, found).row(12, named=True)
+    (found,) = arms(arm(seeds=range(4)))
+    values = found.frame.filter(pl.col("level") == 12)["test_accuracy"]
+    row = level_table(found).row(12, named=True)
     # Four values: the half width is 3.1824 (t, three degrees of freedom) standard errors.
     assert row["test_accuracy_high"] - row["test_accuracy"] == pytest.approx(3.1824 * values.std() / 2, rel=1e-4)
 
@@ -72,11 +76,9 @@ def test_accuracies_in_a_table_stay_between_nothing_and_all(seeds):
 
 @pytest.mark.parametrize("seeds", [3, 8])
 def test_the_terminal_table_fits_eighty_characters(seeds):
-    (found,) = phases(arm(seeds=range(seeds)))
-    out = io.StringIO()
-    Console(file=out, width=80).print(rich_table(found.arm, found))
-    assert "…" not in out.getvalue()
-    assert any(line.rstrip().endswith("peak") for line in out.getvalue().splitlines())
+    text = printed(terminal_table(arm(seeds=range(seeds))), 80)
+    assert "…" not in text
+    assert any(line.rstrip().endswith("peak") for line in text.splitlines())
 
 
 def test_tables_are_exported_and_read_back(tmp_path):

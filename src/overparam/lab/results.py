@@ -22,7 +22,7 @@ from overparam.probes import PROBES
 from overparam.probes.density import remarks
 
 if TYPE_CHECKING:
-    from overparam.report import Verdict
+    from overparam.report import Material, Section, Verdict
 
 MEASURED = tuple(column for name in PROBES for column in PROBES.get(name).measured)
 """Columns that differ between two runs of the same study."""
@@ -92,7 +92,7 @@ class Results:
 
         Only an arm that falls, rises and falls again has phases; any other has one row, which says why not.
         """
-        from overparam.report import phase_table, phases
+        from overparam.papers.sparse_double_descent import phase_table, phases
 
         return phase_table(phases(self.frame, self.missing)) if len(self.frame) else phase_table([])
 
@@ -102,39 +102,53 @@ class Results:
 
         return claims_for(self.about.paper, self.frame, self.missing)
 
+    @property
+    def material(self) -> Material:
+        """What sections of a page are made of."""
+        from overparam.report import Material
+
+        return Material(self.frame, self.about.axis, self.absent, self.missing)
+
+    def sections(self) -> tuple[list[Section], str]:
+        """Return what the page says, section by section, and the label of the arm that its charts show first."""
+        from overparam.papers import sections_for
+
+        return sections_for(self.about.paper, self.material)
+
     def table(self) -> pl.DataFrame:
-        """Return the means over seeds, one row per arm and level."""
-        from overparam.report import arms, find_phases, lacking, level_table
+        """Return the means over seeds: a row for each arm and place on the study's axis."""
+        from overparam.report import level_table
         from overparam.report.tables import SHOWN
 
         if self.frame.is_empty():
             head = {"arm": pl.String, "level": pl.Int64, "density": pl.Float64, "kept": pl.Int64, "n": pl.Int64}
             numbers = {name: kind for name, kind in self.frame.schema.items() if name in SHOWN}
             return pl.DataFrame(schema={**head, **numbers})
-        lacks = lacking(self.frame, self.missing)
-        tables = [
-            level_table(arm, find_phases(arm, lacks)).select(pl.lit(arm.label).alias("arm"), pl.all())
-            for arm in arms(self.frame)
-        ]
-        return pl.concat(tables, how="diagonal")
+        tables = [level_table(arm).select(pl.lit(arm.label).alias("arm"), pl.all()) for arm in self.material.arms]
+        return pl.concat(tables, how="diagonal_relaxed")
 
     def report(self, path: str | Path) -> Path:
         """Write one self-contained HTML page and return its path."""
         from overparam.report import write_page
 
-        goal = Path(path)
-        write_page(
-            goal,
+        sections, main = self.sections()
+        return write_page(
+            path,
             name=self.name,
-            frame=self.frame,
+            sections=sections,
+            main=main,
             spec_yaml=self.spec,
             facts=self.facts,
             failures=self.failures,
-            verdicts=self.claims() if len(self.frame) else [],
-            missing=self.missing,
+            lacks=self.material.lacks,
             remarks=self.remarks,
         )
-        return goal
+
+    def charts(self, folder: str | Path, suffixes: Sequence[str] = (".png", ".svg")) -> list[Path]:
+        """Write the charts of the page as files into ``folder`` and return their paths."""
+        from overparam.report import write_charts
+
+        return write_charts(self.sections()[0], folder, suffixes)
 
 
 def load_results(store: Store, name: str, revision: str | None = None, notes: Sequence[str] = ()) -> Results:

@@ -11,7 +11,7 @@ from overparam.registry import suggest
 if TYPE_CHECKING:
     import polars as pl
 
-    from overparam.report.claims import Verdict
+    from overparam.report import Material, Section, Verdict
 
 
 def paper_names() -> list[str]:
@@ -39,3 +39,15 @@ def claims_for(paper: str, frame: pl.DataFrame, missing: int = 0) -> list[Verdic
     """Test the claims of a paper on a study's table; with rows ``missing`` from the study each is "not tested"."""
     found = part_of(paper, "claims")
     return [claim(frame, missing) for claim in found.CLAIMS] if found else []
+
+
+def sections_for(paper: str, material: Material) -> tuple[list[Section], str]:
+    """Return the sections of a study's page, the paper's own where it has some, and the arm that charts show first."""
+    from overparam.report import general_sections
+
+    own = part_of(paper, "sections")
+    verdicts = claims_for(paper, material.frame, material.missing) if len(material.frame) else []
+    if own is not None and material.axis.column == "density":
+        return own.sections(material, verdicts), own.main_label(material)
+    told: list[Section] = general_sections(material, verdicts)
+    return told, ""

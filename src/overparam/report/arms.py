@@ -1,4 +1,4 @@
-"""Arms: the rows of a results table that differ in nothing but the seed, and the curve of their means."""
+"""Arms: the rows of a results table that differ in nothing but the seed and the place on the axis."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 
 from overparam.errors import DataError
+from overparam.report.axes import DENSITY
+from overparam.report.axis import Axis, axis_for, numbers_of
 from overparam.report.words import percent
 
 # What a row says about its place in a study or measures on its checkpoint; a dotted column that begins with
@@ -21,14 +23,7 @@ MEASURED = frozenset(
         *("test_accuracy", "test_loss", "test_soft_error"),
         *("learning_distance", "learning_distance_kept", "learning_distance_pruned"),
         *("dead_units", "collapsed_layers", "parameters", "density_of_all"),
-        *(
-            "seconds",
-            "multiply_adds",
-            "multiply_adds_effective",
-            "peak_memory_bytes",
-            "bytes",
-            "noise_realised",
-        ),
+        *("seconds", "multiply_adds", "multiply_adds_effective", "peak_memory_bytes", "bytes", "noise_realised"),
     }
 )
 TRAITS = ("dataset", "noise_rate", "criterion", "retraining")
@@ -43,12 +38,19 @@ class Arm:
     Args:
         label: what tells this arm from the others of the study, e.g. ``"random, 20 % label noise"``.
         values: the columns that identify it (variant, sweep columns) and its traits (dataset, criterion, ...).
-        frame: one row per seed and level, sorted; of several checkpoints at a level, the last.
+        frame: one row per seed and place, sorted; of several checkpoints at a place, the last.
+        axis: what its curves are over.
+        key: the column that tells places from each other in every seed: ``level`` or ``step`` where the axis runs along
+            chains, else the swept column.
+        every: one row per measured checkpoint, those of ``frame`` among them; None: there are no others.
     """
 
     label: str
     values: Mapping[str, Any]
     frame: pl.DataFrame
+    axis: Axis = DENSITY
+    key: str = "level"
+    every: pl.DataFrame | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -56,77 +58,148 @@ class Arm:
         return sorted(self.frame["seed"].unique().to_list())
 
     @property
-    def levels(self) -> list[int]:
-        """The levels measured on at least one seed, sorted."""
-        return sorted(self.frame["level"].unique().to_list())
+    def places(self) -> list[Any]:
+        """The values of ``key`` that were measured on at least one seed, in the axis's order."""
+        return sorted(self.frame[self.key].unique().to_list(), reverse=self.backwards)
+
+    @property
+    def backwards(self) -> bool:
+        """Whether places run from the largest value of ``key`` to the smallest."""
+        return self.axis.falling and self.key == self.axis.column
+
+    @property
+    def positions(self) -> list[float]:
+        """The means over seeds on the axis, place by place."""
+        return list(self.mean()[self.axis.column].to_list())
 
     def has(self, column: str) -> bool:
         """Whether ``column`` was measured on at least one checkpoint."""
         return column in self.frame.columns and self.frame[column].count() > 0
 
-    def at(self, column: str, level: int | None) -> dict[int, float | None]:
-        """Return ``{seed: value of column at level}``; empty when column or level was not measured."""
-        if level is None or not self.has(column):
+    def at(self, column: str, place: Any) -> dict[int, float | None]:
+        """Return ``{seed: value of column at a place}``; empty when column or place was not measured."""
+        if place is None or not self.has(column):
             return {}
-        rows = self.frame.filter(pl.col("level") == level)
+        rows = self.frame.filter(pl.col(self.key) == place)
         return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
 
     def table(self, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return ``column`` as (seeds, levels), NaN where a seed lacks a level or a value."""
-        seeds, levels = self.seeds, self.levels
-        values = np.full((len(seeds), len(levels)), np.nan)
+        """Return ``column`` as (seeds, places), NaN where a seed lacks a place or a value."""
+        seeds, places = self.seeds, self.places
+        values = np.full((len(seeds), len(places)), np.nan)
         if self.has(column):
             rows = [seeds.index(seed) for seed in self.frame["seed"].to_list()]
-            columns = [levels.index(level) for level in self.frame["level"].to_list()]
+            columns = [places.index(place) for place in self.frame[self.key].to_list()]
             values[rows, columns] = _floats(self.frame, column)
         return values
 
-    def mean(self) -> pl.DataFrame:
-        """Return the mean over seeds of every measured number, one row per level, with ``n`` seeds.
+    def mean(self, every: bool = False) -> pl.DataFrame:
+        """Return the mean over seeds of every measured number, one row per place, with ``n`` seeds.
 
-        Levels that fewer than half of the seeds reached are left out: a mean that jumps because seeds drop
-        out would be read as a turning point.
+        Places that fewer than half of the seeds reached are left out: a mean that jumps because seeds drop out would be
+        read as a turning point.
+
+        Args:
+            every: whether to give every measured step of the chains a row, though several are at one place.
         """
-        numbers = [
-            name
-            for name, kind in self.frame.schema.items()
-            if kind.is_numeric() and name not in ("seed", "chain", "level", "step", *self.values)
-        ]
-        means = [pl.col(name).cast(pl.Float64).fill_nan(None).mean() for name in numbers]
-        grouped = self.frame.group_by("level").agg(pl.col("seed").n_unique().alias("n"), *means).sort("level")
+        frame, keys = self.frame, [self.key]
+        if every and self.every is not None:
+            frame, keys = self.every, [self.key, "step"]
+        names = {name for name, kind in frame.schema.items() if kind.is_numeric()}
+        numbers = names - {"seed", "chain", "level", "step", *self.values, *keys} | {self.axis.column} - set(keys)
+        means = [pl.col(name).cast(pl.Float64).fill_nan(None).mean() for name in sorted(numbers)]
+        grouped = frame.group_by(keys).agg(pl.col("seed").n_unique().alias("n"), *means)
+        grouped = grouped.sort(keys, descending=[self.backwards, *(False for _ in keys[1:])])
         return grouped.filter(pl.col("n") * 2 >= len(self.seeds))
 
 
-def arms(frame: pl.DataFrame) -> list[Arm]:
+def arms(frame: pl.DataFrame, axis: Axis | str = DENSITY, by: Sequence[str] | None = None) -> list[Arm]:
     """Split a results table into its arms, in order of first appearance.
 
-    An arm is told by ``variant``, by the sweep columns (dotted paths, or ``network``, that stay constant
-    along every chain) and by the traits ``dataset``, ``noise_rate``, ``criterion`` and ``retraining``, as far
-    as there are such columns. Rows without a density or a level are left out. Raises :class:`DataError` when
-    a needed column is missing.
+    An arm is told by ``variant``, by the sweep columns (dotted paths, or ``network``, that stay constant along every
+    chain) and by the traits ``dataset``, ``noise_rate``, ``criterion`` and ``retraining``, as far as there are such
+    columns and they do not go with the axis. Where the axis is swept, every measured level and step of the chains is an
+    arm of its own. Rows without a density, a level or a place on the axis are left out.
+
+    Args:
+        frame: the results table, one row per checkpoint.
+        axis: what curves are over; a column's name stands for its axis.
+        by: the columns that tell arms from each other; None: as above.
+
+    Raises:
+        DataError: a needed column is missing, or that of the axis holds no numbers.
     """
-    missing = [name for name in REQUIRED if name not in frame.columns]
+    axis = axis_for(axis) if isinstance(axis, str) else axis
+    missing = [name for name in (*REQUIRED, axis.column, *(by or ())) if name not in frame.columns]
     if missing:
         raise DataError(
             f"the results table lacks the column {', '.join(missing)}; give the frame of a study, "
             "with one row per checkpoint"
         )
-    frame = frame.filter(pl.col("density").is_not_null() & pl.col("level").is_not_null())
+    frame = _placed(frame, axis)
     if frame.is_empty():
         return []
     sweeps = sweep_columns(frame)
+    key = _key(frame, axis.column, sweeps)
+    stages = [] if key in ("level", "step") else _varying(frame, "level", "step")
+    named = by if by is not None else [name for name in ("variant", *sweeps, *TRAITS) if name in frame.columns]
+    named = [name for name in named if not _goes_with(frame, name, key)]
     groups: dict[tuple[str, ...], tuple[dict[str, Any], list[pl.DataFrame]]] = {}
-    for chain in frame.partition_by("chain", maintain_order=True):
-        values = {name: _constant(chain[name]) for name in ["variant", *sweeps, *TRAITS] if name in frame.columns}
+    for chain in frame.partition_by("chain", *stages, maintain_order=True):
+        values = {name: _constant(chain[name]) for name in [*named, *stages]}
         groups.setdefault(tuple(str(value) for value in values.values()), (values, []))[1].append(chain)
     found = [values for values, _ in groups.values()]
-    merged = [
-        pl.concat(chains)
-        .sort("seed", "level", *(["step"] if "step" in frame.columns else []))
-        .unique(["seed", "level"], keep="last", maintain_order=True)
-        for _, chains in groups.values()
+    whole = [pl.concat(chains) for _, chains in groups.values()]
+    return [
+        _arm(label, values, rows, axis, key)
+        for label, values, rows in zip(_labels(found, [*named, *stages]), found, whole, strict=True)
     ]
-    return [Arm(label, values, rows) for label, values, rows in zip(_labels(found, sweeps), found, merged, strict=True)]
+
+
+def _arm(label: str, values: Mapping[str, Any], rows: pl.DataFrame, axis: Axis, key: str) -> Arm:
+    rows = rows.sort("seed", key, *(["step"] if "step" in rows.columns and key != "step" else []))
+    last = rows.unique(["seed", key], keep="last", maintain_order=True)
+    every = rows if len(last) < len(rows) and "step" in rows.columns else None
+    return Arm(label, values, last, axis, key, every)
+
+
+def _placed(frame: pl.DataFrame, axis: Axis) -> pl.DataFrame:
+    """Return the rows that have a place on the axis, as a number."""
+    frame = frame.filter(pl.col("density").is_not_null() & pl.col("level").is_not_null())
+    if not frame.schema[axis.column].is_numeric():
+        numbers = numbers_of(frame, axis.column)
+        if numbers.null_count() > frame[axis.column].null_count():
+            raise DataError(f"axis {axis.column!r}: the results have values that are no numbers; name another axis")
+        frame = frame.with_columns(numbers)
+    return frame.filter(pl.col(axis.column).is_not_null())
+
+
+def _key(frame: pl.DataFrame, column: str, sweeps: Sequence[str]) -> str:
+    """Return the column that tells the places of an axis from each other in each seed, and is the same in all."""
+    if column in sweeps:
+        return column
+    if frame.group_by("chain", "level").agg(pl.col(column).n_unique())[column].max() != 1 and "step" in frame.columns:
+        return "step"
+    constant = frame.group_by("chain").agg(pl.col(column).n_unique())[column].max() == 1
+    numbers = [name for name in sweeps if not numbers_of(frame, name).null_count()]
+    return numbers[0] if constant and numbers and frame[column].n_unique() > 1 else "level"
+
+
+def _varying(frame: pl.DataFrame, *columns: str) -> list[str]:
+    """Return those of ``columns`` that have several values in a chain."""
+    there = [name for name in columns if name in frame.columns]
+    counts = frame.group_by("chain").agg(pl.col(there).n_unique()).select(pl.col(there).max()).row(0)
+    return [name for name, count in zip(there, counts, strict=True) if count > 1]
+
+
+def _goes_with(frame: pl.DataFrame, name: str, key: str) -> bool:
+    """Whether a swept ``key`` and another column tell the same."""
+    if name == key:
+        return True
+    if key in ("level", "step"):
+        return False
+    pairs = frame.select(name, key).unique()
+    return len(pairs) == pairs[name].n_unique() == pairs[key].n_unique() > 1
 
 
 def sweep_columns(frame: pl.DataFrame) -> list[str]:
@@ -138,10 +211,7 @@ def sweep_columns(frame: pl.DataFrame) -> list[str]:
         and (name == "network" or ("." in name and name.split(".")[0] not in MEASURED))
         and frame[name].n_unique() > 1
     ]
-    if not named:
-        return []
-    changes = frame.group_by("chain").agg(pl.col(named).n_unique()).select(pl.col(named).max()).row(0)
-    return [name for name, values in zip(named, changes, strict=True) if values == 1]
+    return [name for name in named if name not in _varying(frame, *named)] if named else []
 
 
 def _constant(column: pl.Series) -> Any:
@@ -153,11 +223,12 @@ def _constant(column: pl.Series) -> Any:
     return told[0] if told else None
 
 
-def _labels(arms_values: list[dict[str, Any]], sweeps: list[str]) -> list[str]:
+def _labels(arms_values: list[dict[str, Any]], named: Sequence[str]) -> list[str]:
     """Name each arm by as few of its values as tell it from the others."""
     if len(arms_values) == 1:
-        return [_join(arms_values[0], ["variant", *TRAITS]) or "all runs"]
-    differing = [name for name in arms_values[0] if len({str(values[name]) for values in arms_values}) > 1]
+        told = {name: value for name, value in arms_values[0].items() if value != "none"}
+        return [_join(told, ["variant", *TRAITS]) or "all runs"]
+    differing = [name for name in named if len({str(values[name]) for values in arms_values}) > 1]
     chosen: list[str] = []
     for name in sorted(differing, key=lambda name: name in TRAITS):
         told = {tuple(str(values[other]) for other in chosen) for values in arms_values}
@@ -169,7 +240,7 @@ def _labels(arms_values: list[dict[str, Any]], sweeps: list[str]) -> list[str]:
     return [_join(values, chosen) or "default" for values in arms_values]
 
 
-def _join(values: Mapping[str, Any], names: list[str]) -> str:
+def _join(values: Mapping[str, Any], names: Sequence[str]) -> str:
     return ", ".join(text for name in names if name in values and (text := _say(name, values[name])))
 
 
@@ -202,7 +273,7 @@ def gaps(every: Sequence[Arm]) -> str | None:
     """Say how many rows of these arms have a test accuracy, if some seed lacks one that others have; else None."""
     measured = [arm for arm in every if arm.has("test_accuracy")]
     seeds = {seed for arm in measured for seed in arm.seeds}
-    planned = sum(len(seeds) * len(arm.levels) for arm in measured)
+    planned = sum(len(seeds) * len(arm.places) for arm in measured)
     there = sum(int(np.isfinite(arm.table("test_accuracy")).sum()) for arm in measured)
     return f"{there} of {planned} rows" if there < planned else None
 

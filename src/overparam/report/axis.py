@@ -36,6 +36,7 @@ class Axis:
         phrase: how a place on it is told, of ``{word}`` and ``{value}``.
         write: a value as a reader sees it.
         form: the same as a d3 format, for charts.
+        size: whether less of it is a smaller network.
         ticks: values that are labelled, as far as they lie on the axis; none: the drawing's own choice.
     """
 
@@ -47,6 +48,7 @@ class Axis:
     phrase: str = "{word} {value}"
     write: Callable[[float | None], str] = plain_number
     form: str = "~r"
+    size: bool = False
     ticks: tuple[float, ...] = ()
 
     def at(self, value: float) -> str:
@@ -71,7 +73,8 @@ AXES: Registry[Axis] = Registry("axis")
 def axis_for(column: str) -> Axis:
     """Return the axis that reads ``column``: the registered one of its name or last part, or one in plain words."""
     last = column.rpartition(".")[2]
-    known = next((AXES.get(name) for name in (column, last) if name in AXES), Axis(last.replace("_", " ")))
+    plain = Axis(last.replace("_", " "), size=last in ("kept", "weights", "parameters"))
+    known = next((AXES.get(name) for name in (column, last) if name in AXES), plain)
     return replace(known, title=known.title or known.word, column=column)
 
 

@@ -9,37 +9,65 @@ from typing import Any
 
 import altair as alt
 
-from overparam.report.charts import (
-    PANELS,
-    Chart,
-    Data,
-    comparison_chart,
-    has_turns,
-    panel_data,
-    panel_layers,
-    series_of,
-)
-from overparam.report.finding import finding
-from overparam.report.phases import ArmPhases
+from overparam.report.arms import Arm
+from overparam.report.charts import Chart, Data, Extent, comparison_chart, panel_data, panel_layers
+from overparam.report.marks import NONE
+from overparam.report.panels import series_of
+from overparam.report.sections import ArmCharts, Comparison, Section, name_of
 from overparam.report.theme import light_for_dark, theme
 
-MORE_PANELS = ("loss", "soft-error")
+ESCAPES: dict[str, str | int | None] = {
+    "<": "\\u003c",
+    ">": "\\u003e",
+    "&": "\\u0026",
+    "\u2028": "\\u2028",
+    "\u2029": "\\u2029",
+}
 
 
 @dataclass
 class Chartbook:
-    """Charts by arm and panel: each the number of its drawing, its own data, and the width of a legend entry."""
+    """Charts by name: for each arm, or the one for all, the number of its drawing, its data, its legend's width.
 
-    main: int
-    labels: list[str]
-    arms: list[dict[str, Any]] = field(default_factory=list)
-    comparison: dict[str, Any] | None = None
+    ``arms`` are those that a reader can choose from, as (label, what its curve does).
+    """
+
+    arms: list[tuple[str, str]]
+    main: int = 0
+    charts: dict[str, list[dict[str, Any] | None]] = field(default_factory=dict)
     specs: list[dict[str, Any]] = field(default_factory=list)
+    _numbers: dict[tuple[str, ...], int] = field(default_factory=dict)  # arms with the same columns share a drawing
 
-    def add(self, chart: Chart) -> int:
+    def add(self, section: Section) -> None:
+        """Draw the charts of a section."""
+        for chart in section.charts:
+            if isinstance(chart, ArmCharts):
+                extent = Extent.of(chart.arms)
+                self.charts[chart.panel.name] = [self._of_arm(chart, arm, extent) for arm in chart.arms]
+            else:
+                self.charts[name_of(chart)] = [self._compared(chart)]
+
+    def _of_arm(self, chart: ArmCharts, arm: Arm, extent: Extent) -> dict[str, Any] | None:
+        marks, panel = chart.marks.get(arm.label, NONE), chart.panel
+        data, series = panel_data(arm, panel, marks), series_of(arm, panel)
+        if data is None:
+            return None
+        key = (panel.name, str(bool(marks.points)), marks.word, *series)
+        if key not in self._numbers:
+            self._numbers[key] = self._stored(panel_layers(panel, series, extent, "container", marks=marks))
+        return _entry(self._numbers[key], data, list(series.values()))
+
+    def _compared(self, chart: Comparison) -> dict[str, Any] | None:
+        drawn = comparison_chart(chart.arms, column=chart.column, width="container")
+        if drawn is None:
+            return None
+        data, drawn.datasets = drawn.datasets, alt.Undefined
+        return _entry(self._stored(drawn), data, [arm.label for arm in chart.arms])
+
+    def _stored(self, chart: Chart) -> int:
         """Store a drawing and return its number."""
         spec = chart.to_dict()
-        del spec["$schema"]  # an address, and this page names none
+        del spec["$schema"]  # an address, and a page names none
         self.specs.append(spec)
         return len(self.specs) - 1
 
@@ -47,44 +75,22 @@ class Chartbook:
         """Return the book as JSON that is safe inside a script element."""
         content = {
             "main": self.main,
-            "arms": self.arms,
-            "comparison": self.comparison,
+            "labels": [label for label, _ in self.arms],
+            "findings": [finding for _, finding in self.arms],
+            "charts": self.charts,
             "specs": self.specs,
             "themes": {"light": theme(), "dark": theme(dark=True)},
             "print": light_for_dark(),
         }
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        escapes: dict[str, str | int | None] = {
-            "<": "\\u003c",
-            ">": "\\u003e",
-            "&": "\\u0026",
-            "\u2028": "\\u2028",
-            "\u2029": "\\u2029",
-        }
-        return text.translate(str.maketrans(escapes))
+        return text.translate(str.maketrans(ESCAPES))
 
 
-def chartbook(found: Sequence[ArmPhases], main: ArmPhases) -> Chartbook:
-    """Draw every panel of every arm, all on the density axis of the sparsest arm, and the comparison of arms."""
-    book = Chartbook(list(found).index(main), [one.arm.label for one in found])
-    sparsest = min(one.shape.last.density for one in found)
-    numbers: dict[tuple[str, ...], int] = {}  # arms with the same columns share a drawing
-    for one in found:
-        drawn: dict[str, Any] = {"label": one.arm.label, "finding": finding(one)}
-        for name, panel in PANELS.items():
-            data, series = panel_data(one.arm, panel, one), series_of(one.arm, panel)
-            if data is None:
-                continue
-            turns = has_turns(panel, one)
-            key = (name, str(turns), *series)
-            if key not in numbers:
-                numbers[key] = book.add(panel_layers(panel, series, sparsest, "container", turns=turns))
-            drawn[name] = _entry(numbers[key], data, list(series.values()))
-        book.arms.append(drawn)
-    compared = comparison_chart([one.arm for one in found], width="container") if len(found) > 1 else None
-    if compared is not None:
-        data, compared.datasets = compared.datasets, alt.Undefined
-        book.comparison = _entry(book.add(compared), data, book.labels)
+def chartbook(sections: Sequence[Section], arms: list[tuple[str, str]], main: int = 0) -> Chartbook:
+    """Draw every chart of ``sections``, all on one axis; ``main`` is the place of the arm that is shown first."""
+    book = Chartbook(arms, main)
+    for section in sections:
+        book.add(section)
     return book
 
 

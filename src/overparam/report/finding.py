@@ -1,101 +1,70 @@
-"""The finding of an arm in plain sentences: what test accuracy does, and what to know beside it."""
+"""What an arm's curve does along its axis, in a plain sentence, whatever the axis is."""
 
 from __future__ import annotations
 
-from overparam.report.phases import ArmPhases
-from overparam.report.shape import LEAST, Shape
-from overparam.report.words import count, density, percent, points
+import numpy as np
 
-INTERPOLATES = 0.99
-"""Train accuracy on its (noisy) labels from which a dense network counts as fitting them."""
+from overparam.report.arms import Arm
+from overparam.report.curves import curve
+from overparam.report.panels import rows_with
+from overparam.report.statistics import Estimate, estimate
+from overparam.report.turning import LEAST, SIGNIFICANT, Turning, find_turns
+from overparam.report.words import count, percent, seeds
 
-
-def finding(found: ArmPhases) -> str:
-    """Say in one plain sentence what the mean test accuracy does as density drops, as far as the seeds tell."""
-    shape, verdict = found.shape, found.verdict
-    if verdict == "incomplete":
-        return f"Incomplete: {found.lacks}. What test accuracy does is told when the study is whole."
-    if shape.last.level == shape.dense.level:
-        return f"Test accuracy is {_start(shape)}; no pruned network was measured."
-    if verdict == "yes":
-        name = ": sparse double descent" if asks(found) else ""
-        return f"{_turns(shape)}, and falls again to {_end(shape)}{name}."
-    if verdict == "not decided":
-        course = _turns(shape) if shape.trough else f"Test accuracy goes from {_start(shape)} to {_end(shape)}"
-        return f"{course}. Not decided: still {found.moving} at {density(shape.last.density)}."
-    if verdict == "no":
-        return f"{_course(shape)}{': no double descent' if asks(found) else ''}."
-    return f"{_turns(shape) if shape.trough else _course(shape)}; {_doubt(found)}."
+PLACES = 5
+"""Fewest places on an axis at which a second descent is looked for."""
 
 
-def asks(found: ArmPhases) -> bool:
-    """Whether double descent is spoken of: only where there is label noise, which it is about."""
-    return (found.arm.values.get("noise_rate") or 0) > 0
+def finding(arm: Arm, lacks: str | None = None) -> str:
+    """Say what the mean test accuracy of an arm does along its axis; of a study that ``lacks`` rows, that it does.
+
+    A second descent of the test error is named with its axis, where all places and seeds together show one
+    (:mod:`overparam.report.turning`).
+    """
+    if lacks is not None:
+        return f"Incomplete: {lacks}. What test accuracy does is told when the study is whole."
+    if not arm.has("test_accuracy"):
+        return "Test accuracy was not measured."
+    rows, axis = rows_with(curve(arm, ["test_accuracy"]), "test_accuracy"), arm.axis
+    places = [(float(str(row[axis.column])), float(str(row["test_accuracy"]))) for row in rows]
+    if len(places) == 1:
+        return f"Test accuracy is {percent(places[0][1])} at {axis.at(places[0][0])}."
+    turning = second_descent(arm)
+    if turning is not None:
+        return _turns(arm, places, turning)
+    (start, first), (end, last) = places[0], places[-1]
+    change = estimate(arm.table("test_accuracy")[:, -1] - arm.table("test_accuracy")[:, 0])
+    text = f"{_changes(change)} from {percent(first)} at {axis.at(start)} to {percent(last)} at {axis.at(end)}"
+    where, best = max(places, key=lambda place: place[1])
+    if best - max(first, last) >= LEAST:
+        text += f"; the best is {percent(best)} at {axis.at(where)}"
+    return f"{text} ({seeds(change.n)})."
 
 
-def _turns(shape: Shape) -> str:
-    assert shape.trough is not None
-    assert shape.peak is not None
+def second_descent(arm: Arm) -> Turning | None:
+    """Return the turns of a test accuracy that rises, falls and rises again with growing size; None without them."""
+    table = arm.table("test_accuracy")
+    if len(table) < 2 or table.shape[1] < PLACES or not np.isfinite(table).all():
+        return None
+    found = find_turns(table, -1 if arm.axis.falling else 1)
+    large = all((size.mean or 0.0) >= LEAST for size in found.sizes)
+    return found if large and found.p_value is not None and found.p_value <= SIGNIFICANT else None
+
+
+def _turns(arm: Arm, places: list[tuple[float, float]], turning: Turning) -> str:
+    at = [0, *(int(span.at) for span in turning.turns), len(places) - 1]
+    one, two, three, four = (f"{percent(places[place][1])} at {arm.axis.at(places[place][0])}" for place in at)
+    down, up = ("falls", "rises") if arm.axis.falling else ("rises", "falls")
     return (
-        f"Test accuracy falls from {_start(shape)} to {percent(shape.trough.accuracy)} at "
-        f"{density(shape.trough.density)} density, then rises to {percent(shape.peak.accuracy)} at "
-        f"{density(shape.peak.density)}"
+        f"Test accuracy {down} from {one} to {two}, {up} to {three} and {down} again to {four}: a second descent over "
+        f"{arm.axis.word} (p = {turning.p_value:.3f}, {count(len(arm.seeds), 'seed')})."
     )
 
 
-def _course(shape: Shape) -> str:
-    """Say where a curve without a descent goes: up, along, down."""
-    last, dense, best = shape.last.accuracy, shape.dense.accuracy, shape.best
-    if best.accuracy - dense >= LEAST:
-        at = "" if best.level == shape.last.level else f" at {density(best.density)} density"
-        text = f"Test accuracy rises by {points(best.accuracy - dense)} points, from {_start(shape)} to "
-        if not at:
-            return text + _end(shape)
-        text += f"{percent(best.accuracy)}{at}"
-        return f"{text}, then falls to {_end(shape)}" if best.accuracy - last >= LEAST else f"{text} and stays there"
-    collapse = shape.density("collapse")
-    if collapse is None:
-        return f"Test accuracy stays near {_start(shape)} down to {density(shape.last.density)} density"
-    return f"Test accuracy stays near {_start(shape)} down to {density(collapse)} density, then falls to {_end(shape)}"
-
-
-def _doubt(found: ArmPhases) -> str:
-    """Say what the seeds leave open."""
-    seeds, turning = len(found.arm.seeds), found.shape.turning
-    if turning is None or turning.p_value is None:
-        return "one seed cannot tell whether it falls, rises and falls again"
-    with_seeds = f"with {count(seeds, 'seed')} it is unclear whether it falls, rises and falls again"
-    bound = f"a rise of up to {points(turning.dip.high)} points after a fall is not ruled out"
-    return f"{with_seeds} (p = {turning.p_value:.2f}; {bound})"
-
-
-def _start(shape: Shape) -> str:
-    dense = shape.dense
-    return f"{percent(dense.accuracy)} ({'dense' if dense.level == 0 else density(dense.density) + ' density'})"
-
-
-def _end(shape: Shape) -> str:
-    return f"{percent(shape.last.accuracy)} at {density(shape.last.density)} density"
-
-
-def notes(found: ArmPhases) -> list[str]:
-    """Return the sentences that a reader of the finding must know, e.g. that the labels were never fitted."""
-    arm, shape = found.arm, found.shape
-    said = []
-    if shape.dense.level > 0:
-        said.append(
-            f"The dense network was not measured; level {shape.dense.level} "
-            f"({density(shape.dense.density)} density) stands in for it."
-        )
-    fits = [value for value in arm.at("train_accuracy", shape.dense.level).values() if value is not None]
-    if not fits:
-        said.append("Train accuracy was not measured, so where its decline starts is unknown.")
-    elif asks(found) and (mean := sum(fits) / len(fits)) < INTERPOLATES:
-        said.append(
-            f"The dense network fits only {percent(mean)} of its training labels; the first fall shows best "
-            "when it fits them all (train longer)."
-        )
-    if found.verdict == "not decided":
-        what = "the second fall" if found.moving == "rising" and shape.trough else "where this ends"
-        said.append(f"Test accuracy is still {found.moving} at the last level: prune further to see {what}.")
-    return said
+def _changes(change: Estimate) -> str:
+    """Say which way test accuracy goes and by how much, as far as the seeds tell."""
+    if change.above(0):
+        return f"Test accuracy rises by {change.text()} points,"
+    if change.below(0):
+        return f"Test accuracy falls by {(-change).text()} points,"
+    return f"Test accuracy changes by {change.text()} points,"

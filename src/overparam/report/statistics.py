@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import hypot, isfinite, sqrt
 
 import numpy as np
-from scipy import stats
 
 from overparam.errors import SpecError
 from overparam.report.words import points
@@ -69,6 +68,13 @@ class Estimate:
         return f"{form(self.mean)} [{form(self.low)}, {form(self.high)}]"
 
 
+def t_quantile(share: float, degrees: int) -> float:
+    """Return the quantile of Student's t distribution below which ``share`` of it lies."""
+    from scipy.special import stdtrit  # here, since whoever names an axis need not wait for it
+
+    return float(stdtrit(degrees, share))
+
+
 def estimate(values: Iterable[float | None], *, confidence: float = CONFIDENCE) -> Estimate:
     """Return the mean of ``values`` with its two-sided t interval (n - 1 degrees of freedom).
 
@@ -90,7 +96,7 @@ def estimate(values: Iterable[float | None], *, confidence: float = CONFIDENCE) 
     mean = float(found.mean())
     if len(found) == 1:
         return Estimate(mean, None, None, 1)
-    half = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1)) * float(found.std(ddof=1)) / sqrt(len(found))
+    half = t_quantile((1 + confidence) / 2, len(found) - 1) * float(found.std(ddof=1)) / sqrt(len(found))
     return Estimate(mean, mean - half, mean + half, len(found))
 
 

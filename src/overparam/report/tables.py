@@ -1,23 +1,26 @@
-"""Tables: an arm level by level, as a frame and for the terminal; and tables as CSV, JSON or Parquet."""
+"""Tables of an arm, place by place: as a frame, in words, for the terminal; and tables as CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from rich import box
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from overparam.errors import SpecError
 from overparam.files import write_file
 from overparam.registry import suggest
 from overparam.report.arms import Arm
-from overparam.report.phases import ArmPhases
-from overparam.report.statistics import FEW, spread, spread_is
-from overparam.report.words import count, density, number, percent, points
+from overparam.report.curves import curve
+from overparam.report.panels import noisy, other_columns
+from overparam.report.sections import Column, Table
+from overparam.report.statistics import FEW, spread_is
+from overparam.report.words import count, number, percent, plain_number, points
 
 FORMATS = ("csv", "json", "parquet")
 SHOWN = {
@@ -28,55 +31,102 @@ SHOWN = {
     "learning_distance": "distance",
     "density_of_all": "of all parameters",
 }
+WIDE = ("test_soft_error", "density_of_all")
+"""Columns that a terminal of 80 characters has no room for."""
 
 
-def summary(arm: Arm, columns: Sequence[str]) -> pl.DataFrame:
-    """Return one row per level: density, kept weights, ``n`` seeds, each column's mean and spread.
+@dataclass(frozen=True)
+class Extra:
+    """A further column of a table: a word for each place, by the value of the arm's key; ``strong`` ones stand out."""
 
-    Every measured column of ``columns`` gives ``<column>``, ``<column>_low`` and ``<column>_high``: the range of the
-    seeds, or from :data:`~overparam.report.statistics.FEW` seeds on the 95 % interval of the mean; null with one seed.
-    Accuracies stay in [0, 1].
+    head: str
+    words: Mapping[Any, str]
+    strong: frozenset[Any] = frozenset()
+    note: str = ""
+
+
+def level_table(arm: Arm) -> pl.DataFrame:
+    """Return the compact table of an arm: a row for each measured step, or place on its axis where that is the same.
+
+    Columns are the place, ``kept`` weights, ``n`` seeds, accuracies in [0, 1], the distance, and numbers of probes of
+    one's own; those not measured are left out. ``test_accuracy_low`` and ``_high`` are as in
+    :func:`overparam.report.curves.curve`.
     """
-    columns = [column for column in columns if arm.has(column)]
-    values = [pl.col(column).cast(pl.Float64).fill_nan(None).drop_nulls() for column in columns]
-    over_seeds = arm.frame.group_by("level").agg(values)
-    mean = arm.mean().select("level", "density", "n", *(["kept"] if arm.has("kept") else []))
-    rows = []
-    for row in mean.join(over_seeds, on="level").sort("level").iter_rows(named=True):
-        kept = row.get("kept")
-        cells = {name: row[name] for name in ("level", "density", "n")} | {"kept": kept and round(kept)}
-        for column in columns:
-            found = spread(row[column], share="accuracy" in column)
-            cells |= {column: found.mean, f"{column}_low": found.low, f"{column}_high": found.high}
-        rows.append(cells)
-    return pl.DataFrame(rows, infer_schema_length=None)
+    shown = [*SHOWN, *other_columns(arm)]
+    table = curve(arm, shown, every=True)
+    ends = [f"{name}_{end}" for name in shown if name != "test_accuracy" for end in ("low", "high")]
+    kind = [] if arm.every is not None or arm.key == "step" else ["kind"]
+    return table.drop(*ends, *kind, strict=False)
 
 
-def level_table(arm: Arm, found: ArmPhases | None = None) -> pl.DataFrame:
-    """Return the compact table of an arm: level, density, weights, seeds, accuracies, distance, phase.
+def words_table(arm: Arm, extra: Extra | None = None, finding: str = "") -> Table:
+    """Return :func:`level_table` in words."""
+    table = level_table(arm)
+    measured = [name for name in (*SHOWN, *other_columns(arm)) if name in table.columns]
+    heads = {name: SHOWN.get(name, name.replace("_", " ")) for name in measured}
+    if not noisy(arm):
+        measured = [name for name in measured if name != "train_accuracy_clean"]
+        heads = {name: head.removesuffix(" (noisy)") for name, head in heads.items()}
+    columns = [
+        *_place_columns(arm, table),
+        *(Column(heads[name], wide=name in WIDE or name not in SHOWN) for name in measured),
+        *([Column(extra.head, words=True)] if extra else []),
+    ]
+    rows = [
+        [
+            *_place_cells(arm, row),
+            *(_cell(row, name) for name in measured),
+            *([_word(extra, arm, row)] if extra else []),
+        ]
+        for row in table.iter_rows(named=True)
+    ]
+    strong = [place for place, row in enumerate(table.iter_rows(named=True)) if extra and row[arm.key] in extra.strong]
+    note = f"Means over {count(len(arm.seeds), 'seed')}; beside test: {spread_is(len(arm.seeds))}"
+    note += f"; {extra.note}" if extra and extra.note else ""
+    return Table(columns, rows, arm.label, f"{note}.", frozenset(strong), "levels", finding)
 
-    Accuracies lie in [0, 1]; ``test_accuracy_low`` and ``_high`` are as in :func:`summary`. Columns that were not
-    measured are left out; there is a phase only where ``found`` has some.
-    """
-    table = summary(arm, list(SHOWN))
-    keep = ["level", "density", "kept", "n"]
-    for column in SHOWN:
-        keep += [column] if column in table.columns else []
-        keep += [f"{column}_low", f"{column}_high"] if column == "test_accuracy" and arm.has(column) else []
-    table = table.select(name for name in keep if name in table.columns)
-    if found is None or not found.phases:
-        return table
-    phase = [phase_at(found, value) for value in table["density"].to_list()]
-    return table.with_columns(pl.Series("phase", phase, dtype=pl.String))
+
+def _word(extra: Extra, arm: Arm, row: Mapping[str, Any]) -> str:
+    return extra.words.get(row[arm.key], "–")
 
 
-def phase_at(found: ArmPhases, at: float) -> str:
-    """Return the phase that a density lies in, ``""`` without phases; a border belongs to the phase it ends."""
-    return next((phase.name for phase in found.phases if at >= phase.end - 1e-12), "")
+def _place_columns(arm: Arm, table: pl.DataFrame) -> list[Column]:
+    """Return the heads of what :func:`_place_cells` tells."""
+    return [
+        *([Column("level")] if arm.key == "level" else []),
+        *([Column("step")] if "step" in table.columns else []),
+        *([Column("kind", words=True)] if "kind" in table.columns else []),
+        *([Column(arm.axis.word)] if arm.axis.column != "step" else []),
+        *(
+            [Column("weights", wide=arm.key == "level")]
+            if "kept" in table.columns and arm.axis.column != "kept"
+            else []
+        ),
+        Column("seeds", wide=True),
+    ]
+
+
+def _place_cells(arm: Arm, row: Mapping[str, Any]) -> list[str]:
+    return [
+        *([str(row["level"])] if arm.key == "level" else []),
+        *([str(row["step"])] if "step" in row else []),
+        *([row["kind"]] if "kind" in row else []),
+        *([arm.axis.write(row[arm.axis.column])] if arm.axis.column != "step" else []),
+        *([plain_number(row["kept"])] if "kept" in row and arm.axis.column != "kept" else []),
+        str(row["n"]),
+    ]
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    if name not in SHOWN:
+        return plain_number(row[name])
+    if name == "learning_distance":
+        return number(row[name])
+    return percent(row[name]) + (around(row, name) if name == "test_accuracy" else "")
 
 
 def around(row: Mapping[str, Any], column: str) -> str:
-    """Write what a row of :func:`summary` shows around a mean in [0, 1]: its interval or, with few seeds, their range.
+    """Write what a row of a curve shows around a mean in [0, 1]: its interval or, with few seeds, their range.
 
     >>> around({"n": 2, "test_accuracy": 0.4, "test_accuracy_low": 0.21, "test_accuracy_high": 0.6}, "test_accuracy")
     ' 21.0–60.0'
@@ -87,43 +137,16 @@ def around(row: Mapping[str, Any], column: str) -> str:
     return f" {points(low)}–{points(high)}" if row["n"] < FEW else f" ± {points(max(high - mean, mean - low))}"
 
 
-def rich_table(arm: Arm, found: ArmPhases | None = None) -> Table:
-    """Return the compact table of an arm for the terminal; trough and peak are marked in words."""
-    table = level_table(arm, found)
-    phased = "phase" in table.columns
-    told = "; trough: the worst before the best" if phased else ""
-    shown = Table(
-        title=arm.label,
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        caption=f"means over {count(len(arm.seeds), 'seed')}; beside test: {spread_is(len(arm.seeds))}{told}",
-    )
-    wide = ("test_soft_error", "density_of_all")  # the others fit 80 characters
-    columns = [name for name in SHOWN if name in table.columns and name not in wide]
-    for head in ["level", "density", *(SHOWN[name].replace(" (", "\n(") for name in columns)]:
-        shown.add_column(head, justify="right", no_wrap=True)
-    if phased:
-        shown.add_column("phase", no_wrap=True)
-    marks = turn_marks(found)
-    for row in table.iter_rows(named=True):
-        cells = [str(row["level"]), density(row["density"])]
-        for name in columns:
-            cells.append(number(row[name]) if name == "learning_distance" else percent(row[name]))
-            if name == "test_accuracy":
-                cells[-1] += around(row, name)
-        if phased:
-            mark = marks.get(row["level"])
-            cells.append(mark or row["phase"])
-        shown.add_row(*cells, style="bold" if row["level"] in marks else None)
+def rich_table(table: Table) -> RichTable:
+    """Return a table for the terminal, without its wide columns."""
+    shown = RichTable(title=table.title, caption=table.note, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    narrow = [place for place, column in enumerate(table.columns) if not column.wide]
+    for column in (table.columns[place] for place in narrow):
+        shown.add_column(column.head.replace(" (", "\n("), justify="left" if column.words else "right", no_wrap=True)
+    for position, row in enumerate(table.rows):
+        cells = [cell if isinstance(cell, str) else " ".join(cell) for cell in row]
+        shown.add_row(*(cells[place] for place in narrow), style="bold" if position in table.strong else None)
     return shown
-
-
-def turn_marks(found: ArmPhases | None) -> dict[int, str]:
-    """Return which levels are the trough and the peak of a curve that falls, rises and falls again."""
-    if found is None or not found.phases or found.shape.trough is None or found.shape.peak is None:
-        return {}
-    return {found.shape.trough.level: "trough", found.shape.peak.level: "peak"}
 
 
 def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = None) -> str | None:
@@ -152,3 +175,8 @@ def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = Non
         return text
     write_file(path, text)
     return None
+
+
+def tables_of(sections: Sequence[Any]) -> list[Table]:
+    """Return the tables of sections that commands print."""
+    return [table for section in sections for table in section.tables if table.look == "levels"]

@@ -12,10 +12,10 @@ LIGHT: dict[str, Any] = {
     "grid": "#e3e6ea",
     "paper": "#ffffff",
     "category": ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#444444", "#e69f00"],
-    "critical": "#d55e00",
-    "sweet": "#009e73",
-    "collapsed": "#6b7280",
-    "unclear": "#6b7280",
+    "bad": "#d55e00",
+    "good": "#009e73",
+    "gone": "#6b7280",
+    "open": "#6b7280",
     "tint": 0.10,
 }
 DARK: dict[str, Any] = {
@@ -24,17 +24,17 @@ DARK: dict[str, Any] = {
     "grid": "#2d333b",
     "paper": "#15181c",
     "category": ["#56b4e9", "#ff8c42", "#2fcf9f", "#e6a0c8", "#f0e442", "#3f8fd0", "#c9ced6", "#e69f00"],
-    "critical": "#ff8c42",
-    "sweet": "#2fcf9f",
-    "collapsed": "#9aa4b0",
-    "unclear": "#9aa4b0",
+    "bad": "#ff8c42",
+    "good": "#2fcf9f",
+    "gone": "#9aa4b0",
+    "open": "#9aa4b0",
     "tint": 0.15,
 }
 
 
 def light_for_dark() -> dict[str, str]:
     """Return which colour on light paper stands for each colour on dark paper."""
-    named = {DARK[name]: LIGHT[name] for name in ("collapsed", "faint", "grid", "ink", "paper")}
+    named = {DARK[name]: LIGHT[name] for name in ("gone", "faint", "grid", "ink", "paper")}
     return dict(zip(DARK["category"], LIGHT["category"], strict=True)) | named
 
 
@@ -78,12 +78,11 @@ def theme(dark: bool = False, columns: int = 3) -> dict[str, Any]:
         "range": {"category": look["category"]},
         "line": {"strokeWidth": 2.5, "strokeCap": "butt"},
         "style": {
-            "phase-light": {"color": faint, "opacity": 0},
             **{
-                f"phase-{name}": {"color": look[name], "opacity": look["tint"]}
-                for name in ("critical", "sweet", "collapsed", "unclear")
+                f"band-{name}": {"color": look[name], "opacity": look["tint"]}
+                for name in ("bad", "good", "gone", "open")
             },
-            "phase-label": {"color": faint, "fontSize": 12.5, "fontWeight": 600},
+            "band-label": {"color": faint, "fontSize": 12.5, "fontWeight": 600},
             "border": {"color": faint, "opacity": 0.55, "strokeDash": [2, 3], "strokeWidth": 1},
             "cursor": {"color": faint, "strokeWidth": 1},
             "turn": {

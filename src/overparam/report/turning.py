@@ -32,11 +32,10 @@ from math import hypot, sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from overparam.report.loops import fit_pieces, gains
 from overparam.report.noise import CORRELATIONS, Floats, Noise, noise_around, ratios
-from overparam.report.statistics import CONFIDENCE, Estimate
+from overparam.report.statistics import CONFIDENCE, Estimate, t_quantile
 
 Positions = npt.NDArray[np.int64]
 
@@ -51,6 +50,9 @@ SIGNIFICANT = 0.05
 
 LEVELS_A_PASS = 11
 """How many levels there are for each pass of the running mean."""
+
+LEAST = 0.01
+"""Smallest change of an accuracy that counts as a fall or a rise: one percentage point."""
 
 NEAR = 1.0
 """Standard errors up to which neighbouring steps of a null count as one level."""
@@ -141,7 +143,7 @@ def trend(noise: Noise) -> Estimate:
     scale = np.sqrt(noise.variance[last] / noise.seeds)
     together = scale[:, None] * scale * noise.correlation ** np.abs(last[:, None] - last)
     change = float(slope @ noise.mean[last])
-    half = float(stats.t.ppf(CONFIDENCE, noise.degrees) * np.sqrt(slope @ together @ slope))
+    half = t_quantile(CONFIDENCE, noise.degrees) * float(np.sqrt(slope @ together @ slope))
     return Estimate(change, change - half, change + half, noise.seeds)
 
 
@@ -332,7 +334,7 @@ def _sizes(means: Floats, fitted: Floats, turns: Positions) -> Floats:
 
 def _size_estimates(sizes: Floats, bias: Floats, turns: Positions, noise: Noise) -> tuple[Estimate, ...]:
     bounds = [0, *turns.tolist(), len(noise.mean) - 1]
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, noise.degrees))
+    quantile = t_quantile((1 + CONFIDENCE) / 2, noise.degrees)
     found = []
     for place, size in enumerate(sizes.tolist()):
         error, middle = noise.error(bounds[place], bounds[place + 1]), size - float(bias[place])

@@ -22,8 +22,8 @@ from overparam.papers.sparse_double_descent.curves import (
     double_descent,
     falls_while_still_fitting,
 )
+from overparam.papers.sparse_double_descent.phases import ArmPhases, phases
 from overparam.report.claims import Claim, Finding, Verdict, claim, join_arms
-from overparam.report.phases import ArmPhases, phases
 from overparam.report.words import percent
 
 ALWAYS = ("test_accuracy", "noise_rate")
@@ -32,7 +32,7 @@ NO_NOISE = "a pruned arm with label noise (noise_rate > 0)"
 
 @claim("SDD-1", "Under label noise, test accuracy falls, rises and falls again as density drops.", needs=ALWAYS)
 def falls_rises_falls(frame: pl.DataFrame) -> Finding:
-    """Supported when the verdict on the curve is "yes" (:attr:`~overparam.report.phases.ArmPhases.verdict`)."""
+    """Supported when the verdict on the curve is "yes" (see :class:`ArmPhases`)."""
     return _each(reference(phases(frame)), double_descent, NO_NOISE)
 
 

@@ -8,16 +8,16 @@ from math import exp, log
 from typing import Any
 
 from overparam.papers.sparse_double_descent.curves import interval
+from overparam.papers.sparse_double_descent.phases import ArmPhases, resolution
 from overparam.report.arms import TRAITS
 from overparam.report.claims import Finding, Number, Outcome, judge, together
-from overparam.report.phases import ArmPhases, resolution
 from overparam.report.statistics import Estimate, difference
 from overparam.report.words import density, number, percent, seeds
 
 
 def noisy(found: Sequence[ArmPhases]) -> list[ArmPhases]:
     """Return the arms that were pruned and trained with label noise."""
-    return [one for one in found if (one.arm.values.get("noise_rate") or 0) > 0 and max(one.arm.levels) > 0]
+    return [one for one in found if (one.arm.values.get("noise_rate") or 0) > 0 and max(one.arm.places) > 0]
 
 
 def reference(found: Sequence[ArmPhases]) -> list[ArmPhases]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
+from overparam.papers.sparse_double_descent.finding import INTERPOLATES
+from overparam.papers.sparse_double_descent.phases import ArmPhases
+from overparam.papers.sparse_double_descent.shape import FITTED
 from overparam.report.claims import Finding, Number, Outcome, judge
-from overparam.report.finding import INTERPOLATES
-from overparam.report.phases import ArmPhases
-from overparam.report.shape import FITTED, LEAST
-from overparam.report.statistics import CONFIDENCE, Estimate, difference
-from overparam.report.turning import Span, find_turns
+from overparam.report.statistics import CONFIDENCE, Estimate, difference, t_quantile
+from overparam.report.turning import LEAST, Span, find_turns
 from overparam.report.words import density, number, percent, seeds
 
 NEAR = 2.5
@@ -84,12 +83,12 @@ def falls_while_still_fitting(one: ArmPhases) -> Finding:
 
 def fall_to(one: ArmPhases, level: int) -> Estimate:
     """Return test accuracy at the first level minus that at ``level``, with a t interval of the pooled noise."""
-    table, place = one.arm.table("test_accuracy"), one.arm.levels.index(level)
+    table, place = one.arm.table("test_accuracy"), one.arm.places.index(level)
     fall = float(table[:, 0].mean() - table[:, place].mean())
     noise = one.shape.turning.noise if one.shape.turning else None
     if noise is None:
         return Estimate(fall, None, None, len(table))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, noise.degrees)) * noise.error(0, place)
+    half = t_quantile((1 + CONFIDENCE) / 2, noise.degrees) * noise.error(0, place)
     return Estimate(fall, fall - half, fall + half, len(table))
 
 
@@ -152,7 +151,7 @@ def interval(name: str, found: Estimate, scale: float = 1.0) -> dict[str, Number
 
 def _levels(span: Span, one: ArmPhases) -> Estimate:
     """Return a turn, a place among the levels of an arm, as a level."""
-    levels = one.arm.levels
+    levels = one.arm.places
     low, high = (None if end is None else float(levels[int(end)]) for end in (span.low, span.high))
     return Estimate(float(levels[int(span.at)]), low, high, len(one.arm.seeds))
 

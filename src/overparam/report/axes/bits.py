@@ -2,5 +2,5 @@
 
 from overparam.report.axis import AXES, Axis
 
-BITS = Axis("bits", "bits of a weight", scale="log2", phrase="{value} bits")
+BITS = Axis("bits", "bits of a weight", scale="log2", size=True, phrase="{value} bits")
 AXES.register("bits", BITS)

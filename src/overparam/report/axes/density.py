@@ -6,8 +6,10 @@ from overparam.report.words import density
 DENSITY = Axis(
     "density",
     "density (share of weights kept)",
+    column="density",
     scale="log",
     falling=True,
+    size=True,
     phrase="{value} density",
     write=density,
     form="~%",

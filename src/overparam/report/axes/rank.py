@@ -2,5 +2,5 @@
 
 from overparam.report.axis import AXES, Axis
 
-RANK = Axis("rank", scale="log2")
+RANK = Axis("rank", scale="log2", size=True)
 AXES.register("rank", RANK)

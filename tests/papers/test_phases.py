@@ -6,9 +6,9 @@ import pytest
 from synthetic import BEST, WORST, arm, study
 
 from overparam.papers import claims_for
+from overparam.papers.sparse_double_descent.finding import finding, notes
+from overparam.papers.sparse_double_descent.phases import find_phases, phase_table, phases, resolution
 from overparam.report.arms import arms
-from overparam.report.finding import finding, notes
-from overparam.report.phases import find_phases, phase_table, phases, resolution
 from sampling import sampled
 
 
@@ -39,7 +39,7 @@ def test_the_double_descent_is_certain_with_three_seeds_and_open_with_one():
     assert three.fall.n == 3
     assert 0.03 < three.fall.low < three.fall.mean < three.fall.high < 0.09
     assert (one.fall.n, one.fall.low) == (1, None)
-    assert finding(three).endswith("sparse double descent.")
+    assert finding(three).endswith("sparse double descent over density.")
     assert "one seed cannot tell" in finding(one)
 
 
@@ -57,7 +57,7 @@ def test_a_flat_curve_that_collapses_has_no_phases_and_the_answer_is_no():
     assert "stays near" in finding(found)
     assert "then falls to" in finding(found)
     assert "descent" not in finding(found)  # there is no label noise
-    assert finding(only(arm(depth=0))).endswith(": no double descent.")
+    assert finding(only(arm(depth=0))).endswith(": no double descent over density.")
 
 
 def test_a_curve_that_stays_or_rises_is_said_to():

@@ -10,10 +10,7 @@ import numpy as np
 from overparam.report.arms import Arm
 from overparam.report.noise import Floats
 from overparam.report.statistics import Estimate
-from overparam.report.turning import Span, Turning, crossing, find_crossing, find_turns
-
-LEAST = 0.01
-"""Smallest change of test accuracy that counts as a fall or a rise: one percentage point."""
+from overparam.report.turning import LEAST, Span, Turning, crossing, find_crossing, find_turns
 
 FITTED = 0.995
 """Train accuracy above which a network still fits its (noisy) labels."""
@@ -76,7 +73,7 @@ def find_shape(arm: Arm, whole: bool = True) -> Shape | None:
     if not seen.any():
         return None
     tests, densities = tests[:, seen], densities[:, seen]
-    levels = np.array(arm.levels)[seen]
+    levels = np.array(arm.places)[seen]
     whole = whole and len(levels) > 1 and bool(np.isfinite(tests).all())
     turning = find_turns(tests) if whole else None
 

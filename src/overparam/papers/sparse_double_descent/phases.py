@@ -26,10 +26,10 @@ from math import log, sqrt
 import numpy as np
 import polars as pl
 
+from overparam.papers.sparse_double_descent.shape import FITTED, Shape, find_shape
 from overparam.report.arms import Arm, arms, gaps, lacking
-from overparam.report.shape import FITTED, LEAST, Shape, find_shape
 from overparam.report.statistics import Estimate
-from overparam.report.turning import SIGNIFICANT, Turning, trend
+from overparam.report.turning import LEAST, SIGNIFICANT, Turning, trend
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from overparam.papers.sparse_double_descent.shape import find_shape
 from overparam.report.arms import Arm
-from overparam.report.shape import find_shape
 
 # Figure 1 of Sparse Double Descent, digitised to three digits, level 0 first: train (noisy labels) and test accuracy.
 MNIST_TRAIN = [1.0] * 9 + [

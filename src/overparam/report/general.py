@@ -1,0 +1,141 @@
+"""The sections that every study has, whatever its axis; a paper's own stand among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from overparam.report.arms import Arm
+from overparam.report.claims import Verdict
+from overparam.report.curves import curve
+from overparam.report.finding import finding
+from overparam.report.marks import Marks
+from overparam.report.panels import ACCURACY, DISTANCE, KEPT_DISTANCE, LOSS, SOFT_ERROR, drawn, other_panels, rows_with
+from overparam.report.sections import ArmCharts, Column, Comparison, Material, Section, Table
+from overparam.report.statistics import spread_is
+from overparam.report.tables import Extra, words_table
+from overparam.report.turning import LEAST
+from overparam.report.words import percent
+
+
+def general_sections(material: Material, verdicts: Sequence[Verdict] = ()) -> list[Section]:
+    """Return the sections of any study: headline and curves, arms side by side, claims, other panels, every place."""
+    if not material.arms:
+        return [nothing()]
+    told = [finding(arm, material.lacks) for arm in material.arms]
+    tiles = size_tiles(material.arms[0]) if material.lacks is None else []
+    return [
+        lead(material, told[0], tiles=tiles),
+        *side_by_side(material.arms),
+        *claims(verdicts),
+        *other_charts(material.arms),
+        places(material.arms, told),
+    ]
+
+
+def nothing() -> Section:
+    """Return the headline of a study of which nothing is there."""
+    return Section("No checkpoint was measured, so there is nothing to show yet.")
+
+
+def lead(
+    material: Material,
+    headline: str,
+    *,
+    text: Sequence[str] = (),
+    tiles: Sequence[Table] = (),
+    marks: Mapping[str, Marks] | None = None,
+    note: str = "",
+) -> Section:
+    """Return the first section: headline, sentences, large numbers, and the main panels of each arm, with marks."""
+    shown = material.arms
+    panels = drawn([ACCURACY, DISTANCE, KEPT_DISTANCE], shown)
+    axis = f"{axis_words(material)} {note}".strip()
+    lines = f"Lines are means over the seeds{bands(shown)}." if panels else ""
+    charts = [ArmCharts(panel, shown, marks or {}) for panel in panels]
+    return Section(headline, [*_remarks(material), *text], tiles, charts, f"{lines} {axis}".strip() if panels else "")
+
+
+def _remarks(material: Material) -> list[str]:
+    said = []
+    if material.axis.column != material.named:
+        axis = material.axis
+        said.append(f"Nothing was pruned, so tables and charts are over {axis.title} (axis: {axis.column}).")
+    if not any(arm.has("test_accuracy") for arm in material.arms):
+        said.append("Test accuracy was not measured, so there is no curve of it to show; add the accuracy probe.")
+    if any(arm.every is not None for arm in material.arms):
+        said.append("Where a chain was measured more than once at one place, charts show the last; tables have all.")
+    return said
+
+
+def axis_words(material: Material) -> str:
+    """Say what the axis is and which way it runs."""
+    axis = material.axis.scaled([place for arm in material.arms for place in arm.positions])
+    runs = f"{'is linear' if axis.scale == 'linear' else 'is logarithmic'}{' and falls to the right' * axis.falling}"
+    return f"The axis, {axis.title}, {runs}; point at a place for its values."
+
+
+def bands(shown: Sequence[Arm]) -> str:
+    """Say what the bands of charts are, as tables say what stands beside a mean."""
+    counts = sorted({len(arm.seeds) for arm in shown})
+    if counts[-1] == 1:
+        return "; one seed, so there are no bands"
+    several = [spread_is(seeds) for seeds in counts if seeds > 1]
+    return f", bands are {' or '.join(dict.fromkeys(several))}"
+
+
+def tiles_of(tiles: Sequence[tuple[str, str, str]]) -> Table:
+    """Return large numbers, given as (title, value, detail), as a table."""
+    return Table(
+        [Column(title) for title, _, _ in tiles], [[(value, detail) for _, value, detail in tiles]], look="tiles"
+    )
+
+
+def size_tiles(arm: Arm) -> list[Table]:
+    """Return first, best and last test accuracy, and the least size within a point of the best."""
+    axis = arm.axis
+    rows = [
+        (float(str(row[axis.column])), float(str(row["test_accuracy"])), row.get("kept"))
+        for row in (rows_with(curve(arm, ["test_accuracy"]), "test_accuracy") if arm.has("test_accuracy") else ())
+    ]
+    if not rows:
+        return []
+    best = max(rows, key=lambda row: row[1])
+    ends = [(f"Test accuracy at {axis.at(x)}", percent(y), _weights(kept)) for x, y, kept in (rows[0], rows[-1])]
+    tiles = [*ends[: len(rows)], ("Best test accuracy", percent(best[1]), f"at {axis.at(best[0])}")]
+    if axis.size and len(rows) > 1:
+        least = min((row for row in rows if row[1] >= best[1] - LEAST), key=lambda row: row[0])
+        tiles.append(("Within 1 point of the best", axis.write(least[0]), _weights(least[2]) or axis.word))
+    return [tiles_of(tiles)]
+
+
+def _weights(kept: object) -> str:
+    return f"{kept:,} weights" if isinstance(kept, int) else ""
+
+
+def side_by_side(shown: Sequence[Arm]) -> list[Section]:
+    """Return the chart of all arms' test accuracy; nothing for a single one."""
+    measured = [arm for arm in shown if arm.has("test_accuracy")]
+    if len(measured) < 2:
+        return []
+    note = f"Means over seeds{bands(measured) if len(measured) <= 4 else ''}. Click a name to single it out."
+    return [Section("Arms side by side", charts=[Comparison(measured)], note=note)]
+
+
+def claims(verdicts: Sequence[Verdict]) -> list[Section]:
+    """Return the claims that were tested, if any were."""
+    return [Section("Claims from the literature", verdicts=verdicts)] if verdicts else []
+
+
+def other_charts(shown: Sequence[Arm]) -> list[Section]:
+    """Return loss and soft error, and whatever else probes measured."""
+    losses, others = drawn([LOSS, SOFT_ERROR], shown), other_panels(shown)
+    title = " and ".join(panel.title.lower() for panel in losses).capitalize()
+    made = [Section(title, charts=[ArmCharts(panel, shown) for panel in losses])] if losses else []
+    return made + ([Section("Other measurements", charts=[ArmCharts(p, shown) for p in others])] if others else [])
+
+
+def places(shown: Sequence[Arm], told: Sequence[str], extras: Mapping[str, Extra] | None = None) -> Section:
+    """Return the tables of every arm, a row for each measured place; ``told`` has a sentence for each arm."""
+    title = "Every level" if shown[0].key == "level" else f"Every {shown[0].axis.word}"
+    tables = [words_table(arm, (extras or {}).get(arm.label), said) for arm, said in zip(shown, told, strict=True)]
+    return Section(title, tables=tables)

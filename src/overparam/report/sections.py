@@ -1,0 +1,131 @@
+"""What a page is made of: sections with a title, sentences, tables and charts, made from a study's results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import polars as pl
+
+from overparam.report.arms import Arm, arms, gaps, sweep_columns
+from overparam.report.axis import Axis, fitting_axis
+from overparam.report.claims import Verdict
+from overparam.report.marks import Marks
+from overparam.report.panels import Panel
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its head, whether it holds words, and whether a terminal is too narrow for it."""
+
+    head: str
+    words: bool = False
+    wide: bool = False
+
+
+Cell = str | tuple[str, str]
+"""A cell of a table; the second of two texts is small print below the first."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of words.
+
+    Args:
+        columns: their heads.
+        rows: a cell for each column.
+        title: of which arm it is, where a page has a table for each.
+        note: what to know of its numbers.
+        strong: the rows that stand out.
+        look: ``plain``; ``tiles``, one row of large numbers; or ``levels``, a row for each measured place, which
+            commands print too.
+        finding: what a ``levels`` table says, in a sentence.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    title: str = ""
+    note: str = ""
+    strong: frozenset[int] = frozenset()
+    look: str = "plain"
+    finding: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ArmCharts:
+    """One panel, drawn for each arm; the reader picks the arm. ``marks`` are by the arm's label."""
+
+    panel: Panel
+    arms: Sequence[Arm]
+    marks: Mapping[str, Marks] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """All arms in one chart of one column."""
+
+    arms: Sequence[Arm]
+    column: str = "test_accuracy"
+
+
+def name_of(chart: ArmCharts | Comparison) -> str:
+    """Return the name of a chart on its page, and of its file."""
+    return chart.panel.name if isinstance(chart, ArmCharts) else "comparison"
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A part of a page. The first one's title is the headline of the page.
+
+    Args:
+        title: its heading.
+        text: sentences above.
+        tables: tables.
+        charts: charts.
+        note: a sentence below the charts.
+        verdicts: claims that were tested.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    charts: Sequence[ArmCharts | Comparison] = ()
+    note: str = ""
+    verdicts: Sequence[Verdict] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The results of a study, of which sections are made.
+
+    Args:
+        frame: the results table, one row per checkpoint.
+        named: the column that the study names as its axis.
+        absent: the coordinates of rows that are planned and not there, as far as they are known.
+        missing: how many those are.
+    """
+
+    frame: pl.DataFrame
+    named: str = "density"
+    absent: pl.DataFrame = field(default_factory=pl.DataFrame)
+    missing: int = 0
+
+    @cached_property
+    def axis(self) -> Axis:
+        """The axis: the named one, or what varies where that is density and nothing was pruned."""
+        planned = self.frame
+        if len(self.absent):
+            planned = pl.concat([self.frame, self.absent], how="diagonal_relaxed")
+        return fitting_axis(planned, self.named, sweep_columns(planned) if len(planned) else ())
+
+    @cached_property
+    def arms(self) -> list[Arm]:
+        """The arms over :attr:`axis`."""
+        return [] if self.frame.is_empty() else arms(self.frame, self.axis)
+
+    @cached_property
+    def lacks(self) -> str | None:
+        """How much of the study is there ("14 of 84 rows") while it is not whole, else None."""
+        whole = len(self.frame) + self.missing
+        return f"{len(self.frame)} of {whole} rows" if self.missing else gaps(self.arms)
