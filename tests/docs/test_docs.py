@@ -74,6 +74,16 @@ def test_the_two_studies_of_the_readme_are_one() -> None:
     assert list(from_file.plan.measurements) == list(space["study"].plan.measurements)
 
 
+def test_the_two_studies_of_reports_are_one() -> None:
+    page = ROOT / "docs" / "reports.md"
+    (study,), code = blocks(page, "yaml"), blocks(page, "python")[0]
+    space: dict[str, Any] = {}
+    exec(code.partition("results = ")[0], space)
+    from_file = Study.from_mapping(parse_yaml(study, "page"))
+    assert list(from_file.plan.measurements) == list(space["study"].plan.measurements)
+    assert from_file.about == space["study"].about
+
+
 @pytest.mark.parametrize("command", commands())
 def test_a_command_is_one_of_ours(command: str) -> None:
     """With ``--help`` behind it, every word is parsed and nothing is run."""

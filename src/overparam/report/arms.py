@@ -20,10 +20,12 @@ MEASURED = frozenset(
     {
         *("study", "seed", "chain", "level", "step", "kind", "fingerprint", "density", "kept", "weights"),
         *("train_accuracy", "train_loss", "train_accuracy_clean", "train_loss_clean"),
+        *("train_accuracy_clean_part", "train_loss_clean_part", "train_accuracy_noisy_part", "train_loss_noisy_part"),
         *("test_accuracy", "test_loss", "test_soft_error"),
         *("learning_distance", "learning_distance_kept", "learning_distance_pruned"),
         *("dead_units", "collapsed_layers", "parameters", "density_of_all"),
         *("seconds", "multiply_adds", "multiply_adds_effective", "peak_memory_bytes", "bytes", "noise_realised"),
+        *("latency", "latency_dense"),
     }
 )
 TRAITS = ("dataset", "noise_rate", "criterion", "retraining")
@@ -226,8 +228,8 @@ def _constant(column: pl.Series) -> Any:
 def _labels(arms_values: list[dict[str, Any]], named: Sequence[str]) -> list[str]:
     """Name each arm by as few of its values as tell it from the others."""
     if len(arms_values) == 1:
-        told = {name: value for name, value in arms_values[0].items() if value != "none"}
-        return [_join(told, ["variant", *TRAITS]) or "all runs"]
+        known = {name: value for name, value in arms_values[0].items() if value != "none"}
+        return [_join(known, ["variant", *TRAITS]) or "all runs"]
     differing = [name for name in named if len({str(values[name]) for values in arms_values}) > 1]
     chosen: list[str] = []
     for name in sorted(differing, key=lambda name: name in TRAITS):

@@ -9,12 +9,22 @@ from overparam.report.claims import Verdict
 from overparam.report.curves import curve
 from overparam.report.finding import finding
 from overparam.report.marks import Marks
-from overparam.report.panels import ACCURACY, DISTANCE, KEPT_DISTANCE, LOSS, SOFT_ERROR, drawn, other_panels, rows_with
+from overparam.report.panels import (
+    ACCURACY,
+    DISTANCE,
+    KEPT_DISTANCE,
+    LOSS,
+    PARTS,
+    SOFT_ERROR,
+    drawn,
+    other_panels,
+    rows_with,
+)
 from overparam.report.sections import ArmCharts, Column, Comparison, Material, Section, Table
 from overparam.report.statistics import spread_is
 from overparam.report.tables import Extra, words_table
 from overparam.report.turning import LEAST
-from overparam.report.words import percent
+from overparam.report.words import listing, percent
 
 
 def general_sections(material: Material, verdicts: Sequence[Verdict] = ()) -> list[Section]:
@@ -128,8 +138,8 @@ def claims(verdicts: Sequence[Verdict]) -> list[Section]:
 
 def other_charts(shown: Sequence[Arm]) -> list[Section]:
     """Return loss and soft error, and whatever else probes measured."""
-    losses, others = drawn([LOSS, SOFT_ERROR], shown), other_panels(shown)
-    title = " and ".join(panel.title.lower() for panel in losses).capitalize()
+    losses, others = drawn([PARTS, LOSS, SOFT_ERROR], shown), other_panels(shown)
+    title = listing([panel.title.lower() for panel in losses]).capitalize() if losses else ""
     made = [Section(title, charts=[ArmCharts(panel, shown) for panel in losses])] if losses else []
     return made + ([Section("Other measurements", charts=[ArmCharts(p, shown) for p in others])] if others else [])
 

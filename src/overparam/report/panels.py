@@ -76,9 +76,20 @@ LOSS = Panel(
     lambda value: number(value, 3),
     240,
 )
+PARTS = Panel(
+    "parts",
+    "Train accuracy by part",
+    {
+        "train_accuracy_clean_part": "examples with right labels",
+        "train_accuracy_noisy_part": "examples with wrong labels",
+    },
+    "~%",
+    percent,
+    170,
+)
 SOFT_ERROR = Panel("soft-error", "Soft error", {"test_soft_error": "test"}, "~%", percent, 170)
 
-PANELS: dict[str, Panel] = {panel.name: panel for panel in (ACCURACY, DISTANCE, KEPT_DISTANCE, LOSS, SOFT_ERROR)}
+PANELS: dict[str, Panel] = {panel.name: panel for panel in (ACCURACY, DISTANCE, KEPT_DISTANCE, PARTS, LOSS, SOFT_ERROR)}
 
 
 def named_panel(name: str) -> Panel:
