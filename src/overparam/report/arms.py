@@ -25,7 +25,6 @@ MEASURED = frozenset(
         *("learning_distance", "learning_distance_kept", "learning_distance_pruned"),
         *("dead_units", "collapsed_layers", "parameters", "density_of_all"),
         *("seconds", "multiply_adds", "multiply_adds_effective", "peak_memory_bytes", "bytes", "noise_realised"),
-        *("latency", "latency_dense"),
     }
 )
 TRAITS = ("dataset", "noise_rate", "criterion", "retraining")
