@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from overparam.checkpoint import Checkpoint
-from overparam.content import for_one_use
+from overparam.identity import for_one_use
 from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, coverage, gradients
 from overparam.prune.evidence import Evidence
 from overparam.prune.scopes.base import rates_of

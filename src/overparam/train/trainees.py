@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from overparam.checkpoint import load_state, masked_state, state_of
-from overparam.content import for_one_use
 from overparam.errors import SpecError
+from overparam.identity import for_one_use
 from overparam.train.evaluate import sums
 from overparam.train.losses import Loss, loss_for, not_usual, on_batch
 from overparam.train.optimisers import add_momentum, optimiser

@@ -1,4 +1,4 @@
-"""Using what a user brings so that no use leaves a trace."""
+"""Using what a user brings so that it is the same at its next use."""
 
 from __future__ import annotations
 
