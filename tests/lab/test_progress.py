@@ -3,8 +3,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -62,7 +64,7 @@ def test_failures_and_notes_are_lines_too(tmp_path: Path) -> None:
     bad = Chain(Train(epochs=1, batch_size=25, lr=1e30), Prune(fraction=0.5), Train(epochs=1))
     run(tmp_path, PlainReporter(stream), bad)
     assert "FAILED train (level 0), seed 0: training diverged" in stream.getvalue()
-    assert "(2 steps depend on it)" in stream.getvalue()
+    assert "(not run because of it: 2 steps)" in stream.getvalue()
     PlainReporter(stream).note("a word")
     assert stream.getvalue().endswith("note: a word\n")
 
@@ -74,8 +76,8 @@ def test_a_terminal_shows_what_runs_and_what_is_left(tmp_path: Path) -> None:
         screens: list[str]
 
         def look(self) -> None:
-            console = Console(file=io.StringIO(), width=120)
-            console.print(self._render())
+            console = Console(file=io.StringIO(), width=160)
+            console.print(self.bars.get_renderable())
             self.screens.append(console.file.getvalue())
 
         def progress(self, *event: object) -> None:
@@ -91,7 +93,7 @@ def test_a_terminal_shows_what_runs_and_what_is_left(tmp_path: Path) -> None:
             self.look()
 
     shown = io.StringIO()
-    reporter = Looking(Console(file=shown, force_terminal=True, width=120))
+    reporter = Looking(Console(file=shown, force_terminal=True, width=160))
     reporter.screens = []
     chain = Chain(*CHAIN.steps, Train(epochs=1, batch_size=25, lr=1e30))
     run(tmp_path, reporter, chain)
@@ -101,11 +103,37 @@ def test_a_terminal_shows_what_runs_and_what_is_left(tmp_path: Path) -> None:
     assert "train (level 0), seed 0" in half
     assert "loss " in half
     assert "━" in half
+    assert re.search(r"all, 1 at a time .* 1\d% +0:00:0\d", half), "half of the first training of three"
     after = next(screen for screen in screens if "2/5 steps" in screen)
     assert "newest: train (level 0), seed 0: train " in after
-    assert "left" in after
+    assert re.search(r"33% +0:00:0\d +0:00:\d\d +2/5 steps", after), "gone by, and left"
     assert "1 failed" in screens[-1]
     assert "failed: train (level 1), seed 0: training diverged" in " ".join(shown.getvalue().split())
+
+
+@pytest.mark.parametrize(("options", "width"), [({"no_color": True}, 60), ({}, 40), ({}, 10)])
+def test_a_narrow_terminal_and_one_without_colours(options: dict[str, Any], width: int, tmp_path: Path) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=width, color_system="standard", **options)
+    reporter = LiveReporter(console)
+    chain = Chain(Train(epochs=2, batch_size=25), Prune(fraction=0.5), Train(epochs=1, batch_size=25, lr=1e30))
+    run(tmp_path, reporter, chain)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
+    assert "diverged" in "".join(text.split())
+    assert all(len(line) <= width for line in re.split(r"[\r\n]+", text))
+    assert shown.getvalue().rstrip().endswith("\x1b[2K"), "the lines of the bars are gone at the end"
+    assert bool(re.search(r"\x1b\[[0-9;]*3\dm", shown.getvalue())) != bool(options), "colours, unless there are none"
+
+
+def test_a_step_that_is_begun_again_has_one_bar() -> None:
+    reporter = LiveReporter(Console(file=io.StringIO(), force_terminal=True))
+    node = next(n for n in Study("told", vectors(), MLP, CHAIN).plan.nodes.values() if n.step)
+    reporter.begin(4, 0, 2, 2)
+    for _ in range(2):
+        reporter.started(node)
+        reporter.progress(node, 1, 2, {"loss": 0.5})
+    assert [task.percentage for task in reporter.bars.tasks] == [25.0, 50.0]
+    reporter.end()
 
 
 def test_a_terminal_is_told_from_a_pipe() -> None:

@@ -7,17 +7,19 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
+from overparam.errors import counted
 from overparam.lab.execute import Done
 from overparam.lab.plan import Node
+
+DAY = 24 * 3600.0  # over so many seconds the time left is guessed: trainings tell of themselves seldom
 
 
 class Reporter:
@@ -54,21 +56,8 @@ def reporter_for(stream: TextIO | None) -> Reporter:
     return LiveReporter(console) if live else PlainReporter(stream)
 
 
-@dataclass
-class _Clock:
-    """Guesses the time left from the trainings that are done."""
-
-    trainings: int = 0
-    jobs: int = 1
-    done: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    def left(self, under_way: float = 0.0) -> str:
-        finished = self.done + under_way
-        if finished < 0.5:
-            return "?"
-        spent = time.monotonic() - self.started
-        return duration(spent / finished * max(self.trainings - finished, 0.0))
+def _trains(node: Node) -> bool:
+    return node.step is not None and node.step.trains
 
 
 def duration(seconds: float) -> str:
@@ -102,7 +91,8 @@ class PlainReporter(Reporter):
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
         self.stream = stream
-        self.clock = _Clock()
+        self.trainings = self.done = 0
+        self.began = time.monotonic()
 
     def _say(self, text: str) -> None:
         try:
@@ -113,80 +103,97 @@ class PlainReporter(Reporter):
             self.stream = io.StringIO()
 
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
-        self.clock = _Clock(trainings, jobs)
-        self._say(f"{nodes} steps, {finished} already in the store, {jobs} at a time")
+        self.trainings, self.began = trainings, time.monotonic()
+        self._say(f"{counted(nodes, 'step')}, {finished} already in the store, {jobs} at a time")
 
     def finished(self, node: Node, done: Done) -> None:
-        if node.step is not None and node.step.trains:
-            self.clock.done += done.ran
+        if _trains(node):
+            self.done += done.ran
             numbers = newest(done.values)
             self._say(
-                f"[{self.clock.done}/{self.clock.trainings}] {node.name}"
-                f"{': ' + numbers if numbers else ''} ({done.seconds:.1f} s, {self.clock.left()} left)"
+                f"[{self.done}/{self.trainings}] {node.name}"
+                f"{': ' + numbers if numbers else ''} ({done.seconds:.1f} s, {self._left()} left)"
             )
 
+    def _left(self) -> str:
+        """Guess the time left from the trainings that are done."""
+        spent = time.monotonic() - self.began
+        return duration(spent / self.done * (self.trainings - self.done)) if self.done else "?"
+
     def failed(self, node: Node, reason: str, blocked: int) -> None:
-        self._say(f"FAILED {node.name}: {reason} ({blocked} steps depend on it)")
+        self._say(f"FAILED {node.name}: {reason} (not run because of it: {counted(blocked, 'step')})")
 
     def note(self, text: str) -> None:
         self._say(f"note: {text}")
 
 
 class LiveReporter(Reporter):
-    """A few lines that change in place: what runs, how much is done, the time left, the newest numbers."""
+    """Bars that change in place: of the whole run, with the newest numbers, and of each training under way."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.clock = _Clock()
-        self.nodes = self.done = self.failures = 0
-        self.running: dict[str, tuple[Node, float, str]] = {}
-        self.latest = ""
-        self.live = Live(console=console, refresh_per_second=4, get_renderable=self._render, transient=True)
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False, table_column=Column()),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}", markup=False, table_column=Column()),  # breaks where it is narrow
+            console=console,
+            transient=True,
+            speed_estimate_period=DAY,
+        )
+        self.running: dict[str, TaskID] = {}
+        self.nodes = self.steps = self.trainings = self.failures = 0
+        self.newest = ""
 
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
-        self.nodes, self.done, self.clock = nodes, finished, _Clock(trainings, jobs)
-        self.live.start()
+        self.nodes, self.steps = nodes, finished
+        self.whole = self.bars.add_task(f"all, {jobs} at a time", total=trainings, words="")
+        self._tell()
+        self.bars.start()
+
+    def _tell(self) -> None:
+        """Show how much is done of the run: trainings in the bar, steps and the newest numbers in words."""
+        failed = f", {self.failures} failed" if self.failures else ""
+        under_way = sum(task.percentage / 100 for task in self.bars.tasks if task.id != self.whole)
+        words = f"{self.steps}/{self.nodes} steps{failed}{self.newest}"
+        self.bars.update(self.whole, completed=self.trainings + under_way, words=words)
 
     def started(self, node: Node) -> None:
-        self.running[node.fingerprint] = (node, 0.0, "")
+        self._ended(node)  # a worker may have died at it
+        if _trains(node):
+            self.running[node.fingerprint] = self.bars.add_task(node.name, total=None, words="")
 
     def progress(self, node: Node, done: int, total: int, row: Mapping[str, float]) -> None:
-        self.running[node.fingerprint] = (node, done / total, f"loss {row.get('loss', float('nan')):.4f}")
+        if node.fingerprint in self.running:
+            words = f"loss {row['loss']:.4f}" if "loss" in row else ""
+            self.bars.update(self.running[node.fingerprint], completed=done, total=total, words=words)
+            self._tell()
+
+    def _ended(self, node: Node) -> None:
+        if node.fingerprint in self.running:
+            self.bars.remove_task(self.running.pop(node.fingerprint))
 
     def finished(self, node: Node, done: Done) -> None:
-        self.running.pop(node.fingerprint, None)
-        self.done += done.ran
-        if node.step is not None and node.step.trains:
-            self.clock.done += done.ran
-            if numbers := newest(done.values):
-                self.latest = f"{node.name}: {numbers}"
+        self._ended(node)
+        self.steps += done.ran
+        self.trainings += done.ran and _trains(node)
+        if numbers := newest(done.values):
+            self.newest = f"; newest: {node.name}: {numbers}"
+        self._tell()
 
     def failed(self, node: Node, reason: str, blocked: int) -> None:
-        self.running.pop(node.fingerprint, None)
+        self._ended(node)
         self.failures += 1
+        self._tell()
         self.console.print(Text(f"failed: {node.name}: {reason}", style="red"))
 
     def note(self, text: str) -> None:
         self.console.print(Text(f"note: {text}", style="yellow"))
 
     def end(self) -> None:
-        self.live.stop()
-
-    def _render(self) -> Group:
-        under_way = sum(share for node, share, _ in self.running.values() if node.step and node.step.trains)
-        head = Text.assemble(
-            (f"{self.done}/{self.nodes} steps", "bold"),
-            f" · {duration(time.monotonic() - self.clock.started)} so far · {self.clock.left(under_way)} left",
-            (f" · {self.failures} failed" if self.failures else "", "red"),
-        )
-        table = Table.grid(padding=(0, 2))
-        for node, share, numbers in list(self.running.values()):
-            if node.step is not None and node.step.trains:
-                filled = round(share * 20)
-                bar = Text("━" * filled, style="green") + Text("━" * (20 - filled), style="dim")
-                table.add_row(node.name, bar, f"{share:4.0%}", numbers)
-        latest = Text(f"newest: {self.latest}" if self.latest else "", style="dim")
-        return Group(head, table, latest)
+        self.bars.stop()
 
 
 class LogReporter(Reporter):
