@@ -134,10 +134,11 @@ def frozen(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def zeros_are_clean(checkpoint: Checkpoint) -> bool:
-    """Whether every weight outside its mask is exactly +0.0."""
+    """Whether every weight outside its mask is exactly +0.0, but for those that are held at other values."""
     return all(
         bits(checkpoint.state[name][~mask]) == bytes(checkpoint.state[name][~mask].nbytes)
         for name, mask in checkpoint.masks.items()
+        if checkpoint.constraints[name].zero_outside
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from overparam import Length, SpecError
+from overparam import Length, Rewind, SpecError
 from overparam.registry import Registry, suggest
 from overparam.spec import field_names, plain, spec
 
@@ -161,3 +161,10 @@ def test_whole_numbers_are_numbers_and_so_are_numpys() -> None:
     assert Kinds(real=2).real == 2.0
     assert plain({"rate": np.float64(0.1)}) == {"rate": 0.1}
     assert type(plain(np.float64(0.1))) is float
+
+
+def test_an_argument_by_place_is_named_where_some_are_by_name_alone() -> None:
+    with pytest.raises(SpecError, match=r"^Rewind\.to: input should be a valid string, got 3$"):
+        Rewind(3)
+    with pytest.raises(SpecError, match=r"^Rewind: takes at most 1 arguments \(to\)"):
+        Rewind("init", "more")

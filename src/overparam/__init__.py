@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from overparam.length import Length
     from overparam.networks import Network
     from overparam.probes import Accuracy, Cost, Density, LearningDistance, Probe
-    from overparam.steps import Compact, Finetune, LrRewind, Prune, Redense, Reinit, Rewind, Step, Train
+    from overparam.steps import (
+        Compact,
+        Finetune,
+        Hold,
+        LrRewind,
+        Prune,
+        Quantise,
+        Redense,
+        Reinit,
+        Rewind,
+        Step,
+        Supermask,
+        Train,
+    )
     from overparam.worlds import Augmentation, Dataset, ImageFolder, LabelNoise, World
 
     __version__: str
@@ -40,7 +53,10 @@ _HOMES = {
     "overparam.length": ("Length",),
     "overparam.networks": ("Network",),
     "overparam.probes": ("Accuracy", "Cost", "Density", "LearningDistance", "Probe"),
-    "overparam.steps": ("Compact", "Finetune", "LrRewind", "Prune", "Redense", "Reinit", "Rewind", "Step", "Train"),
+    "overparam.steps": (
+        *("Compact", "Finetune", "Hold", "LrRewind", "Prune", "Quantise", "Redense", "Reinit", "Rewind"),
+        *("Step", "Supermask", "Train"),
+    ),
     "overparam.worlds": ("Augmentation", "Dataset", "ImageFolder", "LabelNoise", "World"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -56,6 +72,7 @@ __all__ = [
     "Dataset",
     "Density",
     "Finetune",
+    "Hold",
     "ImageFolder",
     "IncompleteWarning",
     "LabelNoise",
@@ -67,6 +84,7 @@ __all__ = [
     "OverparamWarning",
     "Probe",
     "Prune",
+    "Quantise",
     "Redense",
     "Reinit",
     "Repeat",
@@ -79,6 +97,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Study",
+    "Supermask",
     "Train",
     "World",
     "load_results",

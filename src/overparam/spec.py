@@ -118,7 +118,7 @@ def explain(error: ValidationError, cls: type) -> str:
     for found in error.errors(include_url=False):
         path = found["loc"]
         if path and isinstance(path[0], int):  # pydantic counts positional arguments
-            known = field_names(cls)
+            known = tuple(field.name for field in dataclasses.fields(cls) if not field.kw_only)
             if path[0] >= len(known):
                 lines.append(f"{cls.__name__}: takes at most {len(known)} arguments ({', '.join(known)})")
                 continue

@@ -8,7 +8,21 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from overparam import Checkpoint, Compact, Finetune, Length, LrRewind, Prune, Redense, Reinit, Rewind, Train
+from overparam import (
+    Checkpoint,
+    Compact,
+    Finetune,
+    Hold,
+    Length,
+    LrRewind,
+    Prune,
+    Quantise,
+    Redense,
+    Reinit,
+    Rewind,
+    Supermask,
+    Train,
+)
 from overparam.lab.fingerprint import fingerprint
 from overparam.spec import plain
 from overparam.steps import STEPS, Context, Outcome, Step
@@ -27,15 +41,18 @@ CASES: dict[str, tuple[Step, ...]] = {
     "reinit": (Reinit(),),
     "redense": (Redense(),),
     "compact": (Compact(),),
+    "hold": tuple(Hold(at) for at in ("zero", "initial", "present")),
+    "supermask": (Supermask(0.3), Supermask(None, train_weights=True, rescale="count", others="trained")),
+    "quantise": (Quantise(4), Quantise(exclude=("output",))),
 }
 ALL = [pytest.param(step, id=f"{kind}-{place}") for kind, steps in CASES.items() for place, step in enumerate(steps)]
 
 
-def start_and_context() -> tuple[Checkpoint, Context]:
+def start_and_context(step: Step) -> tuple[Checkpoint, Context]:
     data = built(images(), label_noise=LabelNoise("symmetric", 0.2), augmentation=Augmentation(flip=True))
     init = begin(CONV, data)
     trained = Train(**SHORT).run(init, context_of(CONV, data)).checkpoint
-    start = half_pruned(trained, 0.6).counted("prune")
+    start = trained if isinstance(step, Supermask) else half_pruned(trained, 0.6).counted("prune")
     earlier = {"init": init, "5it": replace(trained, position=Length(5, "it")), "my-label": trained}
     return start, context_of(CONV, data, seed=2, references=earlier)
 
@@ -57,7 +74,7 @@ def test_there_is_a_case_for_every_step() -> None:
 
 @pytest.mark.parametrize("step", ALL)
 def test_it_is_pure(step: Step) -> None:
-    start, context = start_and_context()
+    start, context = start_and_context(step)
     before = {name: frozen(given.checkpoint) for name, given in context.given.items()}
     looked = frozen(start)
     world = {name: t.clone() for name, t in vars(context.world.train).items()}
@@ -73,7 +90,7 @@ def test_it_is_pure(step: Step) -> None:
 
 @pytest.mark.parametrize("step", ALL)
 def test_its_result_is_a_whole_checkpoint(step: Step) -> None:
-    start, context = start_and_context()
+    start, context = start_and_context(step)
     outcome = step.run(start, context)
     for made in (outcome.checkpoint, *outcome.points.values()):
         assert list(made.state) == list(start.state)
@@ -93,7 +110,7 @@ def test_its_result_is_a_whole_checkpoint(step: Step) -> None:
 
 @pytest.mark.parametrize("step", ALL)
 def test_its_result_shares_no_memory_with_a_module(step: Step) -> None:
-    start, context = start_and_context()
+    start, context = start_and_context(step)
     modules = []
 
     def module() -> torch.nn.Module:

@@ -191,11 +191,13 @@ def test_what_compiled_epochs_do_not_know_takes_the_converted_network(augmented:
     start = half_pruned(begin(LENET, data), 0.3)
     settings = TrainSettings(epochs=1, batch_size=16, **changes)
     module = start.load_into(LENET.build(data.input_shape, data.classes, 99))
-    trainee = trainee_for(module, data, settings, start.masks, "sparse")
+    trainee = trainee_for(module, data, settings, start.constraints, "sparse")
     assert isinstance(trainee, NetworkTrainee)
     trainee.close()
     plain = built(images())
-    assert isinstance(trainee_for(module, plain, TrainSettings(epochs=1), start.masks, "sparse"), PerceptronTrainee)
+    assert isinstance(
+        trainee_for(module, plain, TrainSettings(epochs=1), start.constraints, "sparse"), PerceptronTrainee
+    )
     dense, sparse = (run(LENET, data, start, engine, momentum=0.9, **changes) for engine in ("dense", "sparse"))
     fits_agree(sparse, dense)
 

@@ -3,6 +3,9 @@
 from overparam.constraints.base import CONSTRAINTS, EVALUATION, TRAINING, Bits, Constraint, WeightContext, effective
 from overparam.constraints.frozen import Frozen
 from overparam.constraints.masked import Masked, masked
+from overparam.constraints.quantised import Quantised, Uniform
+from overparam.constraints.supermask import Supermask
+from overparam.constraints.through import straight_through
 
 __all__ = [
     "CONSTRAINTS",
@@ -12,7 +15,11 @@ __all__ = [
     "Constraint",
     "Frozen",
     "Masked",
+    "Quantised",
+    "Supermask",
+    "Uniform",
     "WeightContext",
     "effective",
     "masked",
+    "straight_through",
 ]

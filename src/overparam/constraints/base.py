@@ -49,14 +49,15 @@ class Constraint(ABC):
 
     A new kind is a ``@spec`` class whose fields are tensors and JSON-able settings: these are what is stored. It holds
     only what the weight itself does not tell, so a plain mask has its mask alone; hence ``weight`` as an argument, the
-    tensor of the checkpoint's state. It is immutable, and so are its tensors.
+    tensor of the checkpoint's state. It is immutable, and so are its tensors. A field ``mask`` (bool, of the weight's
+    shape), if there is one, says which weights are kept.
     """
 
-    zero_outside: ClassVar[bool] = True  # whether the weight is exactly +0.0 where ``kept`` is False
+    zero_outside: ClassVar[bool] = True  # whether the weight is exactly +0.0 where it is not kept
 
     def kept(self) -> Tensor | None:
-        """Return which weights are not pruned (bool, of the weight's shape); None if it cannot be pruned at all."""
-        return None
+        """Return which weights are not pruned (bool, of the weight's shape); None if it is not pruned at all."""
+        return getattr(self, "mask", None)
 
     @abstractmethod
     def free(self, weight: Tensor) -> dict[str, Tensor]:
@@ -73,7 +74,7 @@ class Constraint(ABC):
     def moved(self, free: Free) -> Self:
         """Return the constraint after training, given what was free; by default fields of these names are replaced."""
         own = {field.name for field in dataclasses.fields(cast(Any, self))} & set(free)
-        return dataclasses.replace(cast(Any, self), **{name: free[name] for name in own}) if own else self
+        return self._with(**{name: free[name] for name in own}) if own else self
 
     @abstractmethod
     def onto(self, weight: Tensor) -> Self:
@@ -85,20 +86,28 @@ class Constraint(ABC):
 
     def under(self, mask: Tensor) -> Self:
         """Return the constraint with other weights kept; raises :class:`SpecError` where that means nothing."""
-        raise SpecError(f"{type(self).__name__} has no weights that could be pruned or given back one by one")
+        if getattr(self, "mask", None) is None:
+            raise SpecError(f"{type(self).__name__} has no weights that could be pruned or given back one by one")
+        return self._with(mask=mask)
 
-    @abstractmethod
     def bits(self, weight: Tensor) -> Bits:
-        """Return what the tensor costs to store."""
+        """Return what the tensor costs to store; by default one bit an element, unless all are kept, and the values."""
+        kept = self.kept() if self.zero_outside else None
+        if kept is None or bool(kept.all()):
+            return Bits(0, weight.numel() * width(weight))
+        return Bits(kept.numel(), int(kept.count_nonzero()) * width(weight))
 
-    def misfit(self, weight: Tensor) -> str:
-        """Say why a tensor of the state cannot be under this constraint; empty if it is."""
+    def _with(self, **fields: Any) -> Self:
+        return cast(Self, dataclasses.replace(cast(Any, self), **fields))
+
+    def misfit(self, weight: Tensor, values: bool) -> str:
+        """Say why a tensor of the state cannot be under this constraint; ``values``: why it is not what is made."""
         kind, kept = type(self).__name__, self.kept()
         made = weight if kept is not None and kept.shape != weight.shape else effective(self, weight)
         for each in (made, made if kept is None else kept):
             if each.shape != weight.shape or made.dtype != weight.dtype:
                 return f"has a {kind} for {tuple(each.shape)}, {made.dtype}"
-        if not torch.allclose(made, weight, rtol=1e-3, atol=1e-6, equal_nan=True):
+        if values and not torch.allclose(made, weight, rtol=1e-3, atol=1e-6, equal_nan=True):
             return f"is not what its {kind} makes; change weights by Checkpoint.with_state"
         return ""
 
@@ -112,12 +121,12 @@ def effective(constraint: Constraint, weight: Tensor) -> Tensor:
     return constraint.weight(constraint.free(weight), EVALUATION)
 
 
-def check_constraint(name: str, constraint: object, weight: Tensor) -> None:
-    """Raise :class:`SpecError` unless ``constraint`` can be that of a tensor ``weight`` of the state."""
+def check_constraint(name: str, constraint: object, weight: Tensor, values: bool = True) -> None:
+    """Raise :class:`SpecError` unless ``constraint`` fits the tensor ``weight``, or, with ``values``, makes it."""
     if not isinstance(constraint, Constraint):
         hint = "; put a mask into Masked(mask)" if isinstance(constraint, Tensor) else ""
         raise SpecError(f"constraints: {name!r} must have a Constraint, got a {type(constraint).__name__}{hint}")
-    reason = constraint.misfit(weight)
+    reason = constraint.misfit(weight, values)
     if reason:
         raise SpecError(f"constraints: {name!r} of shape {tuple(weight.shape)}, {weight.dtype}, {reason}")
 

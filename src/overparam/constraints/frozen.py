@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from overparam.constraints.base import CONSTRAINTS, Bits, Constraint, Free, WeightContext, check_mask, width
+from overparam.constraints.base import CONSTRAINTS, Constraint, Free, WeightContext, check_mask
 from overparam.spec import spec
 
 
@@ -26,7 +26,7 @@ class Frozen(Constraint):
     Args:
         mask: bool, True where the weight is trained; None for a tensor of which nothing is trained or pruned.
         values: what the rest stays at, of the weight's shape; where the mask is True, what a weight pruned later
-            stays at.
+            stays at. It is the same after rewinding or a new initialisation, unless all is frozen.
     """
 
     zero_outside: ClassVar[bool] = False
@@ -38,16 +38,10 @@ class Frozen(Constraint):
         if self.mask is not None:
             check_mask(self.mask, self.values)
 
-    def kept(self) -> Tensor | None:
-        """Return the mask."""
-        return self.mask
-
     def free(self, weight: Tensor) -> dict[str, Tensor]:
-        """Return the survivors among zeros."""
         return {} if self.mask is None else {"weight": weight.masked_fill(~self.mask, 0)}
 
     def weight(self, free: Free, context: WeightContext) -> Tensor:
-        """Return survivors and frozen values."""
         if self.mask is None:
             return self.values
         if not context.training:
@@ -62,13 +56,4 @@ class Frozen(Constraint):
         return self.mask.to(self.values.dtype), self.values.masked_fill(self.mask, 0)
 
     def onto(self, weight: Tensor) -> Self:
-        """Return itself, as what is frozen is its own; of a tensor that is frozen whole, the other weight."""
         return self if self.mask is not None else type(self)(None, weight)
-
-    def under(self, mask: Tensor) -> Self:
-        """Return another mask over the same values."""
-        return super().under(mask) if self.mask is None else type(self)(mask, self.values)
-
-    def bits(self, weight: Tensor) -> Bits:
-        """Return all values: what is frozen is not zero."""
-        return Bits(0, weight.numel() * width(weight))

@@ -44,7 +44,7 @@ def _copy(tensor: Tensor) -> Tensor:
 
 
 def _kind(made: type[Constraint]) -> str:
-    return next((n for n in CONSTRAINTS if CONSTRAINTS.get(n) is made), f"{made.__module__}:{made.__qualname__}")
+    return CONSTRAINTS.name_of(made) or f"{made.__module__}:{made.__qualname__}"
 
 
 def _class(kind: str) -> type[Constraint]:

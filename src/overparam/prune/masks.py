@@ -69,7 +69,7 @@ def _keep_top_together(
     ranked = ranked.masked_fill_(~alive, -torch.inf)  # finite scores are all above; cat made a copy
     reserved = [] if allow_empty else _best_of_each(torch.split(ranked, sizes))
     ranked[reserved] = torch.inf  # the best weight of each tensor goes before all others
-    chosen = _top(ranked, keep)
+    chosen = highest(ranked, keep)
     parts = torch.split(chosen, sizes)
     return {
         name: part.reshape(masks[name].shape).to(masks[name].device, copy=True)
@@ -87,7 +87,7 @@ def _best_of_each(parts: Sequence[Tensor]) -> list[int]:
     return found
 
 
-def _top(ranked: Tensor, keep: int) -> Tensor:
+def highest(ranked: Tensor, keep: int) -> Tensor:
     """Return a mask of the ``keep`` highest numbers of a vector; of equal ones the first."""
     if keep == 0:
         return torch.zeros_like(ranked, dtype=torch.bool)

@@ -2,23 +2,31 @@
 
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.steps.compact import Compact
+from overparam.steps.constrain import Constrain
+from overparam.steps.hold import Hold
 from overparam.steps.prune import Prune
+from overparam.steps.quantise import Quantise
 from overparam.steps.redense import Redense
 from overparam.steps.reinit import Reinit
 from overparam.steps.rewind import LrRewind, Rewind
+from overparam.steps.supermask import Supermask
 from overparam.steps.train import Finetune, Train
 
 __all__ = [
     "STEPS",
     "Compact",
+    "Constrain",
     "Context",
     "Finetune",
+    "Hold",
     "LrRewind",
     "Outcome",
     "Prune",
+    "Quantise",
     "Redense",
     "Reinit",
     "Rewind",
     "Step",
+    "Supermask",
     "Train",
 ]

@@ -32,7 +32,7 @@ class Train(Step, TrainSettings):
             start.load_into(context.module()),
             context.world,
             self,
-            masks=start.masks,
+            constraints=start.constraints,
             seed=context.seed,
             start=start.position,
             progress=context.progress,
@@ -42,9 +42,11 @@ class Train(Step, TrainSettings):
         )
         done = dataclasses.replace(start, position=START)
         return Outcome(
-            checkpoint=dataclasses.replace(done, state=fitted.state),
+            checkpoint=dataclasses.replace(done, state=fitted.state, constraints=fitted.constraints),
             points={
-                point: dataclasses.replace(start, state=state, position=Length.of(point))
+                point: dataclasses.replace(
+                    start, state=state, constraints=fitted.points_under[point], position=Length.of(point)
+                )
                 for point, state in fitted.points.items()
             },
             curve=fitted.curve,

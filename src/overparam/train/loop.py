@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from overparam.checkpoint import load_state
+from overparam.constraints import Constraint, masked
+from overparam.constraints.storage import from_parts, to_parts
 from overparam.errors import SpecError, StepError, in_words
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
@@ -24,6 +26,7 @@ from overparam.worlds import WorldData
 
 STRETCH = 500  # iterations at most between two looks at the clock, the keyboard and the points to save
 DIVERGED = 1e6  # how many times the loss it began with (or 1, if that is more) a training may reach
+NOW = "now"  # what the journal calls the constraints at its own iteration; a point is a length
 MORE = (
     "the network's outputs depend on what is not in its state dict ({}), so its weights alone are not the network that "
     "was trained; make it a buffer (register_buffer), or return it as a tensor from get_extra_state"
@@ -49,7 +52,9 @@ class Fit:
 
     Attributes:
         state: the trained weights, a copy.
+        constraints: the constraints as training has moved them, by first names of parameters.
         points: the weights at each requested point on the way, by length.
+        points_under: the constraints at each of these points.
         curve: one row per epoch: ``iteration`` and ``epoch`` reached, ``lr``, ``loss`` (mean over the epoch's batches,
             in training mode) and, where measured, the world's metrics (``train_accuracy``, ``test_loss``, ..., see
             :attr:`overparam.worlds.WorldData.metrics`). A row that was measured within an epoch has no ``loss``.
@@ -61,7 +66,9 @@ class Fit:
     """
 
     state: dict[str, Tensor]
+    constraints: dict[str, Constraint] = field(default_factory=dict)
     points: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    points_under: dict[str, dict[str, Constraint]] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
     iterations: int = 0
     stopped_early: bool = False
@@ -76,6 +83,7 @@ def fit(
     settings: TrainSettings,
     *,
     masks: Mapping[str, Tensor] | None = None,
+    constraints: Mapping[str, Constraint] | None = None,
     seed: int = 0,
     start: Length = START,
     progress: Callable[[int, int, Mapping[str, float]], None] | None = None,
@@ -86,7 +94,8 @@ def fit(
     """Train ``module`` in place and return copies of what came out.
 
     Pruned weights stay exactly zero: they enter as zero, their gradients are multiplied by zero, so no momentum,
-    moment or decay ever moves them. The mask is checked again at the end.
+    moment or decay ever moves them. The mask is checked again at the end. A weight under another constraint is made
+    anew in each iteration from what the constraint leaves free, which is what the optimiser moves.
 
     All chance is drawn from streams of ``seed``: the order of the data and its augmentation from
     ``(seed, "order", epoch)``, dropout and whatever else draws from the global generators of torch, Python and NumPy
@@ -100,7 +109,8 @@ def fit(
         module: any module, weights outside ``masks`` being zero.
         data: the world's tensors.
         settings: see :class:`TrainSettings`.
-        masks: bool tensors by parameter name; None trains everything.
+        masks: bool tensors by parameter name, short for plain masks as constraints.
+        constraints: by parameter name; what has none is trained as it is.
         seed: of the streams.
         start: where in the schedule to begin (after rewinding to a later point).
         progress: called after every epoch with iterations done, iterations in all and the newest row of the curve.
@@ -115,7 +125,8 @@ def fit(
         SpecError: settings that do not fit the data, such as a point to save after the end; a network that
             ``engine="sparse"`` cannot compute with.
     """
-    return _Training(module, data, settings, dict(masks or {}), seed, start, progress, journal, engine, fresh).run()
+    under = {**masked(masks or {}), **(constraints or {})}
+    return _Training(module, data, settings, under, seed, start, progress, journal, engine, fresh).run()
 
 
 def check_settings(settings: TrainSettings, data: WorldData) -> None:
@@ -164,7 +175,7 @@ class _Training:
         module: nn.Module,
         data: WorldData,
         settings: TrainSettings,
-        masks: dict[str, Tensor],
+        constraints: Mapping[str, Constraint],
         seed: int,
         start: Length,
         progress: Callable[[int, int, Mapping[str, float]], None] | None,
@@ -185,7 +196,7 @@ class _Training:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
         self.rate = learning_rate(settings, self.per_epoch)
         self.evaluated = settings.evaluated(self.per_epoch)
-        self.trainee = trainee_for(module, data, settings, masks, engine)
+        self.trainee = trainee_for(module, data, settings, constraints, engine)
         self.out = Fit(state={}, engines=self.trainee.engines, engine_note=self.trainee.note)
         self.held = self._held()
 
@@ -197,7 +208,7 @@ class _Training:
                 ended = self.iteration == self.total or self.out.stopped_early
                 if self.journal is not None and not ended and self.journal.due():
                     self._keep()
-            self.out.state = self.trainee.state()
+            self.out.state, self.out.constraints = self.trainee.state(), self.trainee.constraints()
             self._check_weights()
         finally:
             self.trainee.close()
@@ -262,6 +273,7 @@ class _Training:
     def _save_point(self) -> None:
         # a copy for each name that the point has, such as 1ep and 4it: the journal's files hold no tensor twice
         self.out.points |= {point: self.trainee.state() for point in self.points[self.iteration]}
+        self.out.points_under |= {point: self.trainee.constraints() for point in self.points[self.iteration]}
 
     def _stop_if_reached(self) -> None:
         stop = self.settings.stop_at
@@ -321,8 +333,12 @@ class _Training:
             tensors |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}
         for point, state in self.out.points.items():
             tensors |= {f"point/{point}/{name}": tensor for name, tensor in state.items()}
+        facts: dict[str, Any] = {"iteration": self.iteration, "curve": self.out.curve, "under": {}}
+        for point, under in {NOW: self.trainee.constraints(), **self.out.points_under}.items():
+            parts, facts["under"][point] = to_parts(under)
+            tensors |= {f"under/{point}/{name}": tensor for name, tensor in parts.items()}
         assert self.journal is not None
-        self.journal.save(tensors, {"iteration": self.iteration, "curve": self.out.curve})
+        self.journal.save(tensors, facts)
 
     def _take_up(self) -> None:
         """Go on from what an interrupted run of the same training left in the journal, if it left anything."""
@@ -333,6 +349,7 @@ class _Training:
         slots: dict[int, dict[str, Tensor]] = {}
         state: dict[str, Tensor] = {}
         points: dict[str, dict[str, Tensor]] = {}
+        under: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             part, _, rest = key.partition("/")
             if part == "state":
@@ -342,10 +359,12 @@ class _Training:
                 slots.setdefault(int(index), {})[slot] = tensor
             else:
                 point, _, name = rest.partition("/")
-                points.setdefault(point, {})[name] = tensor
+                (points if part == "point" else under).setdefault(point, {})[name] = tensor
         names = list(self.trainee.state())  # files sort their tensors; the result is in the module's own order
         for point in (point for at in sorted(self.points) for point in self.points[at] if point in points):
             self.out.points[point] = {name: points[point][name] for name in names}
+            self.out.points_under[point] = from_parts(under.get(point, {}), facts["under"][point])
+        self.trainee.constrain(from_parts(under.get(NOW, {}), facts["under"][NOW]))
         self.trainee.restore(state, slots)
         self.iteration = int(facts["iteration"])
         self.out.curve = list(facts["curve"])

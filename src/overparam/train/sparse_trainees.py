@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from overparam.sparse.networks.network import SparseNetwork
 from overparam.sparse.perceptron import Layer, Optimiser, Perceptron, perceptron_layers
 from overparam.train.losses import cross_entropy, loss_for
 from overparam.train.settings import TrainSettings
-from overparam.train.trainees import ModuleTrainee, Slots, Trainee
+from overparam.train.trainees import ModuleTrainee, Slots, Trainee, masked_slots
 from overparam.worlds import Batch, Classification, FiniteSplit, WorldData
 from overparam.worlds.task import Sums
 
@@ -168,7 +167,8 @@ class PerceptronTrainee(Trainee):
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
         """Go back to a state."""
         inner = self.perceptron
-        inner.set(inner.parameters, state)
+        inner.set(inner.parameters, masked_state(state, self.masks))
+        slots = masked_slots(slots, self.names, self.masks)
         by_name = {name: slots.get(number, {}) for number, name in enumerate(self.names)}
         momentum = self.settings.optimizer == "sgd"
         for flat, slot in ((inner.first, "momentum_buffer" if momentum else "exp_avg"), (inner.second, "exp_avg_sq")):
@@ -244,10 +244,8 @@ class NetworkTrainee(ModuleTrainee):
 
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
         """Go back to a state."""
-        self.module.load_dense_state(state)
-        gathered = {number: {k: self._gathered(number, v) for k, v in each.items()} for number, each in slots.items()}
-        groups: Any = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": gathered, "param_groups": groups})
+        self.module.load_dense_state(masked_state(state, self.original_masks))
+        self._load({n: {k: self._gathered(n, value) for k, value in each.items()} for n, each in slots.items()})
 
     def _gathered(self, number: int, value: Tensor) -> Tensor:
         layer = self.layers.get(number)

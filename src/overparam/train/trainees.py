@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from overparam.checkpoint import load_state, masked_state, state_of
+from overparam.constraints import Constraint
 from overparam.errors import SpecError
 from overparam.identity import for_one_use
 from overparam.train.evaluate import sums
@@ -32,11 +33,13 @@ class Trainee(ABC):
         engines: ``dense`` or ``sparse`` for each weight that can be pruned: how it is computed with.
         loss: the loss, a copy that is this training's own where it is an object.
         note: how the network is computed and why, in words.
+        under: the constraints that it began under, by first names of parameters.
     """
 
     engines: Mapping[str, str]
     loss: Loss
     note: str = "dense layers, as asked for"
+    under: Mapping[str, Constraint] = {}
 
     @abstractmethod
     def running(self) -> nn.Module | None:
@@ -64,7 +67,14 @@ class Trainee(ABC):
 
     @abstractmethod
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
-        """Go back to a state and an optimiser's state."""
+        """Go back to a state and an optimiser's state; what either has outside the masks is taken to be zero."""
+
+    def constraints(self) -> dict[str, Constraint]:
+        """Return the constraints as training has moved them; it does not move plain masks."""
+        return dict(self.under)
+
+    def constrain(self, constraints: Mapping[str, Constraint]) -> None:  # noqa: B027 (plain masks stay)
+        """Go on under constraints that :meth:`constraints` gave; :meth:`restore` is to follow."""
 
     def close(self) -> None:  # noqa: B027 (most have nothing to do)
         """Leave the module as it was but for what it learned; nothing else may be called afterwards."""
@@ -81,15 +91,19 @@ class ModuleTrainee(Trainee):
         self.loss = for_one_use(
             loss_for(settings.loss, data.task), [*module.modules(), *module.parameters(), *module.buffers()]
         )
-        parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self.optimiser = optimiser(settings, parameters.values())
+        parameters = self._parameters()
+        self.names, self.trained = list(parameters), list(parameters.values())
+        self.optimiser = optimiser(settings, self.trained)
         pruned = [name for name, mask in masks.items() if name in parameters and not mask.all()]
         self.pruned = [parameters[name] for name in pruned]
         self.factors = [masks[name].to(parameters[name]) for name in pruned]
-        self.trained = list(parameters.values())
         self.prunable = [parameters[name] for name in masks if name in parameters]
         self.batch_loss, self.measured_loss = on_batch(self.loss), not_usual(self.loss, data.task)
         self.batches: Iterator[Batch] = iter(())
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        """Return what the optimiser moves, by name."""
+        return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
 
     def running(self) -> nn.Module | None:
         """Return the module."""
@@ -117,10 +131,8 @@ class ModuleTrainee(Trainee):
         """Take one step on one batch; return its loss."""
         for parameter in self.trained:
             parameter.grad = None
-        loss = self.batch_loss(self.module(batch.inputs), batch)
-        if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
-            raise SpecError(f"train.loss must return one number that depends on the outputs, got {_described(loss)}")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss, penalised = self._losses(batch)
+        penalised.backward()  # type: ignore[no-untyped-call]
         if self.settings.l1:
             for weight in self.prunable:
                 if weight.grad is not None:
@@ -131,6 +143,11 @@ class ModuleTrainee(Trainee):
             add_momentum(self.optimiser)
         self.optimiser.step()
         return loss.detach()
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch, and what is to be lowered."""
+        loss = checked(self.batch_loss(self.module(batch.inputs), batch))
+        return loss, loss
 
     def _mask_gradients(self) -> None:
         gradients = [weight.grad for weight in self.pruned]
@@ -156,8 +173,33 @@ class ModuleTrainee(Trainee):
 
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
         """Go back to a state."""
-        load_state(self.module, state)
-        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        load_state(self.module, masked_state(state, self.masks))
+        self._load(slots)
+
+    def _load(self, slots: Slots) -> None:
+        """Give the optimiser its state."""
+        kept = masked_slots(slots, self.names, self.masks)
+        self.optimiser.load_state_dict({"state": kept, "param_groups": self.optimiser.state_dict()["param_groups"]})
+
+
+def masked_slots(slots: Slots, names: Sequence[str], masks: Mapping[str, Tensor]) -> Slots:
+    """Return an optimiser's state with zeros outside ``masks``, for the parameters of these names, by number.
+
+    Momentum from before it was pruned would else move a weight whose gradient is zero.
+    """
+    return {
+        number: masked_state(each, {slot: mask for slot, value in each.items() if value.shape == mask.shape != ()})
+        if (mask := masks.get(names[number])) is not None
+        else dict(each)
+        for number, each in slots.items()
+    }
+
+
+def checked(loss: Any) -> Tensor:
+    """Return a loss; raises :class:`SpecError` if it is none."""
+    if not (isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad):
+        raise SpecError(f"train.loss must return one number that depends on the outputs, got {_described(loss)}")
+    return loss
 
 
 def _described(loss: Any) -> str:

@@ -1,0 +1,34 @@
+"""What the steps have in common that put constraints on tensors."""
+
+from abc import abstractmethod
+from dataclasses import field
+
+from overparam.checkpoint import Checkpoint
+from overparam.constraints import Constraint
+from overparam.prune.selection import Named
+from overparam.spec import spec
+from overparam.steps.base import Context, Outcome, Step
+
+
+@spec
+class Constrain(Step):
+    """Base of the steps that put a constraint on each tensor that can be pruned.
+
+    Args:
+        exclude: roles (``output``, ``conv``, ...) or name patterns of tensors that are left as they are.
+    """
+
+    exclude: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @abstractmethod
+    def constraint(self, name: str, start: Checkpoint, context: Context) -> Constraint:
+        """Return the constraint for the tensor ``name`` of ``start``; raises :class:`SpecError` where there is none."""
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Return ``start`` under the constraints; its weights are what they make of them."""
+        spared = self._spared(context) if self.exclude else set()
+        found = {name: self.constraint(name, start, context) for name in start.masks if name not in spared}
+        return Outcome(start.constrained(found).counted(self.kind))
+
+    def _spared(self, context: Context) -> set[str]:
+        return Named.of(context.module(), context.world.test.inputs[:1]).meant(self.exclude, "exclude")
