@@ -215,10 +215,15 @@ def _module(module: nn.Module) -> Parts:
         )
     if "_orig_mod" in module._modules:  # torch.compile's wrapper, which computes what its original does
         return "compiled", (module._modules["_orig_mod"],)
-    kept = {name: value for name, value in vars(module).items() if name != "_compiled_call_impl"}
-    # the keys of hooks count those of the whole process
-    kept |= {name: list(value.values()) for name, value in kept.items() if "_hooks" in name and isinstance(value, dict)}
-    return "", [type(module), *_by_name(kept)]
+    return "", [type(module), *_by_name(attributes(module))]
+
+
+def attributes(module: nn.Module) -> dict[str, Any]:
+    """Return what a module holds by name: tensors, parts and all else; hooks as lists, as their keys count all hooks
+    of the process."""
+    held = {name: value for name, value in vars(module).items() if name != "_compiled_call_impl"}
+    hooks = {name: value for name, value in held.items() if "_hooks" in name and isinstance(value, dict)}
+    return held | {name: list(value.values()) for name, value in hooks.items()}
 
 
 def _object(value: object) -> Parts:

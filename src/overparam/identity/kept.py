@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from overparam.identity.digest import Digest
+from overparam.identity.digest import Digest, attributes
 from overparam.identity.origin import is_users
 
 
@@ -32,7 +32,7 @@ def kept_outside(module: nn.Module) -> dict[str, str]:
 
 def held_digest(value: Any, known: Sequence[object] = ()) -> str:
     """Return what tells a value from a changed one, within this process; ``known`` as in :class:`Digest`."""
-    parts = value if type(value) is tuple else (value,)
+    parts = value if type(value) in (tuple, list) else (value,)
     if all(part is None or type(part) in (bool, int, float, str) for part in parts):
         return repr(value)  # most attributes of torch's layers
     return Digest(known).add(value).hex()
@@ -40,15 +40,8 @@ def held_digest(value: Any, known: Sequence[object] = ()) -> str:
 
 def _kept_by(part: nn.Module) -> Iterator[tuple[str, Any]]:
     """Yield what a part keeps besides its parameters, persistent buffers, parts and the training flag."""
-    skipped = ["training", "_parameters", "_buffers", "_modules", "_compiled_call_impl"]
+    skipped = ["training", "_parameters", "_buffers", "_modules"]
     if isinstance(part, nn.RNNBase):  # torch's lists of its parameters, made anew at each call where they are others
         skipped += ["_flat_weights", "_flat_weight_refs"]
-    for name, value in vars(part).items():
-        if name in skipped:
-            continue
-        if "_hooks" not in name or not isinstance(value, dict):
-            yield name, value
-        elif value:  # hooks are kept by numbers that count those of the whole process
-            yield name, list(value.values())
-    for name in sorted(part._non_persistent_buffers_set):
-        yield name, part._buffers[name]
+    yield from ((name, value) for name, value in attributes(part).items() if name not in skipped)
+    yield from ((name, part._buffers[name]) for name in sorted(part._non_persistent_buffers_set))
