@@ -20,6 +20,7 @@ MEASURED = frozenset(
     {
         *("study", "seed", "chain", "level", "step", "kind", "fingerprint", "density", "kept", "weights"),
         *("train_accuracy", "train_loss", "train_accuracy_clean", "train_loss_clean"),
+        *("train_soft_error", "train_soft_error_clean", "train_soft_error_clean_part", "train_soft_error_noisy_part"),
         *("train_accuracy_clean_part", "train_loss_clean_part", "train_accuracy_noisy_part", "train_loss_noisy_part"),
         *("test_accuracy", "test_loss", "test_soft_error"),
         *("learning_distance", "learning_distance_kept", "learning_distance_pruned"),
@@ -181,9 +182,17 @@ def _key(frame: pl.DataFrame, column: str, sweeps: Sequence[str]) -> str:
         return column
     if frame.group_by("chain", "level").agg(pl.col(column).n_unique())[column].max() != 1 and "step" in frame.columns:
         return "step"
-    constant = frame.group_by("chain").agg(pl.col(column).n_unique())[column].max() == 1
+    if frame[column].n_unique() == 1 or frame.group_by("chain").agg(pl.col(column).n_unique())[column].max() != 1:
+        return "level"
+    # What is measured may differ a little from seed to seed, so its places are those of the sweep that it goes with.
     numbers = [name for name in sweeps if not numbers_of(frame, name).null_count()]
-    return numbers[0] if constant and numbers and frame[column].n_unique() > 1 else "level"
+    return min(numbers, key=lambda name: _scatter(frame, column, name), default=column)
+
+
+def _scatter(frame: pl.DataFrame, column: str, name: str) -> float:
+    """Return how much ``column`` varies, on average, where ``name`` has one value."""
+    spreads = frame.group_by(name).agg(pl.col(column).cast(pl.Float64).std(ddof=0))[column]
+    return sum(spreads.to_list()) / len(spreads)
 
 
 def _varying(frame: pl.DataFrame, *columns: str) -> list[str]:
