@@ -192,7 +192,7 @@ def _key(frame: pl.DataFrame, column: str, sweeps: Sequence[str]) -> str:
 def _scatter(frame: pl.DataFrame, column: str, name: str) -> float:
     """Return how much ``column`` varies, on average, where ``name`` has one value."""
     spreads = frame.group_by(name).agg(pl.col(column).cast(pl.Float64).std(ddof=0))[column]
-    return sum(spreads.to_list()) / len(spreads)
+    return float(sum(spreads.to_list()) / len(spreads))
 
 
 def _varying(frame: pl.DataFrame, *columns: str) -> list[str]:
