@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from overparam.probes import Accuracy, Cost, Density, LearningDistance, Probe
     from overparam.steps import (
         Compact,
-        Finetune,
         Hold,
         LrRewind,
         Prune,
@@ -54,7 +53,7 @@ _HOMES = {
     "overparam.networks": ("Network",),
     "overparam.probes": ("Accuracy", "Cost", "Density", "LearningDistance", "Probe"),
     "overparam.steps": (
-        *("Compact", "Finetune", "Hold", "LrRewind", "Prune", "Quantise", "Redense", "Reinit", "Rewind"),
+        *("Compact", "Hold", "LrRewind", "Prune", "Quantise", "Redense", "Reinit", "Rewind"),
         *("Step", "Supermask", "Train"),
     ),
     "overparam.worlds": ("Augmentation", "Dataset", "ImageFolder", "LabelNoise", "World"),
@@ -71,7 +70,6 @@ __all__ = [
     "DataError",
     "Dataset",
     "Density",
-    "Finetune",
     "Hold",
     "ImageFolder",
     "IncompleteWarning",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from overparam import Chain, Finetune, Length, LrRewind, Prune, Reinit, Repeat, Rewind, SpecError, Train
+from overparam import Chain, Length, LrRewind, Prune, Reinit, Repeat, Rewind, SpecError, Train
 from overparam.lab.chain import chain_from
 
 TRAIN, PRUNE = Train(epochs=2), Prune(fraction=0.2)
@@ -55,7 +55,7 @@ def test_entries_take_the_settings_of_their_name() -> None:
         ({"train": None}, TRAIN),
         ({"prune": 0.5}, Prune(fraction=0.5)),
         ({"prune": {"density": 0.5}}, Prune(density=0.5)),
-        ({"finetune": {"epochs": 1}}, Finetune(epochs=1)),
+        ({"finetune": {"epochs": 1}}, Train(called="finetune", epochs=1)),
         ({"lr-rewind": "5it"}, LrRewind("5it")),
         ("reinit", Reinit()),
         (Reinit(), Reinit()),

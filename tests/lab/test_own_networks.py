@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from overparam import Chain, Checkpoint, Finetune, Network, Prune, Results, SpecError, Study, Train, World
+from overparam import Chain, Checkpoint, Network, Prune, Results, SpecError, Study, Train, World
 from overparam.checkpoint import state_of
 from overparam.lab.plan import Plan
 from overparam.networks import NETWORKS
@@ -211,7 +211,7 @@ def kinds(plan: Plan) -> list[tuple[int, int, str]]:
     return [(row.level, row.step, row.kind) for row in plan.rows]
 
 
-FINETUNE = Finetune(epochs=1, batch_size=16, lr=0.01)
+FINETUNE = Train(called="finetune", epochs=1, batch_size=16, lr=0.01)
 PRUNED_FIRST = Chain(Prune(fraction=0.5), FINETUNE, Prune(fraction=0.5), FINETUNE)
 
 

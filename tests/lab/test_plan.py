@@ -7,7 +7,6 @@ import pytest
 
 from overparam import (
     Chain,
-    Finetune,
     LabelNoise,
     LrRewind,
     Prune,
@@ -33,7 +32,7 @@ def plan(chain: Any = TICKET, **changes: Any) -> Plan:
 
 
 def kinds(plan: Plan) -> Counter[str]:
-    return Counter(node.step.kind if node.step else "init" for node in plan.nodes.values())
+    return Counter(node.step.name if node.step else "init" for node in plan.nodes.values())
 
 
 def test_one_chain_is_one_path() -> None:
@@ -118,7 +117,7 @@ def test_references_name_what_is_rewound_to() -> None:
         Rewind("init"),
         Rewind("dense"),
         Rewind("second"),
-        Finetune(**TRAIN),
+        Train(called="finetune", **TRAIN),
     )
     nodes = list(plan(chain=chain).nodes.values())
     init, dense, prune, late, second, first, to_dense, to_second, _ = nodes

@@ -15,7 +15,6 @@ from counted import BROKEN, FILE, BrokenProbe, CountingProbe, CountingTrain, Fai
 
 from overparam import (
     Chain,
-    Finetune,
     IncompleteWarning,
     LabelNoise,
     Length,
@@ -148,7 +147,9 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_diverging_arm_stops_only_what_depends_on_it(tmp_path: Path) -> None:
     def chain(lr: float) -> dict[str, Chain]:
-        return {"chain": Chain(TRAIN, Prune(fraction=0.5), CountingTrain(**SHORT, lr=lr), Finetune(**SHORT))}
+        return {"chain": Chain(TRAIN, Prune(fraction=0.5), CountingTrain(**SHORT, lr=lr), finetune)}
+
+    finetune = Train(called="finetune", **SHORT)
 
     made = study(Chain(TRAIN), variants={"good": chain(0.1), "bad": chain(1e30)})
     results = failing(made, tmp_path)

@@ -128,7 +128,7 @@ def test_a_path_reaches_every_step_of_its_kind_whoever_set_the_field() -> None:
     for path, value in (("train.length", "3it"), ("train.epochs", 3)):
         found = steps(study.with_changes({path: value}))
         expected = {"train": str(value) if path == "train.length" else "3ep", "finetune": "1ep"}
-        assert [str(step.duration) for step in found] == [expected[step.kind] for step in found]
+        assert [str(step.duration) for step in found] == [expected[step.name] for step in found]
         assert [step.lr for step in found] == [step.lr for step in given], "the rest is as it was"
     assert steps(study) == given
     assert steps(study.with_changes({"finetune.lr": 2}))[5].lr == 2

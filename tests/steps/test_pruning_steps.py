@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from overparam import Finetune, Network, Prune, Redense, SpecError, Train
+from overparam import Network, Prune, Redense, SpecError, Train
 from overparam.streams import torch_stream
 from overparam.worlds import LabelNoise
 from small import CONV, MLP, begin, bits, built, context_of, half_pruned, images, same_bits, vectors, zeros_are_clean
@@ -111,12 +111,12 @@ def test_finetuning_goes_on_from_the_final_weights() -> None:
     data = built(vectors())
     context = context_of(MLP, data)
     pruned = Prune(fraction=0.5).run(TRAIN.run(begin(MLP, data), context).checkpoint, context).checkpoint
-    tuned = Finetune(epochs=1, batch_size=16, lr=1e-9).run(pruned, context).checkpoint
+    tuned = Train(called="finetune", epochs=1, batch_size=16, lr=1e-9).run(pruned, context).checkpoint
     for name, tensor in pruned.state.items():
         torch.testing.assert_close(tuned.state[name], tensor, rtol=0, atol=1e-7)
     assert zeros_are_clean(tuned)
     same_settings = {"epochs": 2, "batch_size": 16, "lr": 0.05}
-    one = Finetune(**same_settings).run(pruned, context).checkpoint
+    one = Train(called="finetune", **same_settings).run(pruned, context).checkpoint
     two = Train(**same_settings).run(pruned, context).checkpoint
     assert same_bits(one.state, two.state), "a finetune is a training under another name"
 

@@ -11,7 +11,6 @@ import torch
 from overparam import (
     Checkpoint,
     Compact,
-    Finetune,
     Hold,
     Length,
     LrRewind,
@@ -33,7 +32,7 @@ SHORT = {"epochs": 2, "batch_size": 16}
 
 CASES: dict[str, tuple[Step, ...]] = {
     "train": (Train(**SHORT, momentum=0.9, save=("3it",)), Train(**SHORT, optimizer="adam", l1=0.01, evaluate_every=1)),
-    "finetune": (Finetune(**SHORT, lr=0.01),),
+    "finetune": (Train(called="finetune", **SHORT, lr=0.01),),
     "prune": tuple(Prune(criterion, fraction=0.3) for criterion in ("magnitude", "gradient", "random"))
     + tuple(Prune(density=0.2, scope=scope) for scope in ("global", "per-layer", "uniform", "erk")),
     "rewind": (Rewind(), Rewind("5it"), Rewind("my-label")),
@@ -69,7 +68,7 @@ def content(outcome: Outcome) -> dict[str, object]:
 def test_there_is_a_case_for_every_step() -> None:
     built_in = {kind for kind in STEPS if STEPS.get(kind).__module__.startswith("overparam.")}
     assert set(CASES) == built_in
-    assert all(step.kind == kind for kind, steps in CASES.items() for step in steps)
+    assert all(step.name == kind for kind, steps in CASES.items() for step in steps)
 
 
 @pytest.mark.parametrize("step", ALL)
@@ -129,16 +128,18 @@ def test_it_says_what_it_is(step: Step) -> None:
     assert 20 < len(line) < 120
     assert line.endswith(".")
     parameters = step.parameters()
-    assert set(parameters) == {field.name for field in fields(step)} - {"label", "world"}
+    assert set(parameters) == {field.name for field in fields(step)} - {"label", "called", "world"}
     assert json.loads(json.dumps(plain(parameters), allow_nan=False)) == plain(parameters)
-    assert fingerprint(parameters) == fingerprint(replace(step, label="another", world={"seed": 3}).parameters())
+    assert fingerprint(parameters) == fingerprint(
+        replace(step, label="another", called="so", world={"seed": 3}).parameters()
+    )
     assert step.version >= 1
 
 
 @pytest.mark.parametrize("step", ALL)
 def test_it_can_be_written_in_a_study_file_and_read_again(step: Step) -> None:
     values = {key: value for key, value in plain(step.parameters()).items() if value is not None}
-    assert type(step)(**values) == step
+    assert replace(type(step)(**values), called=step.called) == step
 
 
 @pytest.mark.parametrize("kind", CASES)

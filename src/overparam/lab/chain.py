@@ -129,7 +129,8 @@ def _step(name: str, own: Any, settings: Mapping[str, Mapping[str, Any]], where:
             if kind.main is None:
                 raise SpecError(f"{name} takes no bare value, got {own!r}")
             own = {kind.main: own}
-        return STEPS.resolve({name: kind.merged(settings.get(name, {}), own)})
+        called = {"called": name} if name in STEPS.names() and name != kind.kind else {}
+        return STEPS.resolve({name: {**called, **kind.merged(settings.get(name, {}), own)}})
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from None
 
@@ -147,7 +148,7 @@ def with_field(chain: Any, name: str, kind: type[Step], field: str, change: Call
     def walk(entry: Any) -> Any:
         if isinstance(entry, Repeat):
             return Repeat(entry.times, *map(walk, entry.steps))
-        if isinstance(entry, Step) and entry.kind == kind.kind:
+        if isinstance(entry, Step) and entry.kind == kind.kind and (":" in name or entry.name == name):
             return type(entry)(**changed({name: getattr(entry, name) for name in field_names(type(entry))}))
         if isinstance(entry, Mapping) and "repeat" in entry and isinstance(entry.get("steps"), list | tuple):
             return {**entry, "steps": [walk(step) for step in entry["steps"]]}

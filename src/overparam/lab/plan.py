@@ -193,7 +193,7 @@ class _Builder:
             )
             if made not in self.plan.nodes:
                 self._check(experiment, step, here, network)
-                title = f"{step.kind} (level {level})"
+                title = f"{step.name} (level {level})"
                 self.plan.nodes[made] = Node(
                     made, title, step, parent, references, init, here, network, experiment.seed, position
                 )
@@ -205,7 +205,7 @@ class _Builder:
                 labels[step.label] = made
             if step.trains:
                 first_training = first_training or made
-                self._row(index, made, level, position, step.kind, world)
+                self._row(index, made, level, position, step.name, world)
             parent = made
 
     def tell_apart(self) -> None:

@@ -10,7 +10,7 @@ from overparam.lab.experiment import Experiment, retraining_of
 from overparam.probes import Probe
 from overparam.prune import CRITERIA
 from overparam.spec import field_names, native
-from overparam.steps import Prune, Step
+from overparam.steps import STEPS, Prune, Step
 from overparam.worlds import load_dataset
 
 if TYPE_CHECKING:
@@ -68,12 +68,10 @@ def readable(value: Any) -> Any:
     if isinstance(value, Repeat):
         return {"repeat": value.times, "steps": [readable(step) for step in value.steps]}
     if isinstance(value, Step):
-        changed = {
-            key: readable(entry)
-            for key in field_names(type(value))
-            if (entry := getattr(value, key)) is not None and entry != ()
-        }
-        return {value.kind: changed}
+        known = value.name in STEPS.names()
+        fields = [key for key in field_names(type(value)) if not (known and key == "called")]
+        changed = {key: readable(entry) for key in fields if (entry := getattr(value, key)) is not None and entry != ()}
+        return {value.name if known else value.kind: changed}
     if isinstance(value, Probe):
         return {value.kind: readable(value.parameters())}
     if isinstance(value, Mapping):

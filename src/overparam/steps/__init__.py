@@ -10,14 +10,13 @@ from overparam.steps.redense import Redense
 from overparam.steps.reinit import Reinit
 from overparam.steps.rewind import LrRewind, Rewind
 from overparam.steps.supermask import Supermask
-from overparam.steps.train import Finetune, Train
+from overparam.steps.train import Train
 
 __all__ = [
     "STEPS",
     "Compact",
     "Constrain",
     "Context",
-    "Finetune",
     "Hold",
     "LrRewind",
     "Outcome",

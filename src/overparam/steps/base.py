@@ -73,6 +73,8 @@ class Step:
 
     Args:
         label: a name under which later steps can refer to this step's result.
+        called: what it is called in tables, where that is not its ``kind``: ``finetune``, for a training with the
+            settings of that name. It changes no result.
         world: settings of the study's world that differ for this step, e.g. ``{"label_noise": None}``.
     """
 
@@ -84,6 +86,7 @@ class Step:
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()  # fields of which only one can be given
 
     label: str | None = field(default=None, kw_only=True)
+    called: str | None = field(default=None, kw_only=True)
     world: Mapping[str, Any] | None = field(default=None, kw_only=True)
 
     def references(self) -> tuple[str, ...]:
@@ -109,8 +112,13 @@ class Step:
         return {**{key: value for key, value in settings.items() if key not in dropped}, **own}
 
     def parameters(self) -> dict[str, Any]:
-        """Return what decides the result: every field but the label (which is a name) and the world (an input)."""
-        return identified(self, skipped=("label", "world"))
+        """Return what decides the result: every field but the names of the step and the world (an input)."""
+        return identified(self, skipped=("label", "called", "world"))
+
+    @property
+    def name(self) -> str:
+        """What it is called where a user reads of it."""
+        return self.called or self.kind
 
     def __init_subclass__(cls) -> None:
         """Let a class without a ``kind`` of its own be called by its name."""

@@ -1,4 +1,4 @@
-"""The steps that train: ``train`` and ``finetune``."""
+"""The step that trains, under two names: ``train``, and ``finetune`` with settings of its own."""
 
 import dataclasses
 from typing import ClassVar
@@ -12,10 +12,14 @@ from overparam.train.loop import check_settings
 from overparam.worlds import WorldData
 
 
+@STEPS.named("finetune")
 @STEPS.named("train")
 @spec
 class Train(Step, TrainSettings):
-    """Train the kept weights, from the checkpoint's position in the schedule to its end."""
+    """Train the kept weights, from the checkpoint's position in the schedule to its end.
+
+    A study may have further settings for it under the name ``finetune`` (often a small constant learning rate).
+    """
 
     kind: ClassVar[str] = "train"
     trains: ClassVar[bool] = True
@@ -63,11 +67,3 @@ class Train(Step, TrainSettings):
         """Return this training so that it also keeps ``points``."""
         new = [point for point in points if point not in self.save]
         return dataclasses.replace(self, save=(*self.save, *new)) if new else self
-
-
-@STEPS.named("finetune")
-@spec
-class Finetune(Train):
-    """Train on from the weights as they are, with settings of its own (often a small constant learning rate)."""
-
-    kind: ClassVar[str] = "finetune"
