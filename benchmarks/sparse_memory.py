@@ -19,8 +19,7 @@ import torch
 
 from overparam.sparse.layers.kinds import SparseLinear
 from overparam.sparse.layers.topology import rewire
-from overparam.train import TrainSettings
-from overparam.train.optimisers import optimiser
+from overparam.train import Adam
 
 FEATURES, DENSITY, BATCH, STEPS = 20_000, 0.0005, 128, 5
 
@@ -33,7 +32,7 @@ def peak() -> int:
 
 def train(features: int, density: float) -> tuple[SparseLinear, torch.optim.Optimizer]:
     layer = SparseLinear(features, features, density=density)
-    optimizer = optimiser(TrainSettings(optimizer="adam", lr=1e-3, epochs=1), layer.parameters())
+    optimizer = Adam().over(list(layer.parameters()), lr=1e-3)
     inputs, labels = torch.randn(BATCH, features), torch.randint(features, (BATCH,))
     for _ in range(STEPS):
         layer.zero_grad()  # the optimiser's own imports torch's compiler

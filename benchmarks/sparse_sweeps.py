@@ -35,7 +35,7 @@ def masked_loop(module: nn.Module, data: WorldData, settings: TrainSettings, mas
     weights = dict(module.named_parameters())
     chosen = [weights[name] for name in masks]
     factors = [mask.float() for mask in masks.values()]
-    optimiser = torch.optim.SGD(module.parameters(), lr=settings.lr, momentum=settings.momentum, fused=True)
+    optimiser = torch.optim.SGD(module.parameters(), lr=settings.lr, fused=True)
     inputs, labels = data.train.inputs, data.train.targets
     module.train()
     for _ in range(int(settings.epochs or 1)):

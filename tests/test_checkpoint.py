@@ -113,7 +113,11 @@ def test_a_shared_weight_is_kept_once_and_stays_pruned() -> None:
     mask = pruned.masks["first.weight"]
     assert module.second.weight is module.first.weight
     assert torch.equal(module.second.weight, pruned.state["first.weight"])
-    trained = Train(epochs=2, batch_size=16, momentum=0.9).run(pruned, context_of(network, data)).checkpoint
+    trained = (
+        Train(epochs=2, batch_size=16, optimizer={"sgd": {"momentum": 0.9}})
+        .run(pruned, context_of(network, data))
+        .checkpoint
+    )
     assert zeros_are_clean(trained)
     assert (trained.state["first.weight"] != pruned.state["first.weight"])[mask].any()
     again = Prune(density=0.2).run(trained, context_of(network, data)).checkpoint

@@ -22,8 +22,8 @@ from overparam.train import Fit, TrainSettings, fit
 from small import CONV, bits, frozen, same_bits, zeros_are_clean
 
 WAYS: dict[str, dict[str, Any]] = {
-    "momentum, decay, l1": {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "l1": 0.001},
-    "adamw": {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1},
+    "momentum, decay, l1": {"lr": 0.05, "optimizer": {"sgd": {"momentum": 0.9, "weight_decay": 0.01}}, "l1": 0.001},
+    "adamw": {"optimizer": {"adamw": {"weight_decay": 0.1}}, "lr": 0.01},
 }
 
 
@@ -120,7 +120,7 @@ def test_another_weight_comes_under_the_same_constraint(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_stored_and_read_exactly(case: str) -> None:
     begin = start(case)
-    found = train(begin, momentum=0.9)
+    found = train(begin, optimizer={"sgd": {"momentum": 0.9}})
     trained = replace(begin, state=found.state, constraints=found.constraints)
     content = checkpoint_to_bytes(trained)
     again = checkpoint_from_bytes(content)

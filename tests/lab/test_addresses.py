@@ -61,7 +61,7 @@ BASE: Mapping[str, Any] = {
     "slope": 0.1,
     "init": None,
     "lr": 0.1,
-    "momentum": 0.0,
+    "optimizer": "sgd",
     "drop_last": False,
     "fraction": 0.5,
     "criterion": "magnitude",
@@ -80,7 +80,7 @@ OTHER: Mapping[str, tuple[Any, ...]] = {
     "slope": (0.2, True),
     "init": ("glorot-normal",),
     "lr": (0.2,),
-    "momentum": (0.5,),
+    "optimizer": ({"sgd": {"momentum": 0.5}}, "rmsprop"),
     "drop_last": (True,),
     "fraction": (0.25,),
     "criterion": ("random", "gradient"),
@@ -96,7 +96,7 @@ def study_of(given: Mapping[str, Any]) -> Study:
     noise = {"kind": "pair-flip", "rate": given["noise"]}
     data = data_of(given["shape"], given["classes"], given["data"])
     prune = Prune(given["criterion"], fraction=given["fraction"], scope=given["scope"], batch_size=8)
-    train = Train(length="1it", batch_size=8, **{name: given[name] for name in ("lr", "momentum", "drop_last")})
+    train = Train(length="1it", batch_size=8, **{name: given[name] for name in ("lr", "optimizer", "drop_last")})
     world = World(data, train_size=given["train_size"], label_noise=noise, seed=given["world_seed"])
     return Study("s", world, network, Chain(train, prune, train, Reinit(), train), seed=given["seed"], probes=[])
 

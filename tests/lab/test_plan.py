@@ -146,7 +146,7 @@ def test_the_latest_of_equal_labels_counts() -> None:
         ([{"train": {"label": "dense"}}, {"rewind": "desne"}, "train"], r"did you mean 'dense'"),
         (["train", {"rewind": "later"}, {"train": {"label": "later"}}], r"refers to 'later', which is not known here"),
         (["train", {"rewind": "99it"}, "train"], r"99it.*ends at 2ep"),
-        ([{"train": {"milestones": [3, 2]}}], r"milestones must increase"),
+        ([{"train": {"schedule": {"multistep": {"milestones": [3, 2]}}}}], r"milestones must increase"),
         ([{"train": {"world": {"train_sise": 3}}}], r"train.world: .*train_size"),
         ([{"train": {"world": {"train_size": 9999}}}], r"train.world: .*at most 50"),
         (["prune"], r"no step that trains"),

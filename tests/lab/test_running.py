@@ -216,7 +216,7 @@ def test_a_point_that_training_did_not_reach_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", ["dense", "sparse"])
 def test_chains_agree_with_steps_run_by_hand(network: Network, engine: str, tmp_path: Path) -> None:
     data = built(images(), label_noise=LabelNoise("symmetric", 0.2))
-    training = Train(epochs=2, batch_size=16, momentum=0.9)
+    training = Train(epochs=2, batch_size=16, optimizer={"sgd": {"momentum": 0.9}})
     steps = [training, Prune("gradient", fraction=0.5), Rewind("5it"), training]
     world = World(images(), label_noise=LabelNoise("symmetric", 0.2))
     results = run(study(Chain(*steps), world=world, network=network, seed=4), tmp_path, engine=engine)
@@ -232,7 +232,7 @@ def test_chains_agree_with_steps_run_by_hand(network: Network, engine: str, tmp_
 
 def test_two_jobs_give_the_bits_of_one(tmp_path: Path) -> None:
     world = World(images(), label_noise=LabelNoise("symmetric", 0.2))
-    training = Train(epochs=2, batch_size=16, momentum=0.9, weight_decay=0.01)
+    training = Train(epochs=2, batch_size=16, optimizer={"sgd": {"momentum": 0.9, "weight_decay": 0.01}})
     chain = Chain(training, Repeat(2, Prune("gradient", fraction=0.5), Rewind("3it"), training))
     probes = ["accuracy", "learning-distance", "density", "cost"]
     made = study(chain, world=world, network=CONV, probes=probes, sweep={"seed": [0, 1]})

@@ -36,7 +36,9 @@ world:
   label_noise: {kind: symmetric, rate: 0.2}
   augmentation: {crop: 1}
 network: {name: mlp, init: glorot-normal, hidden: [9]}
-train: {lr: 0.2, momentum: 0.9, batch_size: 32, epochs: 4, milestones: [2, 100it], stop_at: {train_loss: 0.1}}
+train:
+  {lr: 0.2, optimizer: {sgd: {momentum: 0.9}}, batch_size: 32, epochs: 4, stop_at: {train_loss: 0.1},
+   schedule: {multistep: {milestones: [2, 100it]}}}
 prune: {criterion: gradient, scope: {per-layer: {rates: {output: 0.5}}}, fraction: 0.2, exclude: [conv]}
 chain:
   - {train: {label: dense, save: [3it]}}
@@ -57,12 +59,11 @@ sweep:
 
 def in_python() -> Study:
     training = Train(
-        optimizer="sgd",
+        optimizer={"sgd": {"momentum": 0.9}},
         lr=0.2,
-        momentum=0.9,
         batch_size=32,
         epochs=4,
-        milestones=(2, "100it"),
+        schedule={"multistep": {"milestones": (2, "100it")}},
         stop_at={"train_loss": 0.1},
     )
     pruning = {"criterion": "gradient", "scope": {"per-layer": {"rates": {"output": 0.5}}}, "exclude": ("conv",)}

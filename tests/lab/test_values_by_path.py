@@ -113,7 +113,7 @@ def test_epochs_and_length_replace_each_other(given: Any, path: str, value: Any,
 def test_a_path_reaches_every_step_of_its_kind_whoever_set_the_field() -> None:
     chain = [
         "train",
-        {"train": {"lr": 5, "momentum": 0.5}},
+        {"train": {"lr": 5, "optimizer": {"sgd": {"momentum": 0.5}}}},
         {"train": {"epochs": 7}},
         {"train": "9it"},
         {"repeat": 2, "steps": [Train(epochs=8, lr=6), {"finetune": {"epochs": 1, "lr": 7}}]},
@@ -132,7 +132,11 @@ def test_a_path_reaches_every_step_of_its_kind_whoever_set_the_field() -> None:
         assert [step.lr for step in found] == [step.lr for step in given], "the rest is as it was"
     assert steps(study) == given
     assert steps(study.with_changes({"finetune.lr": 2}))[5].lr == 2
-    assert [step.momentum for step in steps(study.with_changes({"train.momentum": 0.9}))][:3] == [0.9, 0.9, 0.9]
+    changed = steps(study.with_changes({"train.optimizer.sgd.momentum": 0.9}))
+    assert [step.optimizer for step in changed][:3] == [{"sgd": {"momentum": 0.9}}] * 3
+    decayed = steps(study.with_changes({"train.optimizer.sgd.weight_decay": 0.1}))
+    assert decayed[1].optimizer == {"sgd": {"momentum": 0.5, "weight_decay": 0.1}}
+    assert decayed[8].optimizer == {"sgd": {"weight_decay": 0.1}}, "a step object has its part set, too"
 
 
 def test_a_part_of_a_setting_is_set_where_it_stands() -> None:

@@ -53,7 +53,7 @@ def tokens() -> Dataset:
     return Dataset("tokens", *parts)
 
 
-TRAIN = Train(epochs=1, batch_size=20, lr=0.1, momentum=0.9, weight_decay=0.01)
+TRAIN = Train(epochs=1, batch_size=20, lr=0.1, optimizer={"sgd": {"momentum": 0.9, "weight_decay": 0.01}})
 
 
 def study(network: type[nn.Module], *steps: object) -> Study:

@@ -103,7 +103,7 @@ def test_pruned_weights_given_back_are_zero_and_train_on() -> None:
     assert same_bits(given_back.state, pruned.state)
     assert given_back.density == 1.0
     assert given_back.level == 1
-    trained = Train(epochs=3, batch_size=16, momentum=0.9).run(given_back, context).checkpoint
+    trained = Train(epochs=3, batch_size=16, optimizer={"sgd": {"momentum": 0.9}}).run(given_back, context).checkpoint
     assert all((trained.state[name][~mask] != 0).all() for name, mask in pruned.masks.items())
 
 

@@ -13,7 +13,9 @@ from overparam.worlds import WorldData
 from small import CONV, MLP, begin, bits, built, context_of, frozen, half_pruned, images, same_bits, vectors
 from small import zeros_are_clean as clean
 
-TRAIN = Train(epochs=3, batch_size=16, milestones=["5it", "9it"], save=("0it", "5it", "2ep"))
+TRAIN = Train(
+    epochs=3, batch_size=16, schedule={"multistep": {"milestones": ["5it", "9it"]}}, save=("0it", "5it", "2ep")
+)
 
 
 def pruned_after_training(network: Network, data: WorldData) -> tuple[Checkpoint, Checkpoint, dict[str, Checkpoint]]:

@@ -31,7 +31,10 @@ from small import CONV, begin, built, context_of, frozen, half_pruned, images, z
 SHORT = {"epochs": 2, "batch_size": 16}
 
 CASES: dict[str, tuple[Step, ...]] = {
-    "train": (Train(**SHORT, momentum=0.9, save=("3it",)), Train(**SHORT, optimizer="adam", l1=0.01, evaluate_every=1)),
+    "train": (
+        Train(**SHORT, optimizer={"sgd": {"momentum": 0.9}}, save=("3it",)),
+        Train(**SHORT, optimizer="adam", l1=0.01, evaluate_every=1),
+    ),
     "finetune": (Train(called="finetune", **SHORT, lr=0.01),),
     "prune": tuple(Prune(criterion, fraction=0.3) for criterion in ("magnitude", "gradient", "random"))
     + tuple(Prune(density=0.2, scope=scope) for scope in ("global", "per-layer", "uniform", "erk")),

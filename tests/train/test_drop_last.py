@@ -11,8 +11,7 @@ from torch.nn.functional import cross_entropy
 from overparam import Network, SpecError
 from overparam.streams import torch_stream
 from overparam.train import Fit, TrainSettings, fit
-from overparam.train.optimisers import optimiser
-from overparam.train.schedules import learning_rate
+from overparam.train.optimisers import SGD
 from small import MLP, begin, built, half_pruned, same_bits, vectors
 
 DATA = built(vectors())  # 50 examples: three batches of 16, and 2 left over
@@ -45,7 +44,7 @@ def test_only_whole_batches_are_trained_on_and_counted() -> None:
 
 def test_the_bits_are_those_of_a_plain_loop() -> None:
     module = MLP.build(DATA.input_shape, DATA.classes, 0)
-    torchs = optimiser(settings(), module.parameters())
+    torchs = SGD().over(list(module.parameters()), settings().lr)
     for epoch in range(4):
         order = torch.randperm(50, generator=torch_stream(0, "order", epoch))
         for batch in order[:48].split(16):
@@ -59,7 +58,7 @@ def test_the_bits_are_those_of_a_plain_loop() -> None:
 @pytest.mark.parametrize("network", [MLP, Network(lambda: nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 3)))])
 def test_engines_agree(network: Network) -> None:
     """A compiled epoch as well as a converted network."""
-    dense, sparse = (train(engine, network, momentum=0.9) for engine in ("dense", "sparse"))
+    dense, sparse = (train(engine, network, optimizer={"sgd": {"momentum": 0.9}}) for engine in ("dense", "sparse"))
     assert dense.iterations == sparse.iterations == 12
     for name, expected in dense.state.items():
         torch.testing.assert_close(sparse.state[name], expected, rtol=1e-4, atol=1e-5)
@@ -67,19 +66,19 @@ def test_engines_agree(network: Network) -> None:
 
 def test_a_killed_training_is_taken_up() -> None:
     start = begin(MLP, DATA)
-    whole = run(MLP, DATA, settings(momentum=0.9), start, None)
+    whole = run(MLP, DATA, settings(optimizer={"sgd": {"momentum": 0.9}}), start, None)
     journal = MemoryJournal(die_after=2)
     with pytest.raises(Killed):
-        run(MLP, DATA, settings(momentum=0.9), start, journal)
+        run(MLP, DATA, settings(optimizer={"sgd": {"momentum": 0.9}}), start, journal)
     journal.die_after = None
-    assert same_bits(run(MLP, DATA, settings(momentum=0.9), start, journal).state, whole.state)
+    assert same_bits(run(MLP, DATA, settings(optimizer={"sgd": {"momentum": 0.9}}), start, journal).state, whole.state)
 
 
 def test_schedules_count_the_same_epochs() -> None:
-    given = settings(milestones=(2,), gamma=0.5)
-    rate = learning_rate(given, DATA.batch_count(16, drop_last=True))
+    given = settings(schedule={"multistep": {"milestones": (2,), "gamma": 0.5}})
+    rate = given.rates(DATA.batch_count(16, drop_last=True))
     assert [rate(iteration) for iteration in (5, 6)] == [0.1, 0.05]
-    assert [row["lr"] for row in train(milestones=(2,), gamma=0.5).curve] == [0.1, 0.1, 0.05, 0.05]
+    assert [row["lr"] for row in train(schedule=given.schedule).curve] == [0.1, 0.1, 0.05, 0.05]
 
 
 def test_a_batch_that_is_never_whole_is_refused() -> None:

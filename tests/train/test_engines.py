@@ -107,18 +107,19 @@ def clean(fitted: Fit, start: Checkpoint) -> bool:
 
 OPTIMISERS: dict[str, dict[str, Any]] = {
     "sgd": {},
-    "momentum, multistep": {"momentum": 0.9, "milestones": ["4it", "7it"]},
-    "nesterov, warmup, l1": {"momentum": 0.9, "nesterov": True, "warmup": "5it", "l1": 1e-3},
-    "adam, weight decay": {"optimizer": "adam", "lr": 0.003, "weight_decay": 0.01},
+    "momentum, multistep": {
+        "optimizer": {"sgd": {"momentum": 0.9}},
+        "schedule": {"multistep": {"milestones": ["4it", "7it"]}},
+    },
+    "nesterov, warmup, l1": {"optimizer": {"sgd": {"momentum": 0.9, "nesterov": True}}, "warmup": "5it", "l1": 1e-3},
+    "adam, weight decay": {"optimizer": {"adam": {"weight_decay": 0.01}}, "lr": 0.003},
     "adamw, cosine, l1": {
-        "optimizer": "adamw",
+        "optimizer": {"adamw": {"betas": (0.8, 0.95), "weight_decay": 0.1}},
         "lr": 0.003,
-        "weight_decay": 0.1,
         "schedule": "cosine",
         "l1": 1e-3,
-        "betas": (0.8, 0.95),
     },
-    "sgd, weight decay": {"weight_decay": 0.01},
+    "sgd, weight decay": {"optimizer": {"sgd": {"weight_decay": 0.01}}},
 }
 
 
@@ -161,10 +162,10 @@ def test_other_networks_agree(network: Network, optimiser: str) -> None:
 def test_two_threads_agree_with_one() -> None:
     data = built(images())
     start = half_pruned(begin(LENET, data), 0.3)
-    one = run(LENET, data, start, "sparse", batch_size=50, momentum=0.9)
+    one = run(LENET, data, start, "sparse", batch_size=50, optimizer={"sgd": {"momentum": 0.9}})
     torch.set_num_threads(2)
     try:
-        two = [run(LENET, data, start, "sparse", batch_size=50, momentum=0.9) for _ in range(2)]
+        two = [run(LENET, data, start, "sparse", batch_size=50, optimizer={"sgd": {"momentum": 0.9}}) for _ in range(2)]
         convolved = run(CONV2, data, half_pruned(begin(CONV2, data), 0.3), "sparse", length="3it")
     finally:
         torch.set_num_threads(1)
@@ -198,7 +199,10 @@ def test_what_compiled_epochs_do_not_know_takes_the_converted_network(augmented:
     assert isinstance(
         trainee_for(module, plain, TrainSettings(epochs=1), start.constraints, "sparse"), PerceptronTrainee
     )
-    dense, sparse = (run(LENET, data, start, engine, momentum=0.9, **changes) for engine in ("dense", "sparse"))
+    dense, sparse = (
+        run(LENET, data, start, engine, optimizer={"sgd": {"momentum": 0.9}}, **changes)
+        for engine in ("dense", "sparse")
+    )
     fits_agree(sparse, dense)
 
 
@@ -457,7 +461,7 @@ def test_auto_mixes_engines_in_converted_networks(monkeypatch: pytest.MonkeyPatc
     data = built(images())
     monkeypatch.setenv(VARIABLE, "linear=0.1,convolution=0.9")
     start = half_pruned(begin(CONV, data), 0.5)
-    changes = {"momentum": 0.9, "l1": 1e-3, "weight_decay": 0.01, "save": ["3it"]}
+    changes = {"optimizer": {"sgd": {"momentum": 0.9, "weight_decay": 0.01}}, "l1": 1e-3, "save": ["3it"]}
     mixed, dense = (run(CONV, data, start, engine, **changes) for engine in ("auto", "dense"))
     assert list(mixed.engines.values()) == ["sparse", "dense", "dense"]
     fits_agree(mixed, dense)
@@ -505,7 +509,9 @@ def test_everything_pruned_and_nothing_pruned() -> None:
     whole = begin(LENET, data)
     empty = whole.masked({name: torch.zeros_like(mask) for name, mask in whole.masks.items()})
     for start in (whole, empty):
-        dense, sparse = (run(LENET, data, start, engine, momentum=0.9) for engine in ("dense", "sparse"))
+        dense, sparse = (
+            run(LENET, data, start, engine, optimizer={"sgd": {"momentum": 0.9}}) for engine in ("dense", "sparse")
+        )
         fits_agree(sparse, dense)
         assert clean(sparse, start)
 

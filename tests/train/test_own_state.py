@@ -17,11 +17,11 @@ from overparam import Network, StepError
 from overparam.checkpoint import state_of
 from overparam.streams import global_stream, torch_stream
 from overparam.train import Fit, StopAt, TrainSettings, fit
-from overparam.train.optimisers import optimiser
+from overparam.train.optimisers import SGD
 from small import built, same_bits, vectors
 
 DATA = built(vectors())
-SETTINGS = TrainSettings(epochs=4, batch_size=16, momentum=0.9)
+SETTINGS = TrainSettings(epochs=4, batch_size=16, optimizer={"sgd": {"momentum": 0.9}})
 
 
 class Net(nn.Module):
@@ -256,7 +256,7 @@ def plain_loop(factory: Callable[[], nn.Module], loss: Callable[[Tensor, Tensor]
     """The loop that a user would write around a module that the factory has just made."""
     with global_stream(0, "network", "init"):
         module = factory()
-    torchs = optimiser(SETTINGS, module.parameters())
+    torchs = SGD(momentum=0.9).over(list(module.parameters()), SETTINGS.lr)
     for epoch in range(4):
         module.train()
         with global_stream(0, "dropout", epoch):
@@ -337,7 +337,7 @@ def test_chance_does_not_depend_on_what_ran_before(factory: Callable[[], nn.Modu
 
 
 def test_measuring_does_not_shift_the_chance_of_training() -> None:
-    often = TrainSettings(epochs=4, batch_size=16, momentum=0.9, evaluate_every="1it")
+    often = TrainSettings(epochs=4, batch_size=16, optimizer={"sgd": {"momentum": 0.9}}, evaluate_every="1it")
     assert same_bits(trained(RandomInEvaluation).state, trained(RandomInEvaluation, settings=often).state)
 
 
@@ -358,7 +358,7 @@ def random_loss(outputs: Tensor, labels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("loss", [Ramp(), random_loss], ids=["with state", "with chance"])
 def test_losses_begin_anew_in_each_training(loss: Any) -> None:
-    settings = TrainSettings(epochs=4, batch_size=16, momentum=0.9, loss=loss)
+    settings = TrainSettings(epochs=4, batch_size=16, optimizer={"sgd": {"momentum": 0.9}}, loss=loss)
     first, second = (trained(Net, settings=settings) for _ in range(2))
     assert same_bits(first.state, second.state)
     assert same_bits(first.state, plain_loop(Net, Ramp() if isinstance(loss, Ramp) else loss))

@@ -11,7 +11,7 @@ from overparam import Checkpoint
 from overparam.checkpoint import state_of
 from overparam.constraints import masked
 from overparam.streams import torch_stream
-from overparam.train import TrainSettings, fit
+from overparam.train import OPTIMISERS, SGD, Adam, AdamW, RMSprop, TrainSettings, fit
 from small import built, half_pruned, vectors
 
 EPSILON = 1e-8  # of Adam's denominator, torch's default
@@ -19,14 +19,16 @@ EXACT = {"rtol": 1e-11, "atol": 1e-13}  # ten steps in float64, sums in another 
 
 CASES = {
     "sgd": {},
-    "momentum": {"momentum": 0.9},
-    "nesterov": {"momentum": 0.9, "nesterov": True},
-    "weight decay": {"weight_decay": 0.05},
+    "momentum": {"optimizer": SGD(momentum=0.9)},
+    "nesterov": {"optimizer": SGD(momentum=0.9, nesterov=True)},
+    "weight decay": {"optimizer": SGD(weight_decay=0.05)},
     "l1": {"l1": 0.01},
-    "all of sgd": {"momentum": 0.8, "nesterov": True, "weight_decay": 0.05, "l1": 0.01},
+    "all of sgd": {"optimizer": SGD(momentum=0.8, nesterov=True, weight_decay=0.05), "l1": 0.01},
     "adam": {"optimizer": "adam", "lr": 0.02},
-    "adam with decay": {"optimizer": "adam", "lr": 0.02, "weight_decay": 0.05, "l1": 0.01, "betas": (0.8, 0.9)},
-    "adamw": {"optimizer": "adamw", "lr": 0.02, "weight_decay": 0.05, "l1": 0.01},
+    "adam with decay": {"optimizer": Adam(weight_decay=0.05, betas=(0.8, 0.9)), "lr": 0.02, "l1": 0.01},
+    "adamw": {"optimizer": AdamW(weight_decay=0.05), "lr": 0.02, "l1": 0.01},
+    "rmsprop": {"optimizer": RMSprop(alpha=0.9), "lr": 0.02},
+    "all of rmsprop": {"optimizer": RMSprop(alpha=0.9, momentum=0.5, weight_decay=0.05), "lr": 0.02, "l1": 0.01},
 }
 
 
@@ -49,7 +51,8 @@ def start(density: float) -> Checkpoint:
 
 
 def by_hand(begin: Checkpoint, settings: TrainSettings, data: object, seed: int) -> dict[str, Tensor]:
-    """Train as the papers write it, lr dropping by gamma at the sixth step."""
+    """Train as the papers write it, lr dropping by ten at the sixth step."""
+    rule = OPTIMISERS.resolve(settings.optimizer)
     module = begin.load_into(Double())
     weights = dict(module.named_parameters())
     first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -57,22 +60,26 @@ def by_hand(begin: Checkpoint, settings: TrainSettings, data: object, seed: int)
     step = 0
     for epoch in range(2):
         for batch in data.batches(settings.batch_size, torch_stream(seed, "order", epoch)):
-            lr = settings.lr * (1 if step < 6 else settings.gamma)
+            lr = settings.lr * (1 if step < 6 else 0.1)
             step += 1
             gradients = torch.autograd.grad(cross_entropy(module(batch.inputs), batch.targets), list(weights.values()))
             with torch.no_grad():
                 for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
                     if name in begin.masks:
                         gradient = (gradient + settings.l1 * weight.sign()) * begin.masks[name]
-                    if settings.optimizer == "adamw":
-                        weight *= 1 - lr * settings.weight_decay
+                    if isinstance(rule, AdamW):
+                        weight *= 1 - lr * rule.weight_decay
                     else:
-                        gradient = gradient + settings.weight_decay * weight
-                    if settings.optimizer == "sgd":
-                        velocity = first[name] = settings.momentum * first[name] + gradient
-                        weight -= lr * (gradient + settings.momentum * velocity if settings.nesterov else velocity)
+                        gradient = gradient + rule.weight_decay * weight
+                    if isinstance(rule, SGD):
+                        velocity = first[name] = rule.momentum * first[name] + gradient
+                        weight -= lr * (gradient + rule.momentum * velocity if rule.nesterov else velocity)
+                    elif isinstance(rule, RMSprop):
+                        second[name] = rule.alpha * second[name] + (1 - rule.alpha) * gradient**2
+                        first[name] = rule.momentum * first[name] + gradient / (second[name].sqrt() + EPSILON)
+                        weight -= lr * first[name]
                     else:
-                        one, two = settings.betas
+                        one, two = rule.betas
                         first[name] = one * first[name] + (1 - one) * gradient
                         second[name] = two * second[name] + (1 - two) * gradient**2
                         mean, square = first[name] / (1 - one**step), second[name] / (1 - two**step)
@@ -85,7 +92,9 @@ def by_hand(begin: Checkpoint, settings: TrainSettings, data: object, seed: int)
 @pytest.mark.parametrize("case", CASES)
 def test_ten_steps_agree_with_the_update_rule(case: str, density: float) -> None:
     data, begin = built(vectors()), start(density)
-    settings = TrainSettings(**{"lr": 0.3, "epochs": 2, "batch_size": 10, "milestones": ["6it"], **CASES[case]})
+    settings = TrainSettings(
+        **{"lr": 0.3, "epochs": 2, "batch_size": 10, "schedule": {"multistep": {"milestones": ["6it"]}}, **CASES[case]}
+    )
     fitted = fit(begin.load_into(Double()), data, settings, masks=begin.masks, seed=5)
     expected = by_hand(begin, settings, data, seed=5)
     for name, weight in expected.items():

@@ -51,11 +51,23 @@ def run(network: Network, data: WorldData, settings: TrainSettings, start: Check
 
 CASES: dict[str, tuple[Network, Dataset, dict[str, Any]]] = {
     "sgd": (MLP, vectors(), {}),
-    "momentum, weight decay, l1": (MLP, vectors(), {"momentum": 0.9, "weight_decay": 0.01, "l1": 0.001}),
-    "nesterov, milestones": (MLP, vectors(), {"momentum": 0.9, "nesterov": True, "milestones": [3, 6]}),
+    "momentum, weight decay, l1": (
+        MLP,
+        vectors(),
+        {"optimizer": {"sgd": {"momentum": 0.9, "weight_decay": 0.01}}, "l1": 0.001},
+    ),
+    "nesterov, milestones": (
+        MLP,
+        vectors(),
+        {"optimizer": {"sgd": {"momentum": 0.9, "nesterov": True}}, "schedule": {"multistep": {"milestones": [3, 6]}}},
+    ),
     "adam, cosine": (MLP, vectors(), {"optimizer": "adam", "lr": 0.01, "schedule": "cosine"}),
-    "adamw, warmup": (MLP, vectors(), {"optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1, "warmup": 6}),
-    "batch norm, dropout, augmentation": (CONV, images(), {"momentum": 0.9, "save": ("1ep", "6it", "7ep")}),
+    "adamw, warmup": (MLP, vectors(), {"optimizer": {"adamw": {"weight_decay": 0.1}}, "lr": 0.01, "warmup": 6}),
+    "batch norm, dropout, augmentation": (
+        CONV,
+        images(),
+        {"optimizer": {"sgd": {"momentum": 0.9}}, "save": ("1ep", "6it", "7ep")},
+    ),
     "adam, batch norm, dropout": (CONV, images(), {"optimizer": "adam", "lr": 0.01, "evaluate_every": "6it"}),
 }
 

@@ -79,7 +79,13 @@ def test_points_are_the_weights_before_the_iteration() -> None:
 @pytest.mark.parametrize("point", ["1ep", "2ep"])
 def test_starting_at_a_saved_epoch_gives_the_tail_of_the_whole_training(network: Network, point: str) -> None:
     data = built(images(), augmentation=Augmentation(crop=1, flip=True))
-    settings = {"milestones": ["5it", "9it"], "warmup": "6it", "lr": 0.2, "weight_decay": 0.01, "l1": 0.001}
+    settings = {
+        "schedule": {"multistep": {"milestones": ["5it", "9it"]}},
+        "warmup": "6it",
+        "lr": 0.2,
+        "optimizer": {"sgd": {"weight_decay": 0.01}},
+        "l1": 0.001,
+    }
     start = half_pruned(begin(network, data), 0.6)
     whole = train(data, network, start, save=(point,), **settings)
     tail = train(data, network, replace(start, state=whole.points[point]), at=point, save=(point,), **settings)
@@ -231,6 +237,6 @@ def test_frozen_parameters_and_unused_ones_stay() -> None:
 
     data, network = built(vectors()), Network(Odd)
     start = half_pruned(begin(network, data), 0.5)
-    fitted = train(data, network, start, momentum=0.9, weight_decay=0.1)
+    fitted = train(data, network, start, optimizer={"sgd": {"momentum": 0.9, "weight_decay": 0.1}})
     for name, tensor in start.state.items():
         assert torch.equal(fitted.state[name], tensor) == (not name.startswith("used"))

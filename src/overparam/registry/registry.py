@@ -53,6 +53,11 @@ as 'package.module:name')
     ) -> None:
         self.kind, self.wanted, self._fits, self._made = kind, wanted, fits, made
         self._things: dict[str, Any] = {}
+        self._adapt: Callable[[Any, Mapping[str, Any]], T | None] = lambda thing, fields: None
+
+    def adapt(self, change: Callable[[Any, Mapping[str, Any]], T | None]) -> None:
+        """Let ``change`` make a thing of what is none yet, such as a class of another library, and its fields."""
+        self._adapt = change
 
     def register(self, name: str, thing: Any) -> None:
         """Add ``thing`` under ``name``; a name can be given once only."""
@@ -177,6 +182,8 @@ as 'package.module:name')
     def _finished(self, thing: Any, fields: Mapping[str, Any], name: str | None) -> T:
         """Make of what was found under a name, with its fields, the thing itself."""
         label = f"{self.kind} {name or getattr(thing, '__name__', type(thing).__name__)!r}"
+        if (adapted := self._adapt(thing, fields)) is not None:
+            return adapted
         if isinstance(thing, type) and self._made:
             thing = self._called(thing, fields, label)
         elif fields:

@@ -4,6 +4,28 @@ from overparam.length import Length
 from overparam.train.evaluate import evaluate, metrics
 from overparam.train.loop import Fit, fit
 from overparam.train.losses import LOSSES
+from overparam.train.optimisers import OPTIMISERS, SGD, Adam, AdamW, Optimiser, RMSprop
+from overparam.train.schedules import SCHEDULES, Constant, Cosine, Multistep, Schedule
 from overparam.train.settings import StopAt, TrainSettings
 
-__all__ = ["LOSSES", "Fit", "Length", "StopAt", "TrainSettings", "evaluate", "fit", "metrics"]
+__all__ = [
+    "LOSSES",
+    "OPTIMISERS",
+    "SCHEDULES",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "Fit",
+    "Length",
+    "Multistep",
+    "Optimiser",
+    "RMSprop",
+    "Schedule",
+    "StopAt",
+    "TrainSettings",
+    "evaluate",
+    "fit",
+    "metrics",
+]

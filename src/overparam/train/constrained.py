@@ -11,8 +11,9 @@ from torch.func import functional_call
 from overparam.constraints import EVALUATION, TRAINING, Constraint, Masked
 from overparam.errors import SpecError
 from overparam.train.losses import BatchLoss
+from overparam.train.optimisers.state import Slots
 from overparam.train.settings import TrainSettings
-from overparam.train.trainees import ModuleTrainee, Slots, checked
+from overparam.train.trainees import ModuleTrainee, checked
 from overparam.worlds import Batch, WorldData
 from overparam.worlds.task import Sums
 

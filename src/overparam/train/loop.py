@@ -19,8 +19,8 @@ from overparam.streams import global_stream, torch_stream
 from overparam.train.engines import trainee_for
 from overparam.train.evaluate import measured
 from overparam.train.losses import LOSSES, on_batch
+from overparam.train.optimisers.state import Slots
 from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held, is_its_weights
-from overparam.train.schedules import learning_rate
 from overparam.train.settings import TrainSettings
 from overparam.worlds import WorldData
 
@@ -132,7 +132,7 @@ def fit(
 def check_settings(settings: TrainSettings, data: WorldData) -> None:
     """Raise :class:`SpecError` for settings that cannot work on the training set of ``data``."""
     per_epoch = data.batch_count(settings.batch_size, settings.drop_last)
-    learning_rate(settings, per_epoch)
+    settings.rates(per_epoch)
     end = settings.duration.iterations(per_epoch)
     points = {"save or rewind to": settings.save}
     points["evaluate_at"] = () if settings.evaluate_at == "log" else settings.evaluate_at
@@ -194,7 +194,7 @@ class _Training:
         self.points: dict[int, dict[str, None]] = {}  # by iteration; those before the start are not on the way
         for length in settings.save:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
-        self.rate = learning_rate(settings, self.per_epoch)
+        self.rate = settings.rates(self.per_epoch)
         self.evaluated = settings.evaluated(self.per_epoch)
         self.trainee = trainee_for(module, data, settings, constraints, engine)
         self.out = Fit(state={}, engines=self.trainee.engines, engine_note=self.trainee.note)
@@ -329,11 +329,12 @@ class _Training:
         if found != NO_EFFECT:
             return  # taken up without what it keeps it would end with other bits, so it starts over
         tensors = {f"state/{name}": tensor for name, tensor in state.items()}
-        for index, slots in self.trainee.slots().items():
-            tensors |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}
+        slots = [(n, slot, value) for n, found in self.trainee.slots().items() for slot, value in found.items()]
+        tensors |= {f"optimiser/{n}/{slot}": value for n, slot, value in slots if isinstance(value, Tensor)}
         for point, state in self.out.points.items():
             tensors |= {f"point/{point}/{name}": tensor for name, tensor in state.items()}
         facts: dict[str, Any] = {"iteration": self.iteration, "curve": self.out.curve, "under": {}}
+        facts["optimiser"] = [(n, slot, value) for n, slot, value in slots if not isinstance(value, Tensor)]
         for point, under in {NOW: self.trainee.constraints(), **self.out.points_under}.items():
             parts, facts["under"][point] = to_parts(under)
             tensors |= {f"under/{point}/{name}": tensor for name, tensor in parts.items()}
@@ -346,7 +347,9 @@ class _Training:
         if left is None:
             return
         tensors, facts = left
-        slots: dict[int, dict[str, Tensor]] = {}
+        slots: Slots = {}
+        for n, slot, value in facts["optimiser"]:
+            slots.setdefault(n, {})[slot] = value
         state: dict[str, Tensor] = {}
         points: dict[str, dict[str, Tensor]] = {}
         under: dict[str, dict[str, Tensor]] = {}

@@ -1,14 +1,19 @@
 """What a training is made of: optimiser, learning-rate schedule, length, regularisation, when to stop."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from overparam.length import Length
 from overparam.spec import field_names, spec
 from overparam.train.losses import GivenLoss
+from overparam.train.optimisers import OPTIMISERS
+from overparam.train.schedules import SCHEDULES, learning_rate
+
+BELONGS_TO_OPTIMIZER = "it belongs to the optimizer, as in optimizer: {sgd: {momentum: 0.9, weight_decay: 0.0001}}"
+BELONGS_TO_SCHEDULE = "it belongs to the schedule, as in schedule: {multistep: {milestones: [30, 45], gamma: 0.1}}"
 
 
 @spec
@@ -59,19 +64,15 @@ class TrainSettings:
     """Settings of a training; every one has a field of this name in a study file.
 
     Args:
-        optimizer: ``sgd``, ``adam`` or ``adamw``. Its state (momentum, moments) starts empty in each training.
+        optimizer: ``sgd``, ``adam``, ``adamw`` or ``rmsprop``, with fields as ``{"sgd": {"momentum": 0.9}}``; or one's
+            own, which may be a class of torch's kind. Its state (momentum, moments) starts empty in each training.
         lr: learning rate, > 0.
-        momentum, nesterov: of ``sgd``.
-        betas: of ``adam`` and ``adamw``.
-        weight_decay: L2 penalty on all parameters (decoupled for ``adamw``).
         l1: L1 penalty on the weights that can be pruned; adds ``l1 * sign(w)`` to their gradient.
         batch_size: examples per iteration; the last batch of an epoch may be smaller.
         drop_last: leave a smaller last batch out; other examples are left out in each epoch, as the order is new.
         epochs, length: how long; ``epochs: 60`` is short for ``length: 60ep``.
-        schedule: ``constant``, ``multistep`` (the default where milestones are given: ``lr * gamma**k`` after k of
-            them) or ``cosine`` (to 0 at the end).
-        milestones: when ``multistep`` drops, in increasing order; a bare number means epochs.
-        gamma: factor of each drop.
+        schedule: ``constant``, ``cosine`` (to 0 at the end), ``{"multistep": {"milestones": [30, 45], "gamma": 0.1}}``,
+            or one's own function ``(iteration, total, per_epoch) -> factor of lr``.
         warmup: the learning rate rises linearly from 0 to its scheduled value over this length.
         stop_at: thresholds at which training ends early.
         loss: ``cross-entropy``, ``mse``, or an import path or a callable ``(outputs, targets) -> scalar mean loss``;
@@ -82,20 +83,19 @@ class TrainSettings:
         save: points on the way to keep, for rewinding to them later.
     """
 
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    moved: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("momentum", "nesterov", "betas", "weight_decay"), BELONGS_TO_OPTIMIZER),
+        **dict.fromkeys(("milestones", "gamma"), BELONGS_TO_SCHEDULE),
+    }
+
+    optimizer: Annotated[Any, OPTIMISERS] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    nesterov: bool = False
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
     l1: Annotated[float, Field(ge=0)] = 0.0
     batch_size: Annotated[int, Field(ge=1)] = 128
     drop_last: bool = False
     epochs: Annotated[float, Field(gt=0)] | None = None
     length: Length | None = None
-    schedule: Literal["constant", "multistep", "cosine"] | None = None
-    milestones: tuple[Length, ...] = ()
-    gamma: Annotated[float, Field(gt=0)] = 0.1
+    schedule: Annotated[Any, SCHEDULES] = "constant"
     warmup: Length | None = None
     stop_at: StopAt | None = None
     loss: GivenLoss = None
@@ -108,14 +108,6 @@ class TrainSettings:
             raise ValueError("needs either epochs (such as 60) or length (such as '60ep' or '5000it'), not both")
         if self.length is not None and self.length.value <= 0:
             raise ValueError(f"length must be longer than nothing, got '{self.length}'")
-        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            raise ValueError("nesterov needs optimizer: sgd and a momentum above 0")
-        if self.momentum and self.optimizer != "sgd":
-            raise ValueError(f"momentum belongs to optimizer: sgd; {self.optimizer} takes betas")
-        if self.milestones and self.schedule not in (None, "multistep"):
-            raise ValueError(f"milestones belong to schedule: multistep, got schedule {self.schedule!r}")
-        if self.schedule == "multistep" and not self.milestones:
-            raise ValueError("schedule: multistep needs milestones, such as [30, 45]")
         if self.evaluate_every is not None and self.evaluate_every.value <= 0:
             raise ValueError(f"evaluate_every must be longer than nothing, got '{self.evaluate_every}'")
         if self.evaluate_at != "log" and any(point.value <= 0 for point in self.evaluate_at):
@@ -139,6 +131,11 @@ class TrainSettings:
             return self.length
         assert self.epochs is not None
         return Length(self.epochs, "ep")
+
+    def rates(self, per_epoch: int) -> Callable[[int], float]:
+        """Return the learning rate as a function of the iteration, where an epoch has ``per_epoch``."""
+        total, warmup = (length.iterations(per_epoch) if length else 0 for length in (self.duration, self.warmup))
+        return learning_rate(self.schedule, self.lr, total, per_epoch, warmup)
 
     def smallest_batch(self, examples: int) -> int:
         """Return how many examples the smallest batch of a training on so many has."""

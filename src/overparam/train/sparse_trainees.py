@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,10 @@ from overparam.sparse.networks.judge import Judgement, judge
 from overparam.sparse.networks.network import SparseNetwork
 from overparam.sparse.perceptron import Layer, Optimiser, Perceptron, perceptron_layers
 from overparam.train.losses import cross_entropy, loss_for
+from overparam.train.optimisers import OPTIMISERS, behaviour
+from overparam.train.optimisers.state import Slots
 from overparam.train.settings import TrainSettings
-from overparam.train.trainees import ModuleTrainee, Slots, Trainee, masked_slots
+from overparam.train.trainees import ModuleTrainee, Trainee, masked_slots
 from overparam.worlds import Batch, Classification, FiniteSplit, WorldData
 from overparam.worlds.task import Sums
 
@@ -33,6 +36,14 @@ def sparse_trainee(
     away = next((name for name, p in module.named_parameters() if p.device.type != "cpu"), None)
     if away is not None:
         reason = f"{away!r} is on {module.get_parameter(away).device}, and sparse layers are on the CPU"
+        if forced:
+            raise SpecError(f"engine: {reason}; take dense or auto")
+        return _dense(module, data, settings, masks, reason)
+    if not behaviour(OPTIMISERS.resolve(settings.optimizer)).elementwise:
+        name = OPTIMISERS.label(settings.optimizer)
+        reason = (
+            f"optimizer {name} does not move each weight by itself, so it would move those of sparse layers otherwise"
+        )
         if forced:
             raise SpecError(f"engine: {reason}; take dense or auto")
         return _dense(module, data, settings, masks, reason)
@@ -73,6 +84,7 @@ def _fits_compiled(module: nn.Module, layers: Sequence[Layer], data: WorldData, 
     first, last = module.get_parameter(layers[0].weight), module.get_parameter(layers[-1].weight)
     return (
         loss_for(settings.loss, data.task) is cross_entropy
+        and OPTIMISERS.resolve(settings.optimizer).compiled() is not None
         and (data.augmentation is None or not data.augmentation.active)
         and inputs.dtype == first.dtype
         and inputs[:1].numel() == first.shape[1]
@@ -100,14 +112,10 @@ class PerceptronTrainee(Trainee):
         self.engines = {layer.weight: "dense" if layer.weight in dense else "sparse" for layer in layers}
         self.order_of_state = list(state_of(module))
         self.names = [name for name, _ in module.named_parameters()]
-        optimiser = Optimiser(
-            settings.optimizer,
-            settings.momentum,
-            settings.nesterov,
-            settings.betas,
-            settings.weight_decay,
-            settings.l1,
-        )
+        compiled = OPTIMISERS.resolve(settings.optimizer).compiled()
+        assert compiled is not None
+        self.compiled = compiled
+        optimiser = Optimiser(**compiled.settings, l1=settings.l1)
         threads = torch.get_num_threads()
         self.perceptron = Perceptron(
             layers, dict(module.named_parameters()), masks, dense, optimiser, settings.batch_size, threads
@@ -148,34 +156,32 @@ class PerceptronTrainee(Trainee):
 
     def slots(self) -> Slots:
         """Return momentum or moments as dense tensors."""
-        inner = self.perceptron
-        first = inner.get(inner.first)
-        if self.settings.optimizer == "sgd":
-            if not self.settings.momentum:
-                return {}
-            return {number: {"momentum_buffer": first[name]} for number, name in enumerate(self.names)}
-        second = inner.get(inner.second)
+        dense = {slot: self.perceptron.get(flat) for slot, flat in self._flats()}
+        steps = [self.compiled.steps] if self.compiled.steps else []
         return {  # a step for each, as torch has: an optimiser adds to each, and files hold no tensor twice
             number: {
-                "step": torch.tensor(float(inner.steps)),
-                "exp_avg": first[name],
-                "exp_avg_sq": second[name],
+                **{slot: torch.tensor(float(self.perceptron.steps)) for slot in steps},
+                **{slot: found[name] for slot, found in dense.items()},
             }
             for number, name in enumerate(self.names)
+            if dense
         }
+
+    def _flats(self) -> list[tuple[str, Tensor]]:
+        """Return the flat tensors of the optimiser's state by torch's names."""
+        named = ((self.compiled.first, self.perceptron.first), (self.compiled.second, self.perceptron.second))
+        return [(slot, flat) for slot, flat in named if slot is not None]
 
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
         """Go back to a state."""
-        inner = self.perceptron
+        inner, steps = self.perceptron, self.compiled.steps
         inner.set(inner.parameters, masked_state(state, self.masks))
         slots = masked_slots(slots, self.names, self.masks)
-        by_name = {name: slots.get(number, {}) for number, name in enumerate(self.names)}
-        momentum = self.settings.optimizer == "sgd"
-        for flat, slot in ((inner.first, "momentum_buffer" if momentum else "exp_avg"), (inner.second, "exp_avg_sq")):
-            kept = {name: found[slot] for name, found in by_name.items() if slot in found}
-            if kept:
-                inner.set(flat, kept)
-        inner.steps = int(next((found["step"] for found in by_name.values() if "step" in found), 0))
+        by_name = {name: slots[number] for number, name in enumerate(self.names) if number in slots}
+        for slot, flat in self._flats():
+            if by_name:
+                inner.set(flat, {name: found[slot] for name, found in by_name.items()})
+        inner.steps = int(next((found[steps] for found in by_name.values()), 0)) if steps else 0
 
 
 class NetworkTrainee(ModuleTrainee):
@@ -238,18 +244,23 @@ class NetworkTrainee(ModuleTrainee):
             for number, slots in super().slots().items()
         }
 
-    def _spread(self, number: int, value: Tensor) -> Tensor:
+    def _spread(self, number: int, value: Any) -> Any:
         layer = self.layers.get(number)
-        return value if layer is None or value.dim() == 0 else layer.spread(value)
+        return value if layer is None or not _of_weights(value) else layer.spread(value)
 
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
         """Go back to a state."""
         self.module.load_dense_state(masked_state(state, self.original_masks))
         self._load({n: {k: self._gathered(n, value) for k, value in each.items()} for n, each in slots.items()})
 
-    def _gathered(self, number: int, value: Tensor) -> Tensor:
+    def _gathered(self, number: int, value: Any) -> Any:
         layer = self.layers.get(number)
-        return value if layer is None or value.dim() == 0 else layer.gather(value)
+        return value if layer is None or not _of_weights(value) else layer.gather(value)
+
+
+def _of_weights(value: Any) -> bool:
+    """Tell whether a part of an optimiser's state has a number for each weight."""
+    return isinstance(value, Tensor) and value.dim() > 0
 
 
 class _Replaced:

@@ -15,12 +15,11 @@ from overparam.errors import SpecError
 from overparam.identity import for_one_use
 from overparam.train.evaluate import sums
 from overparam.train.losses import Loss, loss_for, not_usual, on_batch
-from overparam.train.optimisers import add_momentum, optimiser
+from overparam.train.optimisers import OPTIMISERS, behaviour
+from overparam.train.optimisers.state import GROUP, KeptState, Slots, add_momentum
 from overparam.train.settings import TrainSettings
 from overparam.worlds import Batch, WorldData
 from overparam.worlds.task import Sums
-
-Slots = dict[int, dict[str, Tensor]]
 
 
 class Trainee(ABC):
@@ -63,7 +62,7 @@ class Trainee(ABC):
 
     @abstractmethod
     def slots(self) -> Slots:
-        """Return the optimiser's state: dense tensors by number of the parameter and name, as torch's optimiser has."""
+        """Return the optimiser's state, as torch's has it for the dense module."""
 
     @abstractmethod
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
@@ -93,7 +92,10 @@ class ModuleTrainee(Trainee):
         )
         parameters = self._parameters()
         self.names, self.trained = list(parameters), list(parameters.values())
-        self.optimiser = optimiser(settings, self.trained)
+        optimiser = OPTIMISERS.resolve(settings.optimizer)
+        self.optimiser = optimiser.over(self.trained, settings.lr)
+        self.remembered, self.to_check = KeptState(self.optimiser), True
+        self.keeps_zeros = behaviour(optimiser).keeps_zeros
         pruned = [name for name, mask in masks.items() if name in parameters and not mask.all()]
         self.pruned = [parameters[name] for name in pruned]
         self.factors = [masks[name].to(parameters[name]) for name in pruned]
@@ -118,13 +120,16 @@ class ModuleTrainee(Trainee):
     def advance(self, rates: Sequence[float]) -> Tensor:
         """Train on the next batches."""
         losses: list[Tensor] = []  # read once: reading a number after each batch would cost more
-        group = self.optimiser.param_groups[0]
+        group = self.remembered.group
         for rate, batch in zip(rates, self.batches, strict=False):
             if rate != group["lr"]:
                 group["lr"] = rate
             losses.append(self._step(batch))
             if len(losses) == len(rates):
                 break  # before the iterator makes another batch
+        if self.to_check:
+            self.remembered.check()
+            self.to_check = False
         return torch.stack(losses)
 
     def _step(self, batch: Batch) -> Tensor:
@@ -142,6 +147,8 @@ class ModuleTrainee(Trainee):
         if any(parameter.grad is None for parameter in self.trained):
             add_momentum(self.optimiser)
         self.optimiser.step()
+        if not self.keeps_zeros:
+            self._mask_weights()
         return loss.detach()
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -158,6 +165,11 @@ class ModuleTrainee(Trainee):
                 if gradient is not None:
                     gradient.mul_(factor)
 
+    @torch.no_grad()
+    def _mask_weights(self) -> None:
+        for weight, factor in zip(self.pruned, self.factors, strict=True):
+            weight.masked_fill_(factor == 0, 0.0)
+
     def state(self) -> dict[str, Tensor]:
         """Return a copy of the module's state."""
         return masked_state(state_of(self.module), self.masks)
@@ -168,8 +180,7 @@ class ModuleTrainee(Trainee):
 
     def slots(self) -> Slots:
         """Return the optimiser's state."""
-        found = self.optimiser.state_dict()["state"]
-        return {number: {k: v for k, v in slots.items() if v is not None} for number, slots in found.items()}
+        return self.remembered.slots()
 
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
         """Go back to a state."""
@@ -178,8 +189,7 @@ class ModuleTrainee(Trainee):
 
     def _load(self, slots: Slots) -> None:
         """Give the optimiser its state."""
-        kept = masked_slots(slots, self.names, self.masks)
-        self.optimiser.load_state_dict({"state": kept, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self.remembered.restore(masked_slots(slots, self.names, self.masks))
 
 
 def masked_slots(slots: Slots, names: Sequence[str], masks: Mapping[str, Tensor]) -> Slots:
@@ -187,12 +197,18 @@ def masked_slots(slots: Slots, names: Sequence[str], masks: Mapping[str, Tensor]
 
     Momentum from before it was pruned would else move a weight whose gradient is zero.
     """
-    return {
-        number: masked_state(each, {slot: mask for slot, value in each.items() if value.shape == mask.shape != ()})
-        if (mask := masks.get(names[number])) is not None
-        else dict(each)
-        for number, each in slots.items()
-    }
+    made: Slots = {}
+    for number, each in slots.items():
+        mask = None if number == GROUP else masks.get(names[number])
+        made[number] = {slot: _zeroed(value, mask) for slot, value in each.items()}
+    return made
+
+
+def _zeroed(value: Any, mask: Tensor | None) -> Any:
+    """Return a part of an optimiser's state with zeros outside a mask, if it has a number for each weight."""
+    if mask is None or not isinstance(value, Tensor) or value.shape != mask.shape:
+        return value
+    return value.masked_fill(~mask, 0)
 
 
 def checked(loss: Any) -> Tensor:

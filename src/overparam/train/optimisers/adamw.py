@@ -1,0 +1,35 @@
+"""AdamW."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from overparam.spec import spec
+from overparam.train.optimisers.base import OPTIMISERS, Compiled, Optimiser, light
+
+TORCH = light(torch.optim.AdamW)
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+@OPTIMISERS.named("adamw")
+@spec
+class AdamW(Optimiser):
+    """Steps by estimates of the gradient's first and second moments, with weight decay apart from the moments.
+
+    Reference: Loshchilov & Hutter, ICLR 2019, https://arxiv.org/abs/1711.05101
+    """
+
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+    def over(self, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        """Return torch's fused AdamW."""
+        return TORCH(parameters, lr=lr, betas=self.betas, weight_decay=self.weight_decay, fused=True)
+
+    def compiled(self) -> Compiled:
+        """Return the compiled form, which has torch's state."""
+        settings = {"name": "adamw", "betas": self.betas, "weight_decay": self.weight_decay}
+        return Compiled(settings, first="exp_avg", second="exp_avg_sq", steps="step")
