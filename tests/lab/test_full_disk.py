@@ -18,7 +18,7 @@ from overparam import Chain, Prune, Store, StoreError, Study, folders
 from overparam.cli import app
 from overparam.lab import LogReporter, PlainReporter, Reporter
 from overparam.lab.journal import JOURNAL_VARIABLE
-from overparam.sparse.kernels import compiled
+from overparam.sparse.kernels import compiled, runners
 from small import MLP, vectors
 
 TRAIN = CountingTrain(epochs=1, batch_size=25)
@@ -205,8 +205,7 @@ def test_a_function_that_is_loaded_goes_on_without_its_cache(cache: Path, monkey
     declared = compiled.serial(lambda kind, integer: integer)
     monkeypatch.setattr("overparam.sparse.kernels.runners.ours", declared, raising=False)
     monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.load", unreadable)
-    monkeypatch.setattr(compiled, "_runners", {})
-    assert compiled.runner("ours", torch.float32)(compiled.KINDS[torch.float32], 3) == 3
+    assert runners.runner("ours", torch.float32)(compiled.KINDS[torch.float32], 3) == 3
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from overparam.sparse.kernels import dense as dense_kernels
-from overparam.sparse.kernels import products as kernels
-from overparam.sparse.kernels import runners
+from overparam.sparse.kernels import dense, products
 from overparam.sparse.kernels import training as training_kernels
-from overparam.sparse.kernels.compiled import KINDS, POOL, Kernel, runner, use_threads
+from overparam.sparse.kernels.compiled import KINDS, Int32s
 from overparam.sparse.kernels.lanes import REGISTER_BYTES
+from overparam.sparse.kernels.program import At, Program
+from overparam.sparse.kernels.runners import ARRAYS, BATCH, COUNT, FIRST, HOLE, OPERATION, SUMS, WIDTH, run
 from overparam.sparse.kernels.structure import linear_structure
 from overparam.sparse.networks.judge import judge, unknown
+
+# Arrays of a part besides those that a training fills in.
+INPUTS, LABELS, ORDER, NUMBERS, GRADIENTS, BUFFERS, STARTS, ENTRIES = range(ARRAYS, ARRAYS + 8)
 
 EVALUATED = 128  # examples a thread takes at once in an evaluation
 
@@ -98,6 +102,15 @@ class Optimiser:
         return {"adam": training_kernels.ADAM, "adamw": training_kernels.ADAMW}[self.name]
 
 
+@dataclass(frozen=True)
+class _Memory:
+    """Where a part's numbers are: inputs and each layer's outputs, each layer's errors, inputs row by row."""
+
+    values: Sequence[At]
+    errors: Sequence[At]
+    rowwise: At
+
+
 class Perceptron:
     """A multilayer perceptron in training: parameters and optimiser state in flat arrays, and what to do with a batch.
 
@@ -151,8 +164,10 @@ class Perceptron:
         self.second = self._numbers(0 if optimiser.name == "sgd" else self.size)
         self.factors = self._factors(masks)
         self.set(self.parameters, state)
-        self._held: list[Any] = []  # what the plans point to
-        self._compile_plans()
+        self._gradients = self._numbers(self.parts * self.size)
+        self._sums = np.zeros((self.parts, 3))
+        self._held: list[Any] = []  # what compiled code is given the addresses of
+        self._build()
 
     def _padded(self, count: int) -> int:
         """Return the columns that so many examples take: whole pairs of registers."""
@@ -217,65 +232,67 @@ class Perceptron:
         self._held.append(thing)
         return int(thing.data_ptr() if isinstance(thing, Tensor) else thing.ctypes.data)
 
-    def _compile_plans(self) -> None:
-        self._gradients = self._numbers(self.parts * self.size)
-        self._losses = np.zeros(self.parts)
-        self._sums = np.zeros((self.parts, 3))
-        self._cursors = np.zeros((self.parts, 4), dtype=np.int64)
-        self._sources: list[tuple[npt.NDArray[np.int64], int, str]] = []  # arguments that a call fills in
-        blocks = self._blocks()
-        buffers = [self._buffers() for _ in range(self.parts)]
-        training = [self._training(part, buffers[part], blocks) for part in range(self.parts)]
-        scoring = [self._scoring(part, buffers[part], blocks) for part in range(self.parts)]
+    def _build(self) -> None:
+        """Make what a call does with a part of a batch: of a training, and of an evaluation."""
+        shapes = [self.shapes[layer.weight] for layer in self.layers]
+        whole = [columns for layer, (_, columns) in zip(self.layers, shapes, strict=True) if self._is_dense(layer)]
+        sizes = [shapes[0][1], *(rows for rows, _ in shapes), *(rows for rows, _ in shapes), max(whole, default=0)]
+        *ends, room = np.cumsum([0, *sizes]) * self.capacity * self.dtype.itemsize
+        inputs, *rest = (At(BUFFERS, int(end)) for end in ends)
+        depth = len(self.layers)
+        memory = _Memory([inputs, *rest[:depth]], rest[depth:-1], rest[-1])
+        buffers = self._numbers(int(room) // self.dtype.itemsize * self.parts)
+        training, scoring = Program(self.dtype, 1, 1), Program(self.dtype, 1, 1)
+        self._forward(training, memory, At(ORDER))
+        self._backward(training, memory)
+        self._forward(scoring, memory, 0)
+        classes = shapes[-1][0]
+        given = At(FIRST), At(COUNT), At(WIDTH), At(LABELS), memory.values[-1], classes, At(SUMS)
+        scoring.add(training_kernels.score, ONE, *given)
+        self._arrays = np.zeros((self.parts, ENTRIES), dtype=np.int64)
+        steps = np.arange(self.parts)
+        self._arrays[:, SUMS] = self._sums.ctypes.data + steps * self._sums.strides[0]
+        self._arrays[:, NUMBERS] = self.parameters.data_ptr()
+        self._arrays[:, GRADIENTS] = self._gradients.data_ptr() + steps * self.size * self.dtype.itemsize
+        self._arrays[:, BUFFERS] = self._hold(buffers) + steps * int(room)
+        self._arrays[:, STARTS] = self._hold(np.zeros((self.parts, self.register), dtype=np.int64))
+        self._arrays[:, STARTS] += steps * self.register * 8
+        self._train_plan = self._plan(training, self._update())
+        self._score_plan = self._plan(scoring, [])
+
+    def _update(self) -> list[int]:
+        """Return what the optimiser's step needs: kernel, arguments, items, what changes with the step, betas."""
         optimiser = self.optimiser
         settings = [optimiser.momentum, optimiser.weight_decay, optimiser.l1, *optimiser.betas, 1e-8]
-        scalars = np.zeros(3)
-        update = np.array(
+        scalars = self._hold(np.zeros(3))
+        betas = self._hold(np.array(optimiser.betas if optimiser.name != "sgd" else (0.0, 0.0)))
+        flat = (self.parameters, self._gradients, self.first, self.second)
+        arguments = [
+            *(self.parts, self.size, self.weights, *(each.data_ptr() for each in flat)),
+            0 if self.factors is None else self.factors.data_ptr(),
+            *(optimiser.method, self._hold(np.array(settings)), scalars),
+        ]
+        items = self.size // self.register
+        held = self._hold(np.array(arguments, dtype=np.int64))
+        return [training_kernels.update.address(self.dtype), held, items, scalars, betas]
+
+    def _plan(self, program: Program, update: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Return what :mod:`overparam.sparse.kernels.runners` takes for a training or an evaluation."""
+        arguments = np.tile(np.array(program.arguments, dtype=np.int64), self.parts)  # each part fills in its own
+        self._held.append(program)
+        return np.array(
             [
-                self.parts,
-                self.size,
-                self.weights,
-                self._hold(self.parameters),
-                self._hold(self._gradients),
-                self._hold(self.first),
-                self._hold(self.second),
-                0 if self.factors is None else self._hold(self.factors),
-                optimiser.method,
-                self._hold(np.array(settings, dtype=np.float64)),
-                self._hold(scalars),
+                *(program.operations.buffer_info()[0], len(program.operations) // OPERATION),
+                *(self._hold(arguments), len(program.arguments)),
+                *(program.holes.buffer_info()[0], len(program.holes) // HOLE),
+                *(self._arrays.ctypes.data, ENTRIES),
+                *update,
             ],
             dtype=np.int64,
         )
-        betas = np.array(optimiser.betas if optimiser.name != "sgd" else (0.0, 0.0))
-        self._train_plan = self._plan(training)
-        self._train_plan[runners.LOSSES] = self._hold(self._losses)
-        self._train_plan[runners.UPDATE] = training_kernels.update.address(self.dtype)
-        self._train_plan[runners.UPDATE_ARGUMENTS] = self._hold(update)
-        self._train_plan[runners.UPDATE_ITEMS] = self.size // self.register
-        self._train_plan[runners.SCALARS] = self._hold(scalars)
-        self._train_plan[runners.BETAS] = self._hold(betas)
-        self._score_plan = self._plan(scoring)
 
-    def _plan(self, operations: Sequence[Sequence[Sequence[int]]]) -> npt.NDArray[np.int64]:
-        plan = np.zeros(runners.PLAN, dtype=np.int64)
-        plan[runners.PARTS] = self.parts
-        plan[runners.OPERATIONS] = self._hold(np.array(operations, dtype=np.int64))
-        plan[runners.OPERATION_COUNT] = len(operations[0])
-        plan[runners.CURSORS] = self._hold(self._cursors)
-        return plan
-
-    def _operation(self, kernel: Kernel, items: int, *arguments: int | str) -> list[int]:
-        """Return an operation: kernel, items, arguments; ``"width"`` and names of sources are filled in later."""
-        packed = np.zeros(len(arguments), dtype=np.int64)
-        widths = 0
-        for place, argument in enumerate(arguments):
-            if argument == "width":
-                widths |= 1 << place
-            elif isinstance(argument, str):
-                self._sources.append((packed, place, argument))
-            else:
-                packed[place] = argument
-        return [kernel.address(self.dtype), items, self._hold(packed), widths]
+    def _is_dense(self, layer: Layer) -> bool:
+        return layer.weight not in self.structures
 
     def _blocks(self) -> npt.NDArray[np.int64]:
         """Return the first feature of each block of inputs that the first layer reads."""
@@ -290,116 +307,63 @@ class Perceptron:
         read[self.structures[name].forward.offsets] = True
         return starts[[bool(read[start : start + self.register].any()) for start in starts]]
 
-    def _buffers(self) -> tuple[int, list[int], list[int]]:
-        """Return the addresses of a part's inputs, and of the outputs and errors of each layer."""
-        rows = [self.shapes[layer.weight][0] for layer in self.layers]
-        features = self.shapes[self.layers[0].weight][1]
-        outputs = [self._hold(self._numbers(count * self.capacity)) for count in rows]
-        errors = [self._hold(self._numbers(count * self.capacity)) for count in rows]
-        return self._hold(self._numbers(features * self.capacity)), outputs, errors
+    def _number(self, name: str | None, array: int = NUMBERS) -> At | int:
+        """Return where a parameter, or its gradient, is; 0 if there is none."""
+        return 0 if name is None else At(array, self.places[name].start * self.dtype.itemsize)
 
-    def _forward(
-        self, part: int, columns: int, outputs: Sequence[int], blocks: npt.NDArray[np.int64], order: int | str
-    ) -> list[list[int]]:
-        features = self.shapes[self.layers[0].weight][1]
-        scratch = self._hold(np.zeros(self.register, dtype=np.int64))
-        cursor = self._cursors[part].ctypes.data
-        gather = training_kernels.gather
-        found = [
-            self._operation(
-                gather, 1, cursor, "inputs", order, columns, features, self._hold(blocks), len(blocks), scratch
-            )
-        ]
-        inputs = columns
-        for layer, to in zip(self.layers, outputs, strict=True):
-            rows, inner_size = self.shapes[layer.weight]
-            values = self._number(self.parameters, self.places[layer.weight].start)
-            bias = 0 if layer.bias is None else self._number(self.parameters, self.places[layer.bias].start)
-            if layer.weight in self.structures:
+    def _forward(self, program: Program, memory: _Memory, order: At | int) -> None:
+        """Gather a part of a batch, and compute each layer's outputs."""
+        blocks = self._blocks()
+        where = At(INPUTS), order, memory.values[0], self.shapes[self.layers[0].weight][1]
+        taken = self._hold(blocks), len(blocks), At(STARTS)
+        program.add(training_kernels.gather, ONE, At(FIRST), At(COUNT), At(WIDTH), *where, *taken)
+        for layer, inputs, outputs in zip(self.layers, memory.values, memory.values[1:], strict=False):
+            rows, columns = self.shapes[layer.weight]
+            values, bias, relu = self._number(layer.weight), self._number(layer.bias), int(layer.relu)
+            if self._is_dense(layer):
+                matrix = rows, At(WIDTH), columns, values, columns, 1, bias, inputs, At(WIDTH), outputs, At(WIDTH)
+                program.add(dense.matrix_product, ONE, *matrix, relu, 0)
+            else:
                 table = self.structures[layer.weight].forward.address
-                arguments = (table, values, bias, inputs, to, "width", int(layer.relu), 0)
-                found.append(self._operation(kernels.product, rows, *arguments))
-            else:
-                dense = (rows, "width", inner_size, values, inner_size, 1, bias, inputs, "width", to, "width")
-                found.append(self._operation(dense_kernels.matrix_product, 1, *dense, int(layer.relu), 0))
-            inputs = to
-        return found
+                program.add(products.product, _all(rows), table, values, bias, inputs, outputs, At(WIDTH), relu, 0)
 
-    def _number(self, flat: Tensor, place: int) -> int:
-        return flat.data_ptr() + place * self.dtype.itemsize
-
-    def _training(
-        self, part: int, buffers: tuple[int, list[int], list[int]], blocks: npt.NDArray[np.int64]
-    ) -> list[list[int]]:
-        columns, outputs, errors = buffers
-        found = self._forward(part, columns, outputs, blocks, "order")
-        classes = self.shapes[self.layers[-1].weight][0]
-        loss = self._losses[part:].ctypes.data
-        cursor = self._cursors[part].ctypes.data
-        found.append(
-            self._operation(
-                training_kernels.cross_entropy, 1, cursor, "labels", "order", outputs[-1], errors[-1], classes, loss
+    def _backward(self, program: Program, memory: _Memory) -> None:
+        """Compute the loss, and the gradients of all parameters."""
+        outputs, classes = memory.values[-1], self.shapes[self.layers[-1].weight][0]
+        examples = At(FIRST), At(COUNT), At(WIDTH), At(BATCH), At(LABELS), At(ORDER)
+        program.add(training_kernels.cross_entropy, ONE, *examples, outputs, memory.errors[-1], classes, At(SUMS))
+        for number in reversed(range(len(self.layers))):
+            layer, inputs, errors = self.layers[number], memory.values[number], memory.errors[number]
+            below = memory.errors[number - 1] if number else None
+            gate = inputs if number and self.layers[number - 1].relu else 0
+            (self._dense_back if self._is_dense(layer) else self._sparse_back)(
+                program, layer, inputs, errors, below, gate, memory.rowwise
             )
-        )
-        for number in range(len(self.layers) - 1, -1, -1):
-            layer = self.layers[number]
-            rows, inner_size = self.shapes[layer.weight]
-            place = self.places[layer.weight]
-            start = part * self.size
-            to_values = self._number(self._gradients, start + place.start)
-            to_bias = 0
-            if layer.bias is not None:
-                to_bias = self._number(self._gradients, start + self.places[layer.bias].start)
-            values = self._number(self.parameters, place.start)
-            inputs = outputs[number - 1] if number else columns
-            gate = outputs[number - 1] if number and self.layers[number - 1].relu else 0
-            structure = self.structures.get(layer.weight)
-            if structure is not None:
-                gradient = (structure.forward.address, to_values, to_bias, inputs, errors[number], "width", 1)
-                found.append(self._operation(kernels.gradient, rows, *gradient))
-                if number:
-                    back = (structure.backward.address, values, 0, errors[number], errors[number - 1], "width", 0, gate)
-                    found.append(self._operation(kernels.product, inner_size, *back))
-            else:
-                error = errors[number]
-                rowwise = self._hold(self._numbers(inner_size * self.capacity))
-                found.append(
-                    self._operation(
-                        kernels.to_batch_first, kernels.ALL, "width", inner_size, inner_size, inputs, rowwise
-                    )
-                )
-                whole = (rows, inner_size, "width", error, "width", 1, 0, rowwise, inner_size, to_values, inner_size)
-                found.append(self._operation(dense_kernels.matrix_product, 1, *whole, 0, 0))
-                if to_bias:
-                    found.append(self._operation(dense_kernels.row_sums, rows, error, "width", to_bias))
-                if number:
-                    to = errors[number - 1]
-                    below = (inner_size, "width", rows, values, 1, inner_size, 0, error, "width", to, "width", 0, gate)
-                    found.append(self._operation(dense_kernels.matrix_product, 1, *below))
-        return found
 
-    def _scoring(
-        self, part: int, buffers: tuple[int, list[int], list[int]], blocks: npt.NDArray[np.int64]
-    ) -> list[list[int]]:
-        columns, outputs, _ = buffers
-        found = self._forward(part, columns, outputs, blocks, 0)
-        classes = self.shapes[self.layers[-1].weight][0]
-        cursor = self._cursors[part].ctypes.data
-        sums = self._sums[part].ctypes.data
-        return [*found, self._operation(training_kernels.score, 1, cursor, "labels", outputs[-1], classes, sums)]
+    def _sparse_back(
+        self, program: Program, layer: Layer, inputs: At, errors: At, below: At | None, gate: At | int, _: At
+    ) -> None:
+        rows, columns = self.shapes[layer.weight]
+        structure = self.structures[layer.weight]
+        to = self._number(layer.weight, GRADIENTS), self._number(layer.bias, GRADIENTS)
+        program.add(products.gradient, _all(rows), structure.forward.address, *to, inputs, errors, At(WIDTH), 1)
+        if below is not None:
+            back = structure.backward.address, self._number(layer.weight), 0, errors, below, At(WIDTH), 0, gate
+            program.add(products.product, _all(columns), *back)
 
-    def _fill_in(self, **sources: int) -> None:
-        for arguments, place, name in self._sources:
-            arguments[place] = sources.get(name, 0)
-
-    def _run(self, name: str, *arguments: int) -> None:
-        if self.parts == 1:
-            runner(name, self.dtype)(KINDS[self.dtype], *arguments)
-            return
-        run = runner(f"{name}_shared", self.dtype)
-        with POOL:
-            use_threads(self.parts)
-            run(KINDS[self.dtype], *arguments)
+    def _dense_back(
+        self, program: Program, layer: Layer, inputs: At, errors: At, below: At | None, gate: At | int, rowwise: At
+    ) -> None:
+        rows, columns = self.shapes[layer.weight]
+        to, wide = self._number(layer.weight, GRADIENTS), At(WIDTH)
+        program.add(products.to_batch_first, _all(products.ALL), wide, columns, columns, inputs, rowwise)
+        whole = rows, columns, wide, errors, wide, 1, 0, rowwise, columns, to, columns
+        program.add(dense.matrix_product, ONE, *whole, 0, 0)
+        if layer.bias is not None:
+            program.add(dense.row_sums, _all(rows), errors, wide, self._number(layer.bias, GRADIENTS))
+        if below is not None:
+            back = columns, wide, rows, self._number(layer.weight), 1, columns, 0, errors, wide, below, wide, 0, gate
+            program.add(dense.matrix_product, ONE, *back)
 
     def train(self, inputs: Tensor, labels: Tensor, order: Tensor, rates: Sequence[float], start: int) -> Tensor:
         """Train on ``len(rates)`` batches of an epoch, from batch ``start`` on; return the mean loss of each.
@@ -409,28 +373,29 @@ class Perceptron:
         """
         steps = np.array(rates, dtype=np.float64)
         losses = torch.empty(len(steps), dtype=torch.float64)
-        self._fill_in(inputs=inputs.data_ptr(), labels=labels.data_ptr(), order=order.data_ptr())
-        self._run(
-            "train",
-            self._train_plan.ctypes.data,
-            len(order),
-            self.batch_size,
-            start,
-            start + len(steps),
-            self.steps,
-            steps.ctypes.data,
-            losses.data_ptr(),
-        )
+        self._arrays[:, [INPUTS, LABELS, ORDER]] = inputs.data_ptr(), labels.data_ptr(), order.data_ptr()
+        epoch = len(order), self.batch_size, start, start + len(steps), self.steps
+        results = steps.ctypes.data, losses.data_ptr()
+        run("train", self.dtype, self.parts, self._train_plan.ctypes.data, *epoch, *results)
         self.steps += len(steps)
         return losses
 
     def evaluate(self, inputs: Tensor, labels: Tensor) -> tuple[float, float, float]:
         """Return mean loss, accuracy and soft error on ``inputs`` (N, features) against ``labels`` (N,)."""
         self._sums[:] = 0
-        self._fill_in(inputs=inputs.data_ptr(), labels=labels.data_ptr())
-        self._run("apply", self._score_plan.ctypes.data, len(inputs), EVALUATED)
+        self._arrays[:, [INPUTS, LABELS]] = inputs.data_ptr(), labels.data_ptr()
+        run("apply", self.dtype, self.parts, self._score_plan.ctypes.data, len(inputs), EVALUATED)
         loss, hits, chances = (self._sums.sum(0) / max(len(inputs), 1)).tolist()
         return loss, hits, 1 - chances
+
+
+@cache
+def _all(items: int) -> Int32s:
+    """Return the bounds of all items."""
+    return np.array([0, items], dtype=np.int32)
+
+
+ONE = _all(1)
 
 
 def _nonzeros(mask: Tensor | None, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:

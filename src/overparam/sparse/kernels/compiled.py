@@ -8,7 +8,6 @@ import inspect
 import os
 import sys
 import threading
-from array import array
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import version
@@ -49,7 +48,7 @@ def kernel_folder() -> Path:
     for package in ("numba", "llvmlite", "numpy"):
         digest.update(f"{package} {version(package)}".encode())
     digest.update(sys.version.encode())
-    digest.update(f"{settings.CPU_NAME} {settings.CPU_FEATURES}".encode())
+    digest.update(f"{settings.CPU_NAME} {settings.CPU_FEATURES} {_processor()}".encode())
     return writable_cache_folder() / "kernels" / digest.hexdigest()[:16]
 
 
@@ -106,31 +105,15 @@ class Kernel:
     """A loop over items, such as the rows of an output: ``(kind, part, lo, hi, arguments)`` does ``lo`` to ``hi``.
 
     ``kind`` is a number of the type that is computed with, ``part`` the number of the thread, ``arguments`` the address
-    of an array of int64: sizes, and addresses of arrays. Called as ``kernel(dtype, items, *arguments)``, it does all
-    items, on as many threads as torch has: each gets its share, of equal numbers of items or as ``bounds`` says. It is
-    compiled when it is first needed for a type of numbers, or comes from the cache of this machine, and it is compiled
-    on its own: whoever calls it from compiled code does so by its address.
+    of an array of int64: sizes, and addresses of arrays. It is compiled when it is first needed for a type of numbers,
+    or comes from the cache of this machine, and it is compiled on its own: compiled code calls it by its address, see
+    :class:`~overparam.sparse.kernels.program.Program`.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.python = function
         self.__doc__ = function.__doc__
         self._addresses: dict[torch.dtype, int] = {}
-
-    def __call__(self, dtype: torch.dtype, items: int, *arguments: int, bounds: Int32s | None = None) -> None:
-        """Do ``items`` items; with ``bounds`` (int32, from 0 to ``items``) on as many threads as these have shares."""
-        threads = torch.get_num_threads() if bounds is None else len(bounds) - 1
-        packed = array("q", arguments)
-        place = packed.buffer_info()[0]
-        if threads == 1 or (items <= 1 and bounds is None):  # who gives bounds counts on what each part leaves
-            runner("run", dtype)(KINDS[dtype], self.address(dtype), items, place)
-            return
-        if bounds is None:
-            bounds = even_bounds(items, threads)
-        run = runner("run_shared", dtype)
-        with POOL:
-            use_threads(threads)
-            run(KINDS[dtype], threads, self.address(dtype), bounds.ctypes.data, place)
 
     def address(self, dtype: torch.dtype) -> int:
         """Return where the compiled function is: ``void (kind, int64 part, int64 lo, int64 hi, int64 arguments)``."""
@@ -170,28 +153,20 @@ def torch_threads_kept() -> Iterator[None]:
 
 
 _told = threading.local()
-_runners: dict[tuple[str, torch.dtype], Any] = {}
 
 
-def runner(name: str, dtype: torch.dtype) -> Any:
-    """Return a function of :mod:`overparam.sparse.kernels.runners`, which call kernels by their addresses, compiled."""
-    found = _runners.get((name, dtype))
-    if found is None:
-        from overparam.sparse.kernels import runners
+def compiled_for(dispatcher: Any, dtype: torch.dtype) -> Any:
+    """Return a function that :func:`serial` or :func:`parallel` declared, compiled for a type of numbers."""
+    integers = len(inspect.signature(dispatcher.py_func).parameters) - 1
 
-        dispatcher = getattr(runners, name)
-        integers = len(inspect.signature(dispatcher.py_func).parameters) - 1
-        signature = (SCALARS[dtype], *[types.int64] * integers)
+    def compile() -> None:
+        if _without_cache:
+            dispatcher._cache.disable()
+        dispatcher.compile((SCALARS[dtype], *[types.int64] * integers))
 
-        def compile() -> None:
-            if _without_cache:
-                dispatcher._cache.disable()
-            dispatcher.compile(signature)
-
-        with torch_threads_kept():  # compiling what runs on several threads starts them
-            compile_once(f"{name}-{SCALARS[dtype]}", compile)
-        found = _runners[name, dtype] = dispatcher
-    return found
+    with torch_threads_kept():  # compiling what runs on several threads starts them
+        compile_once(f"{dispatcher.__name__}-{SCALARS[dtype]}", compile)
+    return dispatcher
 
 
 def compile_once(name: str, compile: Callable[[], Any]) -> Any:
@@ -209,7 +184,7 @@ def compile_once(name: str, compile: Callable[[], Any]) -> Any:
 
 def _compile_alone(name: str, compile: Callable[[], Any]) -> Any:
     folder = kernel_folder()
-    mark = folder / f"{name}.{_processor_mark()}.compiled"
+    mark = folder / f"{name}.compiled"
     if mark.exists() or _without_cache:  # what is in numba's cache can be loaded by many at once
         return compile()
     folder.mkdir(parents=True, exist_ok=True)
@@ -226,15 +201,14 @@ def _announce() -> None:
     print("overparam: compiling kernels for this machine (once, a few seconds)", file=sys.stderr, flush=True)
 
 
-@cache
-def _processor_mark() -> str:
+def _processor() -> str:
     from llvmlite import binding
 
     try:
         features = binding.get_host_cpu_features().flatten()
     except RuntimeError:  # LLVM does not know every system; numba then compiles for the processor's name alone
         features = ""
-    return f"{binding.get_host_cpu_name()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+    return f"{binding.get_host_cpu_name()} {features}"
 
 
 @cache

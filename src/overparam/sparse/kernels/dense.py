@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from overparam.sparse.kernels.compiled import Kernel, inner
 from overparam.sparse.kernels.lanes import (
-    added,
     broadcast,
     load,
     number,
+    only_last,
     plus_scaled,
     positive_part,
     put,
-    register_width,
     store,
     total,
+    unpack,
     where_positive,
-    wide_integer,
-    zeros,
 )
+from overparam.sparse.kernels.products import ladder
 
 
 @inner
@@ -43,7 +42,9 @@ def _finish(sums, relu, gate, outputs, at):
 
 
 @inner
-def _panel(zero, kind, rows, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate, column):
+def _panel(
+    zero, kind, column, new, width, rows, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate
+):
     """Fill a panel of columns of all rows."""
     sixes = rows // 6 * 6
     for row in range(0, sixes, 6):
@@ -90,44 +91,12 @@ def _panel(zero, kind, rows, terms, values, step, term, bias, inputs, below, out
         _finish(a, relu, gate, outputs, row * across + column)
 
 
+_panels = ladder(_panel, 4)
+
+
 def _matrix_product(kind, part, lo, hi, arguments):
-    rows = wide_integer(arguments, 0)
-    columns = wide_integer(arguments, 1)
-    terms = wide_integer(arguments, 2)
-    values = wide_integer(arguments, 3)
-    step = wide_integer(arguments, 4)
-    term = wide_integer(arguments, 5)
-    bias = wide_integer(arguments, 6)
-    inputs = wide_integer(arguments, 7)
-    below = wide_integer(arguments, 8)
-    outputs = wide_integer(arguments, 9)
-    across = wide_integer(arguments, 10)
-    relu = wide_integer(arguments, 11)
-    gate = wide_integer(arguments, 12)
-    register = register_width(kind)
-    column = 0
-    while columns - column >= 4 * register:
-        four = zeros(kind, 4)
-        _panel(four, kind, rows, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate, column)
-        column += 4 * register
-    if columns >= register:
-        while column < columns:  # the last register overlaps the one before: the same numbers are written twice
-            start = min(column, columns - register)
-            one = zeros(kind, 1)
-            _panel(one, kind, rows, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate, start)
-            column += register
-        return
-    for row in range(rows):
-        for place in range(columns):
-            result = kind
-            if bias != 0:
-                result = number(bias, row, kind)
-            for k in range(terms):
-                result += number(values, row * step + k * term, kind) * number(inputs, k * below + place, kind)
-            at = row * across + place
-            if (relu != 0 and result <= 0) or (gate != 0 and number(gate, at, kind) <= 0):
-                result = kind
-            put(outputs, at, result)
+    rows, columns, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate = unpack(arguments, 13)
+    _panels(kind, columns, rows, terms, values, step, term, bias, inputs, below, outputs, across, relu, gate)
 
 
 matrix_product = Kernel(_matrix_product)
@@ -139,22 +108,20 @@ means none. ``relu`` and ``gate`` as in :data:`~overparam.sparse.kernels.product
 """
 
 
+@inner
+def _sum_panel(zero, kind, column, new, width, row, inputs, outputs):
+    here = only_last(load(inputs, row * width + column, zero), new)
+    put(outputs, row, number(outputs, row, kind) + total(here))
+
+
+_sum_panels = ladder(_sum_panel, 8)
+
+
 def _row_sums(kind, part, lo, hi, arguments):
-    inputs = wide_integer(arguments, 0)
-    width = wide_integer(arguments, 1)
-    outputs = wide_integer(arguments, 2)
-    register = register_width(kind)
+    inputs, width, outputs = unpack(arguments, 3)
     for row in range(lo, hi):
-        sums = zeros(kind, 1)
-        column = 0
-        while width - column >= register:
-            sums = added(sums, load(inputs, row * width + column, sums))
-            column += register
-        result = total(sums)
-        while column < width:
-            result += number(inputs, row * width + column, kind)
-            column += 1
-        put(outputs, row, result)
+        put(outputs, row, kind)
+        _sum_panels(kind, width, row, inputs, outputs)
 
 
 row_sums = Kernel(_row_sums)

@@ -9,11 +9,10 @@ Memory is given as an address (an integer) and an index that counts elements: pa
 costs far less than passing an array. Whoever calls a kernel vouches for addresses and sizes.
 """
 
-# The signature of an intrinsic is (typing context, argument types...) -> (signature, code generator).
-
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -48,7 +47,7 @@ class Lanes(types.Type):  # type: ignore[misc]
     @property
     def register(self) -> int:
         """How many numbers of this type a register of 64 bytes holds."""
-        return REGISTER_BYTES // (self.scalar.bitwidth // 8)
+        return REGISTER_BYTES * 8 // self.scalar.bitwidth
 
 
 @register_model(Lanes)
@@ -57,7 +56,9 @@ class _LanesModel(PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, kind.vector)
 
 
-def _element(scalar: types.Float) -> ir.Type:
+def _element(scalar: types.Number) -> ir.Type:
+    if isinstance(scalar, types.Integer):
+        return INT64
     return ir.FloatType() if scalar.bitwidth == 32 else ir.DoubleType()
 
 
@@ -91,84 +92,109 @@ def _splat(builder: ir.IRBuilder, number: ir.Value, kind: Lanes) -> ir.Value:
     return _shuffled(builder, first, None, [0] * kind.count)
 
 
-@intrinsic(prefer_literal=True)
-def zeros(typing, like, registers):
-    """Return ``registers`` (a literal) registers of zeros of the type of ``like``."""
-    kind = Lanes(like, registers.literal_value * (REGISTER_BYTES * 8 // like.bitwidth))
-    return kind(like, registers), lambda context, builder, signature, args: ir.Constant(kind.vector, None)
+def instruction(result: Callable[..., Any], literal: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Declare an intrinsic: ``result`` returns its type for those of its arguments, what is decorated writes its code.
+
+    That is called with LLVM's builder, the types of the arguments and the arguments; None is what writes to memory.
+    """
+
+    def declare(write: Callable[..., Any]) -> Any:
+        def typed(typing, *kinds):
+            def generate(context, builder, signature, args):
+                found = write(builder, kinds, *args)
+                return context.get_dummy_value() if found is None else found
+
+            given = [types.int64 if type(kind) is types.Integer else kind for kind in kinds]
+            return result(*kinds)(*given), generate
+
+        parameters = list(inspect.signature(write).parameters.values())[1:]  # numba wants to see "typing" and its own
+        typed.__signature__ = inspect.Signature(parameters)
+        typed.__name__, typed.__doc__ = write.__name__, write.__doc__
+        return intrinsic(prefer_literal=literal)(typed)
+
+    return declare
 
 
-@intrinsic
-def register_width(typing, like):
+def _third(one, two, like):
+    return like
+
+
+def _void(*_):
+    return types.void
+
+
+def _first(one, *_):
+    return one
+
+
+def _second(one, two, *_):
+    return two
+
+
+@instruction(lambda like, registers: Lanes(like, _count(like, registers)), literal=True)
+def zeros(builder, kinds, like, registers):
+    """Return ``registers`` (a literal) registers of zeros of the type of ``like``; for 0, a single zero."""
+    return ir.Constant(Lanes(kinds[0], _count(*kinds)).vector, None)
+
+
+def _count(like: types.Float, registers: Any) -> int:
+    return max(1, registers.literal_value * (REGISTER_BYTES * 8 // like.bitwidth))
+
+
+@instruction(lambda like: types.int64)
+def register_width(builder, kinds, like):
     """Return how many numbers of the type of ``like`` a register holds."""
-    return types.int64(like), lambda context, builder, signature, args: ir.Constant(
-        INT64, REGISTER_BYTES * 8 // like.bitwidth
-    )
+    return ir.Constant(INT64, REGISTER_BYTES * 8 // kinds[0].bitwidth)
 
 
-@intrinsic
-def part_of(typing, address, index, like):
+@instruction(lambda address, index, like: types.int64)
+def part_of(builder, kinds, address, index, like):
     """Return the address of element ``index`` of an array of numbers of the type of ``like``."""
-
-    def generate(context, builder, signature, args):
-        return builder.add(args[0], builder.mul(args[1], ir.Constant(INT64, like.bitwidth // 8)))
-
-    return types.int64(types.int64, types.int64, like), generate
+    return builder.add(address, builder.mul(index, ir.Constant(INT64, kinds[2].bitwidth // 8)))
 
 
-@intrinsic
-def load(typing, address, index, like):
+@instruction(_third)
+def load(builder, kinds, address, index, like):
     """Return as many numbers from memory as ``like`` has."""
-
-    def generate(context, builder, signature, args):
-        return _load(builder, like, args[0], args[1])
-
-    return like(types.int64, types.int64, like), generate
+    return _load(builder, kinds[2], address, index)
 
 
-@intrinsic
-def store(typing, address, index, vector):
+@instruction(_void)
+def store(builder, kinds, address, index, vector):
     """Write all numbers to memory."""
-
-    def generate(context, builder, signature, args):
-        _store(builder, vector, *args)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, vector), generate
+    _store(builder, kinds[2], address, index, vector)
 
 
-@intrinsic
-def number(typing, address, index, like):
+@instruction(_third)
+def number(builder, kinds, address, index, like):
     """Return one number of the type of ``like`` from memory."""
-
-    def generate(context, builder, signature, args):
-        element = context.get_value_type(like)
-        return builder.load(_pointer(builder, args[0], args[1], element, element))
-
-    return like(types.int64, types.int64, like), generate
+    element = _element(kinds[2])
+    return builder.load(_pointer(builder, address, index, element, element))
 
 
-@intrinsic
-def put(typing, address, index, value):
-    """Write one number to memory."""
-
-    def generate(context, builder, signature, args):
-        element = context.get_value_type(value)
-        builder.store(args[2], _pointer(builder, args[0], args[1], element, element))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, value), generate
+@instruction(_void)
+def put(builder, kinds, address, index, value):
+    """Write one number to memory: a float, or a 64-bit integer."""
+    builder.store(value, _pointer(builder, address, index, value.type, value.type))
 
 
-@intrinsic
-def put_wide(typing, address, index, value):
-    """Write a 64-bit integer to memory."""
+@instruction(lambda address, index: types.int64)
+def integer(builder, kinds, address, index):
+    """Return a 32-bit integer from memory."""
+    return builder.sext(builder.load(_pointer(builder, address, index, INT32, INT32)), INT64)
 
-    def generate(context, builder, signature, args):
-        builder.store(args[2], _pointer(builder, args[0], args[1], INT64, INT64))
-        return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int64), generate
+@instruction(lambda address, index: types.int64)
+def wide_integer(builder, kinds, address, index):
+    """Return a 64-bit integer from memory."""
+    return builder.load(_pointer(builder, address, index, INT64, INT64))
+
+
+@instruction(lambda address, count: types.UniTuple(types.int64, count.literal_value), literal=True)
+def unpack(builder, kinds, address, count):
+    """Return the first ``count`` (a literal) of the 64-bit integers in memory."""
+    places = [ir.Constant(INT64, place) for place in range(kinds[1].literal_value)]
+    return cgutils.pack_array(builder, [builder.load(_pointer(builder, address, at, INT64, INT64)) for at in places])
 
 
 @intrinsic
@@ -181,190 +207,125 @@ def narrow(typing, value, like):
     return like(value, like), generate
 
 
-@intrinsic
-def integer(typing, address, index):
-    """Return a 32-bit integer from memory."""
-
-    def generate(context, builder, signature, args):
-        return builder.sext(builder.load(_pointer(builder, args[0], args[1], INT32, INT32)), INT64)
-
-    return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic
-def wide_integer(typing, address, index):
-    """Return a 64-bit integer from memory."""
-
-    def generate(context, builder, signature, args):
-        return builder.load(_pointer(builder, args[0], args[1], INT64, INT64))
-
-    return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic
-def broadcast(typing, value, like):
+@instruction(_second)
+def broadcast(builder, kinds, value, like):
     """Return ``value`` in every lane."""
-
-    def generate(context, builder, signature, args):
-        return _splat(builder, args[0], like)
-
-    return like(like.scalar, like), generate
+    return _splat(builder, value, kinds[1])
 
 
-def _arithmetic(operation: str) -> Any:
-    def typed(typing, one, two):
-        def generate(context, builder, signature, args):
-            return getattr(builder, operation)(*args, flags=CONTRACT)
-
-        return one(one, one), generate
-
-    return typed
-
-
-@intrinsic
-def added(typing, one, two):
+@instruction(_first)
+def added(builder, kinds, one, two):
     """Return ``one + two``."""
-    return _arithmetic("fadd")(typing, one, two)
+    return builder.fadd(one, two, flags=CONTRACT)
 
 
-@intrinsic
-def times(typing, one, two):
+@instruction(_first)
+def times(builder, kinds, one, two):
     """Return ``one * two``."""
-    return _arithmetic("fmul")(typing, one, two)
+    return builder.fmul(one, two, flags=CONTRACT)
 
 
-@intrinsic
-def divided(typing, one, two):
+@instruction(_first)
+def divided(builder, kinds, one, two):
     """Return ``one / two``."""
-    return _arithmetic("fdiv")(typing, one, two)
+    return builder.fdiv(one, two, flags=CONTRACT)
 
 
-@intrinsic
-def root(typing, vector):
+@instruction(_first)
+def root(builder, kinds, vector):
     """Return the square root of each number."""
-
-    def generate(context, builder, signature, args):
-        name = f"llvm.sqrt.v{vector.count}f{vector.scalar.bitwidth}"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector.vector, [vector.vector]), name)
-        return builder.call(function, args)
-
-    return vector(vector), generate
+    (kind,) = kinds
+    name = f"llvm.sqrt.v{kind.count}f{kind.scalar.bitwidth}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind.vector, [kind.vector]), name)
+    return builder.call(function, [vector])
 
 
-@intrinsic
-def plus_scaled(typing, sum, factor, vector):
+@instruction(_first)
+def plus_scaled(builder, kinds, sum, factor, vector):
     """Return ``sum + factor * vector`` for a number ``factor``."""
-
-    def generate(context, builder, signature, args):
-        product = builder.fmul(_splat(builder, args[1], vector), args[2], flags=CONTRACT)
-        return builder.fadd(args[0], product, flags=CONTRACT)
-
-    return vector(vector, vector.scalar, vector), generate
+    product = builder.fmul(_splat(builder, factor, kinds[2]), vector, flags=CONTRACT)
+    return builder.fadd(sum, product, flags=CONTRACT)
 
 
-@intrinsic
-def positive_part(typing, vector):
+@instruction(_first)
+def positive_part(builder, kinds, vector):
     """Return the larger of each number and zero; NaN stays NaN."""
-
-    def generate(context, builder, signature, args):
-        negative = builder.fcmp_ordered("<=", args[0], ir.Constant(vector.vector, None))
-        return builder.select(negative, ir.Constant(vector.vector, None), args[0])
-
-    return vector(vector), generate
+    zero = ir.Constant(vector.type, None)
+    return builder.select(builder.fcmp_ordered("<=", vector, zero), zero, vector)
 
 
-@intrinsic
-def where_positive(typing, gate, vector):
+@instruction(_second)
+def where_positive(builder, kinds, gate, vector):
     """Return ``vector`` where ``gate`` is above zero, else zero; NaN lets it pass, as torch's ReLU does."""
-
-    def generate(context, builder, signature, args):
-        positive = builder.fcmp_unordered(">", args[0], ir.Constant(gate.vector, None))
-        return builder.select(positive, args[1], ir.Constant(vector.vector, None))
-
-    return vector(gate, vector), generate
+    zero = ir.Constant(gate.type, None)
+    return builder.select(builder.fcmp_unordered(">", gate, zero), vector, zero)
 
 
-@intrinsic
-def only_last(typing, vector, count):
+@instruction(_first)
+def only_last(builder, kinds, vector, count):
     """Return ``vector`` with all but its last ``count`` numbers set to zero."""
-
-    def generate(context, builder, signature, args):
-        lanes = ir.VectorType(INT64, vector.count)
-        left = ir.Constant(lanes, [vector.count - place for place in range(vector.count)])
-        first = builder.insert_element(ir.Constant(lanes, ir.Undefined), args[1], ir.Constant(INT32, 0))
-        kept = builder.icmp_signed("<=", left, _shuffled(builder, first, None, [0] * vector.count))
-        return builder.select(kept, args[0], ir.Constant(vector.vector, None))
-
-    return vector(vector, types.int64), generate
+    lanes = kinds[0].count
+    wide = ir.VectorType(INT64, lanes)
+    first = builder.insert_element(ir.Constant(wide, ir.Undefined), count, ir.Constant(INT32, 0))
+    left = ir.Constant(wide, [lanes - place for place in range(lanes)])
+    kept = builder.icmp_signed("<=", left, _shuffled(builder, first, None, [0] * lanes))
+    return builder.select(kept, vector, ir.Constant(vector.type, None))
 
 
-def _dot(builder: ir.IRBuilder, kind: Lanes, one: ir.Value, two: ir.Value) -> ir.Value:
-    """Return one register whose numbers sum to the inner product; two chains of sums, to hide their latency."""
-    sums: list[ir.Value] = []
-    for start in range(0, kind.count, kind.register):
-        places = range(start, start + kind.register)
-        product = builder.fmul(
-            _shuffled(builder, one, None, places), _shuffled(builder, two, None, places), flags=CONTRACT
-        )
+@instruction(lambda one, two: Lanes(one.scalar, min(one.count, one.register)))
+def partial_dot(builder, kinds, one, two):
+    """Return one register whose numbers sum to the inner product of ``one`` and ``two``."""
+    kind, sums = kinds[0], []
+    width = min(kind.count, kind.register)
+    for start in range(0, kind.count, width):
+        places = range(start, start + width)
+        parts = _shuffled(builder, one, None, places), _shuffled(builder, two, None, places)
+        product = builder.fmul(*parts, flags=CONTRACT)
         if len(sums) < 2:
             sums.append(product)
-        else:
-            chain = start // kind.register % 2
+        else:  # two chains of sums, to hide their latency
+            chain = start // width % 2
             sums[chain] = builder.fadd(sums[chain], product, flags=CONTRACT)
     return sums[0] if len(sums) == 1 else builder.fadd(*sums, flags=CONTRACT)
 
 
-@intrinsic
-def partial_dot(typing, one, two):
-    """Return one register whose numbers sum to the inner product of ``one`` and ``two``."""
-    register = Lanes(one.scalar, one.register)
-
-    def generate(context, builder, signature, args):
-        return _dot(builder, one, *args)
-
-    return register(one, one), generate
-
-
 def _halved(builder: ir.IRBuilder, one: ir.Value, two: ir.Value | None, width: int) -> ir.Value:
-    """Add the halves of each group of ``width`` numbers, over ``one`` and ``two`` one after the other."""
+    """Add the halves of each group of ``width`` numbers, over ``one`` and ``two`` one after the other.
+
+    There is nothing to add where groups are of one number.
+    """
     length = one.type.count * (2 if two else 1)
+    if width <= 1:
+        return _shuffled(builder, one, two, range(length))
     low = [group + place for group in range(0, length, width) for place in range(width // 2)]
     high = [place + width // 2 for place in low]
     return builder.fadd(_shuffled(builder, one, two, low), _shuffled(builder, one, two, high), flags=CONTRACT)
 
 
-@intrinsic
-def add_four_sums(typing, address, index, one, two, three, four):
+@instruction(_void)
+def add_four_sums(builder, kinds, address, index, one, two, three, four):
     """Add the sums of four registers to four neighbouring numbers in memory."""
-
-    def generate(context, builder, signature, args):
-        width = one.count
-        first, second = _halved(builder, args[2], args[3], width), _halved(builder, args[4], args[5], width)
-        sums = _halved(builder, first, second, width // 2)
-        width //= 4
-        while width > 1:
-            sums = _halved(builder, sums, None, width)
-            width //= 2
-        where = _pointer(builder, args[0], args[1], sums.type, one.element)
-        align = one.scalar.bitwidth // 8
-        builder.store(builder.fadd(builder.load(where, align=align), sums, flags=CONTRACT), where, align=align)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, one, one, one, one), generate
+    kind = kinds[2]
+    width = kind.count
+    first, second = _halved(builder, one, two, width), _halved(builder, three, four, width)
+    sums = _halved(builder, first, second, width // 2)
+    width //= 4
+    while width > 1:
+        sums = _halved(builder, sums, None, width)
+        width //= 2
+    here = Lanes(kind.scalar, 4)
+    before = _load(builder, here, address, index)
+    _store(builder, here, address, index, builder.fadd(before, sums, flags=CONTRACT))
 
 
-@intrinsic
-def total(typing, vector):
+@instruction(lambda vector: vector.scalar)
+def total(builder, kinds, vector):
     """Return the sum of all numbers."""
-
-    def generate(context, builder, signature, args):
-        name = f"llvm.vector.reduce.fadd.v{vector.count}f{vector.scalar.bitwidth}"
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector.element, [vector.element, vector.vector]), name
-        )
-        return builder.call(function, [ir.Constant(vector.element, 0.0), args[0]], fastmath=("reassoc",))
-
-    return vector.scalar(vector), generate
+    (kind,) = kinds
+    name = f"llvm.vector.reduce.fadd.v{kind.count}f{kind.scalar.bitwidth}"
+    signature = ir.FunctionType(kind.element, [kind.element, kind.vector])
+    function = cgutils.get_or_insert_function(builder.module, signature, name)
+    return builder.call(function, [ir.Constant(kind.element, 0.0), vector], fastmath=("reassoc",))
 
 
 def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
@@ -382,47 +343,33 @@ def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     return rows
 
 
-def _block(builder: ir.IRBuilder, kind: Lanes, starts: list[ir.Value], args: Sequence[ir.Value]) -> None:
-    source, target, target_start, target_step = args
+def _block(builder: ir.IRBuilder, kind: Lanes, source: ir.Value, starts: list[ir.Value], *to: ir.Value) -> None:
+    target, target_start, target_step = to
     columns = _transposed(builder, [_load(builder, kind, source, start) for start in starts])
     for place, column in enumerate(columns):
         where = builder.add(target_start, builder.mul(target_step, ir.Constant(INT64, place)))
         _store(builder, kind, target, where, column)
 
 
-@intrinsic
-def transpose_block(typing, like, source, start, step, target, target_start, target_step):
+@instruction(_void)
+def transpose_block(builder, kinds, like, source, start, step, target, target_start, target_step):
     """Write the square of ``like``'s size at ``source``, whose rows are ``step`` apart, transposed to ``target``."""
-
-    def generate(context, builder, signature, args):
-        starts = [builder.add(args[2], builder.mul(args[3], ir.Constant(INT64, row))) for row in range(like.count)]
-        _block(builder, like, starts, (args[1], *args[4:]))
-        return context.get_dummy_value()
-
-    return types.void(like, *[types.int64] * 6), generate
+    rows = [ir.Constant(INT64, row) for row in range(kinds[0].count)]
+    to = target, target_start, target_step
+    _block(builder, kinds[0], source, [builder.add(start, builder.mul(step, row)) for row in rows], *to)
 
 
-@intrinsic
-def gather_block(typing, like, source, starts, start, target, target_start, target_step):
+@instruction(_void)
+def gather_block(builder, kinds, like, source, starts, start, target, target_start, target_step):
     """Do as :func:`transpose_block`, with rows that begin at the indices (int64) at ``starts``, plus ``start``."""
-
-    def generate(context, builder, signature, args):
-        begins = [
-            builder.load(_pointer(builder, args[2], ir.Constant(INT64, row), INT64, INT64)) for row in range(like.count)
-        ]
-        _block(builder, like, [builder.add(begin, args[3]) for begin in begins], (args[1], *args[4:]))
-        return context.get_dummy_value()
-
-    return types.void(like, *[types.int64] * 6), generate
+    rows = [ir.Constant(INT64, row) for row in range(kinds[0].count)]
+    begins = [builder.load(_pointer(builder, starts, row, INT64, INT64)) for row in rows]
+    to = target, target_start, target_step
+    _block(builder, kinds[0], source, [builder.add(begin, start) for begin in begins], *to)
 
 
-@intrinsic
-def call_kernel(typing, address, kind, part, lo, hi, arguments):
+@instruction(_void)
+def call_kernel(builder, kinds, address, kind, part, lo, hi, arguments):
     """Call the compiled kernel at ``address``."""
-
-    def generate(context, builder, signature, args):
-        function = ir.FunctionType(ir.VoidType(), [_element(kind), *[INT64] * 4])
-        builder.call(builder.inttoptr(args[0], function.as_pointer()), args[1:])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, kind, *[types.int64] * 4), generate
+    function = ir.FunctionType(ir.VoidType(), [_element(kinds[1]), *[INT64] * 4])
+    builder.call(builder.inttoptr(address, function.as_pointer()), [kind, part, lo, hi, arguments])

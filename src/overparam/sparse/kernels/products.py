@@ -32,28 +32,52 @@ from overparam.sparse.kernels.lanes import (
     store,
     total,
     transpose_block,
+    unpack,
     where_positive,
-    wide_integer,
     zeros,
 )
-
-# Entries of a structure's table.
-ROWS, PLACES, INPUTS, CLASSES, BASE, POINTERS, OFFSETS, SLOTS = range(8)
 
 ALL = -1  # as a number of items: as many as the arguments tell
 
 
+def ladder(panel, widest):
+    """Return a function that does all ``width`` columns of its rows, a panel of them at a time.
+
+    It is called as ``(kind, width, *arguments)`` and calls ``panel(zero, kind, column, new, width, *arguments)``, where
+    ``zero`` is as wide as the panel: ``widest`` registers (8 or 4) as often as they fit, then fewer, down to one. The
+    last one may overlap the panel before: only its last ``new`` columns are new. What fills no register goes by single
+    numbers.
+    """
+
+    @inner
+    def climb(kind, width, *arguments):
+        register = register_width(kind)
+        column = 0
+        if widest == 8:
+            while width - column >= 8 * register:
+                panel(zeros(kind, 8), kind, column, 8 * register, width, *arguments)
+                column += 8 * register
+        while width - column >= 4 * register:
+            panel(zeros(kind, 4), kind, column, 4 * register, width, *arguments)
+            column += 4 * register
+        while width - column >= 2 * register:
+            panel(zeros(kind, 2), kind, column, 2 * register, width, *arguments)
+            column += 2 * register
+        while column < width and width >= register:
+            start = min(column, width - register)
+            panel(zeros(kind, 1), kind, start, start + register - column, width, *arguments)
+            column += register
+        while column < width:
+            panel(zeros(kind, 0), kind, column, 1, width, *arguments)
+            column += 1
+
+    return climb
+
+
 @inner
-def _product_panel(zero, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, column):
+def _product_panel(zero, kind, column, new, width, lo, hi, structure, values, bias, inputs, outputs, relu, gate):
     """Fill as many columns as ``zero`` is wide, from ``column`` on, of the output rows ``lo`` to ``hi``."""
-    rows = wide_integer(structure, ROWS)
-    places = wide_integer(structure, PLACES)
-    input_rows = wide_integer(structure, INPUTS)
-    classes = wide_integer(structure, CLASSES)
-    base = wide_integer(structure, BASE)
-    pointers = wide_integer(structure, POINTERS)
-    offsets = wide_integer(structure, OFFSETS)
-    slots = wide_integer(structure, SLOTS)
+    rows, places, input_rows, classes, base, pointers, offsets, slots = unpack(structure, 8)
     at = lo // rows
     start = lo - at * rows
     item = lo
@@ -85,66 +109,12 @@ def _product_panel(zero, kind, lo, hi, structure, values, bias, inputs, outputs,
         at += 1
 
 
-@inner
-def _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate):
-    """Do the same, number by number, for a tile that does not fill a register."""
-    rows = wide_integer(structure, ROWS)
-    places = wide_integer(structure, PLACES)
-    pointers = wide_integer(structure, POINTERS)
-    offsets = wide_integer(structure, OFFSETS)
-    slots = wide_integer(structure, SLOTS)
-    for item in range(lo, hi):
-        at = item // rows
-        row = item - at * rows
-        tile = at // places
-        place = at - tile * places
-        first = (tile * wide_integer(structure, INPUTS) + integer(wide_integer(structure, BASE), place)) * width
-        begin = integer(wide_integer(structure, CLASSES), place) * (rows + 1) + row
-        for column in range(width):
-            result = kind
-            if bias != 0:
-                result = number(bias, row, kind)
-            for k in range(integer(pointers, begin), integer(pointers, begin + 1)):
-                slot = k if slots == 0 else integer(slots, k)
-                result += number(values, slot, kind) * number(
-                    inputs, first + integer(offsets, k) * width + column, kind
-                )
-            if (relu != 0 and result <= 0) or (gate != 0 and number(gate, item * width + column, kind) <= 0):
-                result = kind
-            put(outputs, item * width + column, result)
+_product_panels = ladder(_product_panel, 8)
 
 
 def _product(kind, part, lo, hi, arguments):
-    structure = wide_integer(arguments, 0)
-    values = wide_integer(arguments, 1)
-    bias = wide_integer(arguments, 2)
-    inputs = wide_integer(arguments, 3)
-    outputs = wide_integer(arguments, 4)
-    width = wide_integer(arguments, 5)
-    relu = wide_integer(arguments, 6)
-    gate = wide_integer(arguments, 7)
-    register = register_width(kind)
-    column = 0
-    while width - column >= 8 * register:
-        eight = zeros(kind, 8)
-        _product_panel(eight, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, column)
-        column += 8 * register
-    while width - column >= 4 * register:
-        four = zeros(kind, 4)
-        _product_panel(four, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, column)
-        column += 4 * register
-    while width - column >= 2 * register:
-        two = zeros(kind, 2)
-        _product_panel(two, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, column)
-        column += 2 * register
-    if width < register:
-        _product_few(kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate)
-    else:
-        while column < width:  # the last register overlaps the one before: the same numbers are written twice
-            one = zeros(kind, 1)
-            start = min(column, width - register)
-            _product_panel(one, kind, lo, hi, structure, values, bias, inputs, outputs, width, relu, gate, start)
-            column += register
+    structure, values, bias, inputs, outputs, width, relu, gate = unpack(arguments, 8)
+    _product_panels(kind, width, lo, hi, structure, values, bias, inputs, outputs, relu, gate)
 
 
 product = Kernel(_product)
@@ -159,16 +129,13 @@ product is this one with the transposed structure.
 
 
 @inner
-def _gradient_panel(zero, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, column, counted):
-    """Add what a panel of columns contributes; only the last ``counted`` of them are new."""
-    rows = wide_integer(structure, ROWS)
-    input_rows = wide_integer(structure, INPUTS)
-    pointers = wide_integer(structure, POINTERS)
-    offsets = wide_integer(structure, OFFSETS)
+def _gradient_panel(zero, kind, column, new, width, lo, hi, structure, gradients, biases, inputs, errors, tiles):
+    """Add what a panel of columns contributes; only the last ``new`` of them count."""
+    rows, _, input_rows, _, _, pointers, offsets, _ = unpack(structure, 8)
     for tile in range(tiles):
         first = tile * input_rows * width + column
         for row in range(lo, hi):
-            error = only_last(load(errors, (tile * rows + row) * width + column, zero), counted)
+            error = only_last(load(errors, (tile * rows + row) * width + column, zero), new)
             if biases != 0:
                 put(biases, row, number(biases, row, kind) + total(error))
             start = integer(pointers, row)
@@ -188,63 +155,18 @@ def _gradient_panel(zero, kind, lo, hi, structure, gradients, biases, inputs, er
                 put(gradients, k, number(gradients, k, kind) + dot)
 
 
-@inner
-def _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles):
-    rows = wide_integer(structure, ROWS)
-    pointers = wide_integer(structure, POINTERS)
-    offsets = wide_integer(structure, OFFSETS)
-    for tile in range(tiles):
-        first = tile * wide_integer(structure, INPUTS) * width
-        for row in range(lo, hi):
-            for column in range(width):
-                error = number(errors, (tile * rows + row) * width + column, kind)
-                if biases != 0:
-                    put(biases, row, number(biases, row, kind) + error)
-                for k in range(integer(pointers, row), integer(pointers, row + 1)):
-                    value = number(inputs, first + integer(offsets, k) * width + column, kind)
-                    put(gradients, k, number(gradients, k, kind) + error * value)
+_gradient_panels = ladder(_gradient_panel, 8)
 
 
 def _gradient(kind, part, lo, hi, arguments):
-    structure = wide_integer(arguments, 0)
-    gradients = wide_integer(arguments, 1)
-    biases = wide_integer(arguments, 2)
-    inputs = wide_integer(arguments, 3)
-    errors = wide_integer(arguments, 4)
-    width = wide_integer(arguments, 5)
-    tiles = wide_integer(arguments, 6)
-    pointers = wide_integer(structure, POINTERS)
+    structure, gradients, biases, inputs, errors, width, tiles = unpack(arguments, 7)
+    _, _, _, _, _, pointers, _, _ = unpack(structure, 8)
     for k in range(integer(pointers, lo), integer(pointers, hi)):
         put(gradients, k, kind)
     if biases != 0:
         for row in range(lo, hi):
             put(biases, row, kind)
-    register = register_width(kind)
-    column = 0
-    while width - column >= 8 * register:
-        new = 8 * register
-        eight = zeros(kind, 8)
-        _gradient_panel(eight, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, column, new)
-        column += new
-    while width - column >= 4 * register:
-        new = 4 * register
-        four = zeros(kind, 4)
-        _gradient_panel(four, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, column, new)
-        column += new
-    while width - column >= 2 * register:
-        new = 2 * register
-        two = zeros(kind, 2)
-        _gradient_panel(two, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, column, new)
-        column += new
-    if width < register:
-        _gradient_few(kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles)
-    else:
-        while column < width:
-            start = min(column, width - register)
-            new = start + register - column
-            one = zeros(kind, 1)
-            _gradient_panel(one, kind, lo, hi, structure, gradients, biases, inputs, errors, width, tiles, start, new)
-            column += register
+    _gradient_panels(kind, width, lo, hi, structure, gradients, biases, inputs, errors, tiles)
 
 
 gradient = Kernel(_gradient)
@@ -256,89 +178,40 @@ gradients, biases, inputs, errors, width, tiles``.
 
 
 @inner
-def _places_panel(zero, one, kind, lo, hi, structure, sums, biases, inputs, errors, width, column, counted, register):
-    rows = wide_integer(structure, ROWS)
-    places = wide_integer(structure, PLACES)
-    input_rows = wide_integer(structure, INPUTS)
-    classes = wide_integer(structure, CLASSES)
-    base = wide_integer(structure, BASE)
-    pointers = wide_integer(structure, POINTERS)
-    offsets = wide_integer(structure, OFFSETS)
-    slots = wide_integer(structure, SLOTS)
+def _places_panel(zero, kind, column, new, width, lo, hi, structure, sums, biases, inputs, errors):
+    rows, places, input_rows, classes, base, pointers, offsets, slots = unpack(structure, 8)
+    register = register_width(kind)
     for item in range(lo, hi):
         tile = item // places
         place = item - tile * places
         first = (tile * input_rows + integer(base, place)) * width + column
         begin = integer(classes, place) * (rows + 1)
         for row in range(rows):
-            error = only_last(load(errors, (item * rows + row) * width + column, zero), counted)
+            error = only_last(load(errors, (item * rows + row) * width + column, zero), new)
             if biases != 0:
                 put(biases, row, number(biases, row, kind) + total(error))
             for k in range(integer(pointers, begin + row), integer(pointers, begin + row + 1)):
                 dot = partial_dot(error, load(inputs, first + integer(offsets, k) * width, zero))
                 slot = integer(slots, k) * register
-                store(sums, slot, added(load(sums, slot, one), dot))
+                store(sums, slot, added(load(sums, slot, dot), dot))
 
 
-@inner
-def _places_few(kind, lo, hi, structure, sums, biases, inputs, errors, width, register):
-    rows = wide_integer(structure, ROWS)
-    places = wide_integer(structure, PLACES)
-    pointers = wide_integer(structure, POINTERS)
-    offsets = wide_integer(structure, OFFSETS)
-    slots = wide_integer(structure, SLOTS)
-    for item in range(lo, hi):
-        tile = item // places
-        place = item - tile * places
-        first = (tile * wide_integer(structure, INPUTS) + integer(wide_integer(structure, BASE), place)) * width
-        begin = integer(wide_integer(structure, CLASSES), place) * (rows + 1)
-        for row in range(rows):
-            for column in range(width):
-                error = number(errors, (item * rows + row) * width + column, kind)
-                if biases != 0:
-                    put(biases, row, number(biases, row, kind) + error)
-                for k in range(integer(pointers, begin + row), integer(pointers, begin + row + 1)):
-                    slot = integer(slots, k) * register
-                    value = number(inputs, first + integer(offsets, k) * width + column, kind)
-                    put(sums, slot, number(sums, slot, kind) + error * value)
+_places_panels = ladder(_places_panel, 4)
 
 
 def _places_gradient(kind, part, lo, hi, arguments):
-    structure = wide_integer(arguments, 0)
-    size = wide_integer(arguments, 1)
-    biases = wide_integer(arguments, 3)
-    inputs = wide_integer(arguments, 4)
-    errors = wide_integer(arguments, 5)
-    width = wide_integer(arguments, 6)
+    structure, size, all_sums, all_biases, inputs, errors, width = unpack(arguments, 7)
+    rows, _, _, _, _, _, _, _ = unpack(structure, 8)
     register = register_width(kind)
-    rows = wide_integer(structure, ROWS)
-    one = zeros(kind, 1)
-    sums = part_of(wide_integer(arguments, 2), part * size * register, kind)
+    sums = part_of(all_sums, part * size * register, kind)
     for slot in range(size):
-        store(sums, slot * register, one)
+        store(sums, slot * register, zeros(kind, 1))
+    biases = all_biases
     if biases != 0:
-        biases = part_of(biases, part * rows, kind)
+        biases = part_of(all_biases, part * rows, kind)
         for row in range(rows):
             put(biases, row, kind)
-    column = 0
-    while width - column >= 4 * register:
-        new = 4 * register
-        four = zeros(kind, 4)
-        _places_panel(four, one, kind, lo, hi, structure, sums, biases, inputs, errors, width, column, new, register)
-        column += new
-    while width - column >= 2 * register:
-        new = 2 * register
-        two = zeros(kind, 2)
-        _places_panel(two, one, kind, lo, hi, structure, sums, biases, inputs, errors, width, column, new, register)
-        column += new
-    if width < register:
-        _places_few(kind, lo, hi, structure, sums, biases, inputs, errors, width, register)
-    else:
-        while column < width:
-            start = min(column, width - register)
-            new = start + register - column
-            _places_panel(one, one, kind, lo, hi, structure, sums, biases, inputs, errors, width, start, new, register)
-            column += register
+    _places_panels(kind, width, lo, hi, structure, sums, biases, inputs, errors)
 
 
 places_gradient = Kernel(_places_gradient)
@@ -351,11 +224,7 @@ Arguments: ``structure, size, all_sums, all_biases, inputs, errors, width``.
 
 
 def _add_up(kind, part, lo, hi, arguments):
-    sums = wide_integer(arguments, 0)
-    totals = wide_integer(arguments, 1)
-    size = wide_integer(arguments, 2)
-    parts = wide_integer(arguments, 3)
-    wide = wide_integer(arguments, 4)
+    sums, totals, size, parts, wide = unpack(arguments, 5)
     register = register_width(kind)
     zero = zeros(kind, 1)
     for k in range(lo, hi):
@@ -378,19 +247,18 @@ Arguments: ``sums, totals, size, parts, wide``, the last 1 for registers.
 """
 
 
+@inner
+def _positive_panel(zero, kind, column, new, width, start, gate, errors, outputs):
+    at = start + column
+    store(outputs, at, where_positive(load(gate, at, zero), load(errors, at, zero)))
+
+
+_positive_panels = ladder(_positive_panel, 4)
+
+
 def _pass_positive(kind, part, lo, hi, arguments):
-    gate = wide_integer(arguments, 0)
-    errors = wide_integer(arguments, 1)
-    outputs = wide_integer(arguments, 2)
-    width = wide_integer(arguments, 3)
-    register = register_width(kind)
-    zero = zeros(kind, 1)
-    stop = hi * width
-    whole = lo * width + (hi - lo) * width // register * register
-    for at in range(lo * width, whole, register):
-        store(outputs, at, where_positive(load(gate, at, zero), load(errors, at, zero)))
-    for at in range(whole, stop):
-        put(outputs, at, kind if number(gate, at, kind) <= 0 else number(errors, at, kind))
+    gate, errors, outputs, width = unpack(arguments, 4)
+    _positive_panels(kind, (hi - lo) * width, lo * width, gate, errors, outputs)
 
 
 pass_positive = Kernel(_pass_positive)
@@ -433,11 +301,7 @@ def _move(zero, kind, item, back, width, columns, run, source, target):
 
 
 def _to_batch_last(kind, part, lo, hi, arguments):
-    width = wide_integer(arguments, 0)
-    columns = wide_integer(arguments, 1)
-    run = wide_integer(arguments, 2)
-    source = wide_integer(arguments, 3)
-    target = wide_integer(arguments, 4)
+    width, columns, run, source, target = unpack(arguments, 5)
     for item in range(lo, hi):
         _move(zeros(kind, 1), kind, item, False, width, columns, run, source, target)
 
@@ -452,11 +316,7 @@ one counts as one. Arguments: ``width, columns, run, source, target``.
 
 
 def _to_batch_first(kind, part, lo, hi, arguments):
-    width = wide_integer(arguments, 0)
-    columns = wide_integer(arguments, 1)
-    run = wide_integer(arguments, 2)
-    source = wide_integer(arguments, 3)
-    target = wide_integer(arguments, 4)
+    width, columns, run, source, target = unpack(arguments, 5)
     if hi == ALL:
         hi = (width + register_width(kind) - 1) // register_width(kind)
     for item in range(lo, hi):

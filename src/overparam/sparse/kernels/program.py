@@ -10,17 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from overparam.sparse.kernels.compiled import (
-    KINDS,
-    POOL,
-    Int32s,
-    Kernel,
-    balanced_bounds,
-    even_bounds,
-    runner,
-    use_threads,
-)
-from overparam.sparse.kernels.runners import HOLE, OPERATION
+from overparam.sparse.kernels.compiled import Int32s, Kernel, balanced_bounds, even_bounds
+from overparam.sparse.kernels.runners import HOLE, OPERATION, run
 from overparam.sparse.kernels.structure import Table
 
 
@@ -42,49 +33,46 @@ class Program:
     Attributes:
         threads: how many.
         own: whether each thread has tiles of its own.
+        operations, arguments, holes: what :mod:`overparam.sparse.kernels.runners` walks through.
     """
 
     def __init__(self, dtype: torch.dtype, tiles: int, threads: int) -> None:
         self.dtype, self.tiles, self.threads = dtype, tiles, threads
         self.own = tiles % threads == 0
-        self._arguments = array("q")
-        self._holes = array("q")  # place among the arguments, array, offset of each that is known when it runs
-        self._operations = array("q")  # kernel, bytes to its arguments, bounds, whether it waits
+        self.arguments = array("q")
+        self.holes = array("q")
+        self.operations = array("q")
         self._bounds: list[Int32s] = []
 
     def add(self, kernel: Kernel, bounds: Int32s, *arguments: int | At, waits: bool = False) -> None:
         """Add a kernel; thread ``i`` does the items ``bounds[i]`` to ``bounds[i + 1]`` (int32)."""
         self._bounds.append(bounds)  # to be kept
-        begin = len(self._arguments) * self._arguments.itemsize
+        begin = len(self.arguments) * self.arguments.itemsize
         wait = int(waits or not self.own)
-        self._operations.extend((kernel.address(self.dtype), begin, bounds.ctypes.data, wait))
+        self.operations.extend((kernel.address(self.dtype), begin, bounds.ctypes.data, wait))
         for argument in arguments:
             if isinstance(argument, At):
-                self._holes.extend((len(self._arguments), *argument))
-            self._arguments.append(0 if isinstance(argument, At) else argument)
+                self.holes.extend((len(self.arguments), *argument))
+            self.arguments.append(0 if isinstance(argument, At) else argument)
 
-    def run(self, arrays: Iterable[int]) -> None:
+    def run(self, arrays: Iterable[int] = ()) -> None:
         """Do it with arrays at these addresses."""
-        if not self._operations:
+        if not self.operations:
             return
         # everything here is plain: after a kernel has filled the cache, each library's function takes its time
         addresses = array("q", arrays)
-        arguments = self._arguments[:]  # the same program may be running in another thread
-        program = (
-            self._operations.buffer_info()[0],
-            len(self._operations) // OPERATION,
+        arguments = self.arguments[:]  # the same program may be running in another thread
+        run(
+            "perform",
+            self.dtype,
+            self.threads,
+            self.operations.buffer_info()[0],
+            len(self.operations) // OPERATION,
             arguments.buffer_info()[0],
-            self._holes.buffer_info()[0],
-            len(self._holes) // HOLE,
+            self.holes.buffer_info()[0],
+            len(self.holes) // HOLE,
             addresses.buffer_info()[0],
         )
-        if self.threads == 1:
-            runner("perform", self.dtype)(KINDS[self.dtype], *program)
-            return
-        run = runner("perform_shared", self.dtype)
-        with POOL:
-            use_threads(self.threads)
-            run(KINDS[self.dtype], self.threads, *program)
 
     def even(self, items: int) -> Int32s:
         """Return bounds of equal shares of ``items``."""

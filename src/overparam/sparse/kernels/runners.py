@@ -1,71 +1,50 @@
-"""What calls kernels: once, or on several threads with a share of the items each."""
+"""What calls kernels: lists of them, on one thread or several, and whole trainings.
+
+A list of operations (see :mod:`overparam.sparse.kernels.program`) is a few int64 each: address of a kernel, where its
+arguments begin, address of the bounds of its items, whether it waits. Arguments that are known only when it runs are
+*holes*: a number of a table, ``arrays``, plus an offset in bytes.
+"""
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
+import torch
 from numba import prange
 
-from overparam.sparse.kernels.compiled import inner, parallel, serial
-from overparam.sparse.kernels.lanes import call_kernel, integer, number, put, put_wide, register_width, wide_integer
-from overparam.sparse.kernels.training import BATCH, CORRECTION1, CORRECTION2, COUNT, FIRST, RATE, WIDTH
+from overparam.sparse.kernels.compiled import KINDS, POOL, compiled_for, inner, parallel, serial, use_threads
+from overparam.sparse.kernels.lanes import call_kernel, integer, number, put, register_width, unpack, wide_integer
+from overparam.sparse.kernels.training import CORRECTION1, CORRECTION2, RATE
 
-# A plan (int64): what is done with a batch.
-(
-    PARTS,  # threads that a batch is divided among
-    OPERATIONS,  # (parts, count, 4) int64: address of a kernel, its items, its arguments, bits: which are the width
-    OPERATION_COUNT,
-    CURSORS,  # (parts, 4) int64, see training_kernels
-    LOSSES,  # (parts,) float64: sums of the losses of each part
-    UPDATE,  # address of the optimiser's kernel
-    UPDATE_ARGUMENTS,
-    UPDATE_ITEMS,
-    SCALARS,  # float64: what changes with the iteration
-    BETAS,  # (2,) float64: of Adam's moments, or zeros
-    PLAN,
-) = range(11)
-
-
-@serial
-def run(kind, address, items, arguments):
-    """Do all items of a kernel."""
-    call_kernel(address, kind, 0, 0, items, arguments)
-
-
-@parallel
-def run_shared(kind, parts, address, bounds, arguments):
-    """Do the items between two neighbouring ``bounds`` (int32) on each of ``parts`` threads."""
-    for part in prange(parts):
-        call_kernel(address, kind, part, integer(bounds, part), integer(bounds, part + 1), arguments)
-
-
-# A program (see overparam.sparse.kernels.program), int64: integers of an operation and of a hole.
 OPERATION = 4  # kernel, bytes to its arguments, bounds, whether it waits
 HOLE = 3  # place among the arguments, array, offset in bytes
+
+# What a training fills in of each part's arrays; then come those of overparam.sparse.perceptron.
+FIRST, COUNT, WIDTH, BATCH, SUMS, ARRAYS = range(6)
 
 
 @inner
 def _fill(arguments, holes, hole_count, arrays):
-    """Write the addresses that a program did not know: (place, array, offset in bytes) of each."""
+    """Write what was not known before among the arguments."""
     for hole in range(hole_count):
-        at = hole * HOLE
-        address = wide_integer(arrays, wide_integer(holes, at + 1)) + wide_integer(holes, at + 2)
-        put_wide(arguments, wide_integer(holes, at), address)
+        place, array, offset = unpack(holes + hole * HOLE * 8, HOLE)
+        put(arguments, place, wide_integer(arrays, array) + offset)
 
 
 @inner
 def _perform(kind, part, entry, operations, arguments):
-    """Do one thread's share of the operation whose entry is at ``entry``: kernel, bytes to its arguments, bounds."""
-    bounds = wide_integer(operations, entry + 2)
-    lo = integer(bounds, part)
-    hi = integer(bounds, part + 1)
-    call_kernel(wide_integer(operations, entry), kind, part, lo, hi, arguments + wide_integer(operations, entry + 1))
+    """Do one thread's share of an operation."""
+    kernel, begin, bounds, _ = unpack(operations + entry * OPERATION * 8, OPERATION)
+    call_kernel(kernel, kind, part, integer(bounds, part), integer(bounds, part + 1), arguments + begin)
 
 
 @serial
 def perform(kind, operations, count, arguments, holes, hole_count, arrays):
-    """Do the operations of a :class:`overparam.sparse.kernels.program.Program` one after another."""
+    """Do the operations of a program one after another."""
     _fill(arguments, holes, hole_count, arrays)
     for operation in range(count):
-        _perform(kind, 0, operation * OPERATION, operations, arguments)
+        _perform(kind, 0, operation, operations, arguments)
 
 
 @parallel
@@ -79,45 +58,49 @@ def perform_shared(kind, parts, operations, count, arguments, holes, hole_count,
             end += 1
         for part in prange(parts):
             for operation in range(begin, end):
-                _perform(kind, part, operation * OPERATION, operations, arguments)
+                _perform(kind, part, operation, operations, arguments)
         begin = end
 
 
 @inner
 def _operate(kind, plan, part, first, count, batch):
     """Do all operations on one part of a batch: the examples ``first`` to ``first + count`` of its order."""
-    cursor = wide_integer(plan, CURSORS) + part * 32
+    operations, operation_count, all_arguments, argument_count, holes, hole_count, all_arrays, array_count = unpack(
+        plan, 8
+    )
+    arguments = all_arguments + part * argument_count * 8
+    arrays = all_arrays + part * array_count * 8
     pair = 2 * register_width(kind)
-    width = (count + pair - 1) // pair * pair
-    put_wide(cursor, FIRST, first)
-    put_wide(cursor, COUNT, count)
-    put_wide(cursor, WIDTH, width)
-    put_wide(cursor, BATCH, batch)
-    operations = wide_integer(plan, OPERATION_COUNT)
-    start = part * operations * 4
-    table = wide_integer(plan, OPERATIONS)
-    for operation in range(operations):
-        entry = start + operation * 4
-        arguments = wide_integer(table, entry + 2)
-        places = wide_integer(table, entry + 3)
-        place = 0
-        while places != 0:
-            if places & 1:
-                put_wide(arguments, place, width)
-            places >>= 1
-            place += 1
-        call_kernel(wide_integer(table, entry), kind, 0, 0, wide_integer(table, entry + 1), arguments)
+    put(arrays, FIRST, first)
+    put(arrays, COUNT, count)
+    put(arrays, WIDTH, (count + pair - 1) // pair * pair)
+    put(arrays, BATCH, batch)
+    _fill(arguments, holes, hole_count, arrays)
+    for operation in range(operation_count):
+        _perform(kind, 0, operation, operations, arguments)
+
+
+@inner
+def _loss(plan, part):
+    """Return the sum of losses that a part has left."""
+    _, _, _, _, _, _, arrays, count = unpack(plan, 8)
+    return number(wide_integer(arrays, part * count + SUMS), 0, 0.0)
 
 
 @inner
 def _prepare(plan, rates, at, step):
     """Set what the optimiser's step number ``step`` (from 1) needs."""
-    scalars = wide_integer(plan, SCALARS)
-    betas = wide_integer(plan, BETAS)
-    double = 0.0
-    put(scalars, RATE, number(rates, at, double))
-    put(scalars, CORRECTION1, 1 / (1 - number(betas, 0, double) ** step))
-    put(scalars, CORRECTION2, 1 / (1 - number(betas, 1, double) ** step) ** 0.5)
+    _, _, _, scalars, betas = unpack(plan + 8 * 8, 5)
+    put(scalars, RATE, number(rates, at, 0.0))
+    put(scalars, CORRECTION1, 1 / (1 - number(betas, 0, 0.0) ** step))
+    put(scalars, CORRECTION2, 1 / (1 - number(betas, 1, 0.0) ** step) ** 0.5)
+
+
+@inner
+def _update(kind, plan, part, parts):
+    """Do a part's share of the optimiser's step."""
+    kernel, arguments, items, _, _ = unpack(plan + 8 * 8, 5)
+    call_kernel(kernel, kind, part, items * part // parts, items * (part + 1) // parts, arguments)
 
 
 @serial
@@ -130,17 +113,14 @@ def train(kind, plan, examples, batch, start, stop, step, rates, losses):
     for at in range(start, stop):
         count = min(batch, examples - at * batch)
         _operate(kind, plan, 0, at * batch, count, count)
-        put(losses, at - start, number(wide_integer(plan, LOSSES), 0, 0.0) / count)
+        put(losses, at - start, _loss(plan, 0) / count)
         _prepare(plan, rates, at - start, step + at - start + 1)
-        items = wide_integer(plan, UPDATE_ITEMS)
-        call_kernel(wide_integer(plan, UPDATE), kind, 0, 0, items, wide_integer(plan, UPDATE_ARGUMENTS))
+        _update(kind, plan, 0, 1)
 
 
 @parallel
-def train_shared(kind, plan, examples, batch, start, stop, step, rates, losses):
+def train_shared(kind, parts, plan, examples, batch, start, stop, step, rates, losses):
     """Do the same with the work of each batch divided among threads."""
-    parts = wide_integer(plan, PARTS)
-    items = wide_integer(plan, UPDATE_ITEMS)
     for at in range(start, stop):
         first = at * batch
         count = min(batch, examples - first)
@@ -149,13 +129,11 @@ def train_shared(kind, plan, examples, batch, start, stop, step, rates, losses):
             _operate(kind, plan, part, first + begin, count * (part + 1) // parts - begin, count)
         loss = 0.0
         for part in range(parts):
-            loss += number(wide_integer(plan, LOSSES), part, 0.0)
+            loss += _loss(plan, part)
         put(losses, at - start, loss / count)
         _prepare(plan, rates, at - start, step + at - start + 1)
         for part in prange(parts):
-            lo = items * part // parts
-            hi = items * (part + 1) // parts
-            call_kernel(wide_integer(plan, UPDATE), kind, part, lo, hi, wide_integer(plan, UPDATE_ARGUMENTS))
+            _update(kind, plan, part, parts)
 
 
 @serial
@@ -167,10 +145,26 @@ def apply(kind, plan, examples, batch):
 
 
 @parallel
-def apply_shared(kind, plan, examples, batch):
+def apply_shared(kind, parts, plan, examples, batch):
     """Do the same with the examples divided among threads."""
-    parts = wide_integer(plan, PARTS)
     for part in prange(parts):
         end = examples * (part + 1) // parts
         for first in range(examples * part // parts, end, batch):
             _operate(kind, plan, part, first, min(batch, end - first), batch)
+
+
+def run(name: str, dtype: torch.dtype, threads: int, *arguments: int) -> None:
+    """Call a function of this module, compiled for a type of numbers; on several threads its ``_shared`` form."""
+    if threads == 1:
+        runner(name, dtype)(KINDS[dtype], *arguments)
+        return
+    shared = runner(f"{name}_shared", dtype)
+    with POOL:
+        use_threads(threads)
+        shared(KINDS[dtype], threads, *arguments)
+
+
+@cache
+def runner(name: str, dtype: torch.dtype) -> Any:
+    """Return a function of this module, compiled for a type of numbers."""
+    return compiled_for(globals()[name], dtype)

@@ -1,8 +1,7 @@
 """What training does besides products: gathering a batch, the loss, the score of an evaluation, the optimiser's step.
 
-``cursor`` is the address of four int64: the first example of a part of a batch, how many there are, the columns they
-take (whole pairs of registers) and the size of the whole batch. Columns beyond the last example hold copies of it;
-their errors are zero, so they change nothing.
+A thread has ``count`` examples of a batch, from number ``first`` of the epoch's order on, in ``width`` columns (whole
+pairs of registers). Columns beyond the last example hold copies of it; their errors are zero, so they change nothing.
 """
 
 from __future__ import annotations
@@ -22,40 +21,29 @@ from overparam.sparse.kernels.lanes import (
     number,
     plus_scaled,
     put,
-    put_wide,
     register_width,
     root,
     store,
     times,
+    unpack,
     wide_integer,
     zeros,
 )
 
-FIRST, COUNT, WIDTH, BATCH = range(4)  # of a cursor
 SGD, NESTEROV, ADAM, ADAMW = range(4)
 MOMENTUM, DECAY, L1, BETA1, BETA2, EPSILON = range(6)  # float64 settings of an optimiser
 RATE, CORRECTION1, CORRECTION2 = range(3)  # float64 scalars that change with the iteration
 
 
 def _gather(kind, part, lo, hi, arguments):
-    cursor = wide_integer(arguments, 0)
-    inputs = wide_integer(arguments, 1)
-    order = wide_integer(arguments, 2)
-    columns = wide_integer(arguments, 3)
-    features = wide_integer(arguments, 4)
-    blocks = wide_integer(arguments, 5)
-    block_count = wide_integer(arguments, 6)
-    starts = wide_integer(arguments, 7)
-    first = wide_integer(cursor, FIRST)
-    count = wide_integer(cursor, COUNT)
-    width = wide_integer(cursor, WIDTH)
+    first, count, width, inputs, order, columns, features, blocks, block_count, starts = unpack(arguments, 10)
     register = register_width(kind)
     for group in range(0, width, register):
         for place in range(register):
             example = first + min(group + place, count - 1)
             if order != 0:
                 example = wide_integer(order, example)
-            put_wide(starts, place, example * features)
+            put(starts, place, example * features)
         if features < register:
             for place in range(register):
                 start = wide_integer(starts, place)
@@ -68,25 +56,15 @@ def _gather(kind, part, lo, hi, arguments):
 
 
 gather = Kernel(_gather)
-"""Write the cursor's examples to ``columns`` (features, width), of each block of features that ``blocks`` names.
+"""Write the examples to ``columns`` (features, width), of each block of features that ``blocks`` names.
 
-One item. Arguments: ``cursor, inputs, order, columns, features, blocks, block_count, scratch``; ``order`` (int64) 0
-means as they come, ``blocks`` (int64) has the first feature of each block, ``scratch`` is a register of int64.
+One item. Arguments: ``first, count, width, inputs, order, columns, features, blocks, block_count, scratch``; ``order``
+(int64) 0 means as they come, ``blocks`` (int64) has the first feature of each block, ``scratch`` a register of int64.
 """
 
 
 def _cross_entropy(kind, part, lo, hi, arguments):
-    cursor = wide_integer(arguments, 0)
-    labels = wide_integer(arguments, 1)
-    order = wide_integer(arguments, 2)
-    outputs = wide_integer(arguments, 3)
-    errors = wide_integer(arguments, 4)
-    classes = wide_integer(arguments, 5)
-    losses = wide_integer(arguments, 6)
-    first = wide_integer(cursor, FIRST)
-    count = wide_integer(cursor, COUNT)
-    width = wide_integer(cursor, WIDTH)
-    batch = wide_integer(cursor, BATCH)
+    first, count, width, batch, labels, order, outputs, errors, classes, losses = unpack(arguments, 10)
     loss = 0.0
     for column in range(count):
         label = wide_integer(labels, wide_integer(order, first + column))
@@ -114,23 +92,17 @@ def _cross_entropy(kind, part, lo, hi, arguments):
 cross_entropy = Kernel(_cross_entropy)
 """Write the gradient of the batch's mean cross entropy by the outputs to ``errors``, the sum of losses to ``losses``.
 
-One item. Arguments: ``cursor, labels, order, outputs, errors, classes, losses`` (float64).
+One item. Arguments: ``first, count, width, batch, labels, order, outputs, errors, classes, losses`` (float64).
 """
 
 
 def _score(kind, part, lo, hi, arguments):
-    cursor = wide_integer(arguments, 0)
-    labels = wide_integer(arguments, 1)
-    outputs = wide_integer(arguments, 2)
-    classes = wide_integer(arguments, 3)
-    sums = wide_integer(arguments, 4)
-    first = wide_integer(cursor, FIRST)
-    width = wide_integer(cursor, WIDTH)
+    first, count, width, labels, outputs, classes, sums = unpack(arguments, 7)
     double = 0.0
     losses = number(sums, 0, double)
     hits = number(sums, 1, double)
     probabilities = number(sums, 2, double)
-    for column in range(wide_integer(cursor, COUNT)):
+    for column in range(count):
         label = wide_integer(labels, first + column)
         best = 0
         largest = number(outputs, column, kind)
@@ -153,24 +125,16 @@ def _score(kind, part, lo, hi, arguments):
 
 
 score = Kernel(_score)
-"""Add losses, hits and probabilities of the labels of the cursor's examples to ``sums`` (3,) float64.
+"""Add losses, hits and probabilities of the labels of the examples to ``sums`` (3,) float64.
 
-One item. Arguments: ``cursor, labels, outputs, classes, sums``.
+One item. Arguments: ``first, count, width, labels, outputs, classes, sums``.
 """
 
 
 def _update(kind, part, lo, hi, arguments):
-    parts = wide_integer(arguments, 0)
-    size = wide_integer(arguments, 1)
-    weights = wide_integer(arguments, 2)
-    parameters = wide_integer(arguments, 3)
-    gradients = wide_integer(arguments, 4)
-    firsts = wide_integer(arguments, 5)
-    seconds = wide_integer(arguments, 6)
-    factors = wide_integer(arguments, 7)
-    method = wide_integer(arguments, 8)
-    settings = wide_integer(arguments, 9)
-    scalars = wide_integer(arguments, 10)
+    parts, size, weights, parameters, gradients, firsts, seconds, factors, method, settings, scalars = unpack(
+        arguments, 11
+    )
     zero = zeros(kind, 1)
     double = 0.0
     momentum = narrow(number(settings, MOMENTUM, double), kind)

@@ -20,7 +20,7 @@ from overparam.sparse.kernels import products as kernels
 from overparam.sparse.kernels.lanes import REGISTER_BYTES
 from overparam.sparse.kernels.program import At, Program
 from overparam.sparse.kernels.structure import Structure, Table
-from overparam.sparse.layers.layout import moving
+from overparam.sparse.layers.layout import add_move
 
 INPUTS, RESULT, KEPT, ERRORS, TO_INPUTS, TILES, ONE, TWO, SUMS, NUMBERS = range(10)
 """Arrays of the programs: what goes in and comes out, what is kept for the gradients, the gradients of what comes out
@@ -131,7 +131,7 @@ class Chain:
         program = Program(self.dtype, self.tiles, self.threads)
         held, _, scratch = self._held
         if self.borders.inputs:
-            self._move(program, self.structures[0].inputs, At(INPUTS), held[0], back=False)
+            add_move(program, self.structures[0].inputs, self.width, At(INPUTS), held[0], back=False)
         for place, structure in enumerate(self.structures):
             values, bias = At(NUMBERS + 2 * place), At(NUMBERS + 2 * place + 1) if self.biases[place] else 0
             given, to = held[place], held[place + 1]
@@ -139,7 +139,7 @@ class Chain:
             waits, relu = not self.kept, self.relus[place]
             add_product(program, structure.forward, values, bias, given, to, self.width, relu=relu, waits=waits)
         if self.borders.outputs:
-            self._move(program, self.structures[-1].output, held[-1], At(RESULT), back=True)
+            add_move(program, self.structures[-1].output, self.width, held[-1], At(RESULT), back=True)
         return program, scratch
 
     def backward(self, needs: tuple[bool, ...]) -> tuple[Program, Scratch]:
@@ -179,11 +179,11 @@ class Chain:
 
         if self.borders.inputs and any(needs[1:3]):
             scratch[TILES] = self._bytes(self.structures[0].inputs)
-            self._move(program, self.structures[0].inputs, At(INPUTS), At(TILES), back=False)
+            add_move(program, self.structures[0].inputs, self.width, At(INPUTS), At(TILES), back=False)
         errors = At(ERRORS)
         if self.borders.outputs:
             errors = next_errors(last)
-            self._move(program, last, At(ERRORS), errors, back=False)
+            add_move(program, last, self.width, At(ERRORS), errors, back=False)
         if self.relus[-1]:
             passed = next_errors(last)
             rows = program.by_tile(math.prod(last))
@@ -206,16 +206,8 @@ class Chain:
             add_product(program, structure.backward, values, 0, errors, to, self.width, gate=gate, waits=waits)
             errors = to
         if needs[0] and self.borders.inputs:
-            self._move(program, self.structures[0].inputs, errors, At(TO_INPUTS), back=True)
+            add_move(program, self.structures[0].inputs, self.width, errors, At(TO_INPUTS), back=True)
         return program, (scratch[TILES], scratch[ONE], scratch[TWO], scratch[SUMS])
-
-    def _move(self, program: Program, shape: Sequence[int], source: At, target: At, back: bool) -> None:
-        """Let a program copy a batch-first tensor to tiles, or tiles ``back``."""
-        if not math.prod(shape):
-            return
-        items, sizes = moving(shape, self.width, self.dtype.itemsize)
-        kernel = kernels.to_batch_first if back else kernels.to_batch_last
-        program.add(kernel, program.by_tile(items), *sizes, source, target)
 
 
 def add_product(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from overparam.sparse.kernels import products as kernels
+from overparam.sparse.kernels import products
 from overparam.sparse.kernels.compiled import KINDS
 from overparam.sparse.kernels.lanes import REGISTER_BYTES
+from overparam.sparse.kernels.program import At, Program
 from overparam.sparse.layers.tracing import is_differentiated, is_traced, uncompiled
 
 TILE = 128  # examples; wider tiles spread a layer's rows over more cache than a core has
@@ -66,37 +67,44 @@ def viewed_first(inputs: Tensor) -> Tensor:
     return inputs.movedim((-1, -2), (1, 2)).flatten(0, 1)
 
 
-def moving(shape: Sequence[int], width: int, itemsize: int) -> tuple[int, tuple[int, int, int]]:
-    """Return what both kernels that transpose take for examples of shape ``(*positions, channels)``.
-
-    These are the items of a tile, which are the registers that its examples fill, and width, columns and run.
-    """
+def add_move(program: Program, shape: Sequence[int], width: int, source: At, target: At, back: bool) -> None:
+    """Let a program copy batch-first examples of shape ``(*positions, channels)`` to tiles, or tiles ``back``."""
     *positions, channels = shape
     columns = channels * math.prod(positions)
-    return -(-width * itemsize // REGISTER_BYTES), (width, columns, math.prod(positions) if positions else columns)
+    if columns:
+        registers = -(-width * program.dtype.itemsize // REGISTER_BYTES)  # that a tile's examples fill
+        run = math.prod(positions) if positions else columns
+        kernel = products.to_batch_first if back else products.to_batch_last
+        program.add(kernel, program.by_tile(registers), width, columns, run, source, target)
 
 
 def moved_last(inputs: Tensor, width: int) -> Tensor:
     """Do as :func:`to_batch_last`, outside of autograd."""
-    inputs = inputs.contiguous()  # to be kept while the kernel reads it
     batch, channels, *positions = inputs.shape
-    outputs = inputs.new_empty((batch // width, *positions, channels, width))
-    if outputs.numel():
-        items, sizes = moving((*positions, channels), width, inputs.element_size())
-        addresses = inputs.data_ptr(), outputs.data_ptr()
-        kernels.to_batch_last(inputs.dtype, batch // width * items, *sizes, *addresses)
-    return outputs
+    return _moved(inputs, (batch // width, *positions, channels, width), (*positions, channels), width, back=False)
 
 
 def moved_first(inputs: Tensor) -> Tensor:
     """Do as :func:`to_batch_first`, outside of autograd."""
-    inputs = inputs.contiguous()
     tiles, *positions, channels, width = inputs.shape
-    outputs = inputs.new_empty((tiles * width, channels, *positions))
+    return _moved(inputs, (tiles * width, channels, *positions), (*positions, channels), width, back=True)
+
+
+def _moved(inputs: Tensor, to: Sequence[int], shape: tuple[int, ...], width: int, back: bool) -> Tensor:
+    inputs = inputs.contiguous()  # to be kept while the kernel reads it
+    outputs = inputs.new_empty(to)
     if outputs.numel():
-        items, sizes = moving((*positions, channels), width, inputs.element_size())
-        kernels.to_batch_first(inputs.dtype, tiles * items, *sizes, inputs.data_ptr(), outputs.data_ptr())
+        batch = inputs.numel() // math.prod(shape)
+        mover = _mover(shape, batch // width, width, back, inputs.dtype, torch.get_num_threads())
+        mover.run((inputs.data_ptr(), outputs.data_ptr()))
     return outputs
+
+
+@lru_cache(maxsize=256)
+def _mover(shape: tuple[int, ...], tiles: int, width: int, back: bool, dtype: torch.dtype, threads: int) -> Program:
+    program = Program(dtype, tiles, threads)
+    add_move(program, shape, width, At(0), At(1), back)
+    return program
 
 
 class _ToBatchLast(torch.autograd.Function):
