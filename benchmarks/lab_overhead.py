@@ -32,7 +32,7 @@ from overparam import (
     Study,
     World,
 )
-from overparam.checkpoint import state_of
+from overparam.checkpoint import Given, state_of
 from overparam.constraints import masked
 from overparam.networks import prunable, tensor_roles
 from overparam.probes import View
@@ -82,7 +82,7 @@ def by_hand(chain: Chain, world: World, network: Network, probes: list[Probe]) -
     masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
     init = checkpoint = Checkpoint(state, masked(masks), roles)
     context = Context(data, lambda: module, lambda draw: module)
-    view = View(data, lambda: module, init)
+    view = View(data, lambda: module, against=Given(init, lambda: module))
     watch = Watch()
     for step in chain.flat():
         checkpoint = step.run(checkpoint, context).checkpoint

@@ -36,7 +36,7 @@ import yaml
 from overparam import Store, Study, load_results
 from overparam.errors import StoreError
 from overparam.lab.describe import stored_lines
-from overparam.lab.execute import Setup, Task, Workshop
+from overparam.lab.execute import Setup, Workshop
 from overparam.lab.journal import JOURNAL_VARIABLE
 from overparam.lab.results import MEASURED
 from overparam.lab.run import execute
@@ -266,7 +266,7 @@ class Original:
         os.environ[JOURNAL_VARIABLE] = "0"
         try:
             Workshop(store, Setup(plan.worlds, plan.world_prints, plan.networks, 1)).run(
-                Task(plan.nodes[last], ()), _killed_at_the_end
+                plan.nodes[last], _killed_at_the_end
             )
         except _Killed:
             assert list(store.journal(last).glob("*.safetensors"))

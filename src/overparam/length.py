@@ -57,4 +57,13 @@ class Length:
         return core_schema.no_info_plain_validator_function(cls.of)
 
 
+def is_length(text: str) -> bool:
+    """Tell whether a text is a point of training, such as ``500it``."""
+    try:
+        Length.of(text)
+    except SpecError:
+        return False
+    return True
+
+
 START = Length(0.0, "it")

@@ -240,7 +240,7 @@ SPECS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"chain": ["train", {"repeat": 2, "steps": []}]}, "chain[1]: repeat.steps has no steps; give at least one"),
     ({"chain": ["train", {"repeat": 10**9, "steps": ["train"]}]}, "chain has 1,000,000,001 steps, 100,000 at most"),
-    ({"chain": [{"rewind": "1it"}, "train"]}, "rewind to '1it': no training comes before it in the chain"),
+    ({"chain": [{"rewind": "1it"}, "train"]}, "rewind refers to '1it': no training comes before it in the chain"),
     ({"chain": ["train", "prune", {"rewind": "9ep"}]}, "cannot save or rewind to 9ep: the training ends at 1ep"),
     ({"chain": ["train", {"lr-rewind": "x"}]}, "LrRewind: to must be 'init' or a point of the schedule such as"),
     ({"sweep": {"seed": []}}, "sweep.seed must be a list of at least one value, got []"),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from overparam import Chain, Checkpoint, Dataset, Network, Prune, Reinit, SpecError, Store, Study, Train, World
-from overparam.lab.execute import Setup, StepFailure, Task, Workshop
+from overparam.lab.execute import Setup, StepFailure, Workshop
 from overparam.lab.plan import Plan
 from overparam.lab.weights import checkpoint_from_bytes
 from overparam.networks import NETWORKS, architecture
@@ -107,7 +107,7 @@ def computed(plan: Plan, root: Path) -> list[tuple[str, dict[str, bytes]]]:
     workshop = Workshop(store, Setup(plan.worlds, plan.world_prints, plan.networks, 1, "dense"))
     found = []
     for name, node in plan.nodes.items():
-        workshop.run(Task(node, []))
+        workshop.run(node)
         made = checkpoint_from_bytes(store.weights(name))
         whole = {**made.state, **{f"mask of {key}": mask for key, mask in made.masks.items()}}
         content = {key: str(tensor.shape).encode() + bits(tensor) for key, tensor in whole.items()}
@@ -168,7 +168,7 @@ def test_true_is_not_one() -> None:
     world, arms = World(vectors()), {"one": {"network.flag": 1}, "true": {"network.flag": True}}
     plan = Study("s", world, {"name": either}, [TRAIN], variants=arms).plan
     assert [network.options["flag"] for network in plan.networks] == [1, True]
-    assert len({(node.network, node.init) for node in plan.nodes.values()}) == 2
+    assert len({(node.network, node.fingerprint) for node in plan.nodes.values() if node.part is None}) == 2
 
 
 def test_tensors_among_the_options_are_told_apart() -> None:
@@ -215,7 +215,7 @@ class Mapped(Step):
 
 
 def addresses(step: Step, network: Any = "mlp") -> list[str]:
-    return list(Study("s", World(vectors()), network, Chain(TRAIN, step, TRAIN)).plan.nodes)
+    return list(Study("s", World(vectors()), network, Chain(TRAIN, step, TRAIN)).plan.steps)
 
 
 def test_objects_with_equal_fields_and_other_classes_are_told_apart() -> None:
@@ -283,7 +283,7 @@ def test_a_step_s_own_world_must_fit_the_network() -> None:
         with pytest.raises(SpecError, match=r"train\.world: inputs of shape .* do not fit the network"):
             Study("s", World(vectors()), "mlp", chain(data_of(shape, classes))).plan  # noqa: B018
     fitting = Study("s", World(vectors()), flexible, chain(data_of((5,), 3))).plan
-    assert len(fitting.nodes) == 3
+    assert len(fitting.steps) == 3
     with pytest.raises(SpecError, match=r"train\.world: network .* gives an output of shape"):
         Study("s", World(vectors()), lambda: flexible((4,), 3), chain(data_of((5,), 2))).plan  # noqa: B018
 

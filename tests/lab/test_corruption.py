@@ -277,13 +277,13 @@ def test_a_result_that_is_damaged_again_and_again_is_given_up(original: Original
     """A bad disk or bad memory: setting aside and computing again must end."""
     plan, store = original.study.plan, Store(copy)
     run = _Run(plan, store, Reporter(), retry_failed=False)
-    child = next(node for node in plan.nodes.values() if node.parent)
-    assert child.parent is not None
+    child = next(node for node in plan.nodes.values() if node.start)
+    assert child.start is not None
     for _ in range(BREAKS):
-        assert child.parent not in run.summary.failures
-        run._hear(Event("broken", child.fingerprint, BrokenParentError(child.parent, "bad disk")))
-        run.done.add(child.parent)
-    assert run.summary.failures[child.parent] == "its result was damaged 3 times over"
+        assert child.start not in run.summary.failures
+        run._hear(Event("broken", child.fingerprint, BrokenParentError(child.start, "bad disk")))
+        run.done.add(child.start)
+    assert run.summary.failures[child.start] == "its result was damaged 3 times over"
 
 
 def test_a_journal_that_cannot_be_written_stops_nothing(original: Original, copy: Path) -> None:

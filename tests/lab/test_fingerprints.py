@@ -40,7 +40,7 @@ def of(
     """The fingerprints of the steps of a study, in order, and that of its last measurement."""
     study = Study("s", World(vectors()) if world is None else world, network, chain, probes=probes, **others)
     plan = study.plan
-    return list(plan.nodes), plan.rows[-1].measurements[-1]
+    return list(plan.steps), plan.rows[-1].measurements[-1]
 
 
 def differ_from(place: int, one: list[str], two: list[str]) -> bool:
@@ -292,8 +292,8 @@ def test_fingerprints_are_the_same_for_ever() -> None:
         Chain(Train(epochs=1), Prune(fraction=0.5), Rewind("1it"), Train(called="finetune", length="3it")),
         probes=["accuracy", "cost", "density", "learning-distance"],
     )
-    assert [(node.title, node.fingerprint) for node in study.plan.nodes.values()] == PINNED_STEPS
-    assert [m.fingerprint for m in study.plan.probes_of(study.plan.rows[0].node)] == PINNED_PROBES
+    assert [(node.title, node.fingerprint) for node in study.plan.steps.values()] == PINNED_STEPS
+    assert list(study.plan.rows[0].measurements) == PINNED_PROBES
 
 
 PINNED_STEPS = [

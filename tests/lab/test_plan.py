@@ -19,7 +19,7 @@ from overparam import (
     World,
 )
 from overparam.lab.order import Order
-from overparam.lab.plan import Plan
+from overparam.lab.plan import Node, Plan
 from small import vectors
 
 TRAIN = {"epochs": 2, "batch_size": 16}
@@ -32,14 +32,14 @@ def plan(chain: Any = TICKET, **changes: Any) -> Plan:
 
 
 def kinds(plan: Plan) -> Counter[str]:
-    return Counter(node.step.name if node.step else "init" for node in plan.nodes.values())
+    return Counter(node.part.name if node.part else "init" for node in plan.steps.values())
 
 
 def test_one_chain_is_one_path() -> None:
     made = plan()
     assert kinds(made) == {"init": 1, "train": 4, "prune": 3, "rewind": 3}
-    nodes = list(made.nodes.values())
-    assert [node.parent for node in nodes[1:]] == [node.fingerprint for node in nodes[:-1]]
+    nodes = list(made.steps.values())
+    assert [node.start for node in nodes[1:]] == [node.fingerprint for node in nodes[:-1]]
     assert [(row.level, row.step, row.kind) for row in made.rows] == [
         (0, 0, "train"),
         (1, 3, "train"),
@@ -69,7 +69,7 @@ def test_no_noise_and_noise_of_rate_zero_are_one_world() -> None:
     none, zero = ({"world.label_noise": noise} for noise in (None, LabelNoise("symmetric", 0)))
     made = plan(variants={"none": none, "zero": zero})
     assert len(made.worlds) == 1
-    assert len(made.nodes) == 11
+    assert len(made.steps) == 11
     assert len(made.rows) == 8
 
 
@@ -108,6 +108,10 @@ def test_the_longer_of_two_chains_contains_the_shorter() -> None:
     assert len(made.rows) == 6
 
 
+def named(node: Node) -> dict[str, tuple[str, str | None]]:
+    return {name: (source.node, source.point) for name, source in node.given.items()}
+
+
 def test_references_name_what_is_rewound_to() -> None:
     chain = Chain(
         Train(**TRAIN, label="dense"),
@@ -119,29 +123,29 @@ def test_references_name_what_is_rewound_to() -> None:
         Rewind("second"),
         Train(called="finetune", **TRAIN),
     )
-    nodes = list(plan(chain=chain).nodes.values())
+    nodes = list(plan(chain=chain).steps.values())
     init, dense, prune, late, second, first, to_dense, to_second, _ = nodes
-    assert late.references == {"5it": (dense.fingerprint, "5it")}
-    assert [str(point) for point in dense.step.save] == ["5it"]
-    assert second.step.save == (), "the first training alone keeps the point"
-    assert first.references == {"init": (init.fingerprint, None)}
-    assert to_dense.references == {"dense": (dense.fingerprint, None)}
-    assert to_second.references == {"second": (second.fingerprint, None)}
-    assert late.needs() == [prune.fingerprint, dense.fingerprint]
-    assert to_second.needs() == [to_dense.fingerprint, second.fingerprint]
+    assert named(late) == {"5it": (dense.fingerprint, "5it")}
+    assert [str(point) for point in dense.part.save] == ["5it"]
+    assert second.part.save == (), "the first training alone keeps the point"
+    assert named(first) == {"init": (init.fingerprint, None)}
+    assert named(to_dense) == {"dense": (dense.fingerprint, None)}
+    assert named(to_second) == {"second": (second.fingerprint, None)}
+    assert late.parents == (prune.fingerprint, dense.fingerprint)
+    assert to_second.parents == (to_dense.fingerprint, second.fingerprint)
 
 
 def test_the_latest_of_equal_labels_counts() -> None:
     chain = Chain(Train(**TRAIN), Repeat(2, Prune(fraction=0.2, label="p"), Rewind("p"), Train(**TRAIN)))
-    nodes = list(plan(chain=chain).nodes.values())
-    found = [node.references["p"][0] for node in nodes if node.references]
+    nodes = list(plan(chain=chain).steps.values())
+    found = [node.given["p"].node for node in nodes if node.given]
     assert found == [nodes[2].fingerprint, nodes[5].fingerprint]
 
 
 @pytest.mark.parametrize(
     ("chain", "message"),
     [
-        ([{"rewind": "5it"}, "train"], r"rewind to '5it': no training comes before it"),
+        ([{"rewind": "5it"}, "train"], r"rewind refers to '5it': no training comes before it"),
         (["train", {"rewind": "dense"}, "train"], r"rewind refers to 'dense', which is not known here .*known: init"),
         ([{"train": {"label": "dense"}}, {"rewind": "desne"}, "train"], r"did you mean 'dense'"),
         (["train", {"rewind": "later"}, {"train": {"label": "later"}}], r"refers to 'later', which is not known here"),
@@ -161,7 +165,7 @@ def test_what_cannot_work_is_told_before_anything_runs(chain: Any, message: str)
 
 def test_a_step_may_have_a_world_of_its_own() -> None:
     made = plan(chain=[{"train": {"world": {"label_noise": {"rate": 0.5}}}}, "prune", "train"])
-    assert [node.world for node in made.nodes.values()] == [0, 1, 0, 0]
+    assert [node.world for node in made.steps.values()] == [0, 1, 0, 0]
     assert {measurement.world for measurement in made.measurements.values()} == {0}, "measured in the study's world"
     assert made.worlds[1].label_noise == LabelNoise("symmetric", 0.5)
 
@@ -200,12 +204,12 @@ def test_the_longest_way_goes_first() -> None:
     assert order.take(None).fingerprint == finetune
     assert order.take(None) is None
     assert order.descendants(titled(made, "train (level 0)")) == 1 + 9
-    assert order.width(list(made.nodes.values())) == 2
+    assert order.width(made.steps.values()) == 2
 
 
 def test_a_quick_child_of_the_last_step_goes_before_longer_ways() -> None:
     made = plan(sweep={"seed": [0, 1]})
-    first, second = ([name for name, node in made.nodes.items() if node.seed == seed] for seed in (0, 1))
+    first, second = ([name for name, node in made.steps.items() if node.seed == seed] for seed in (0, 1))
     order = Order(made)
     offered(order, [second[1], first[5]])  # the dense training of one seed, a pruning of the other
     assert order.take(first[4]).fingerprint == first[5], "its checkpoint is in memory"
@@ -216,7 +220,7 @@ def test_a_quick_child_of_the_last_step_goes_before_longer_ways() -> None:
 def test_an_order_takes_each_node_once_and_can_be_cleared() -> None:
     made = plan()
     order = Order(made)
-    names = list(made.nodes)
+    names = list(made.steps)
     offered(order, [names[3], names[1], names[3], names[1]])
     assert [order.take(None).fingerprint for _ in range(2)] == [names[1], names[3]]
     assert order.take(None) is None

@@ -115,7 +115,7 @@ def test_what_is_missing_alone_is_computed(tmp_path: Path) -> None:
     first = run(study(), tmp_path)
     store, plan = Store(tmp_path), study().plan
     middle = first.frame["fingerprint"][1]
-    measurement = plan.probes_of(first.frame["fingerprint"][2])[0].fingerprint
+    measurement = plan.rows[2].measurements[0]
     store.remove("steps", middle)
     store.remove("probes", measurement)
     assert load_results(store, "s").missing == 2
@@ -191,7 +191,7 @@ def test_a_failing_probe_does_not_stop_the_chain(tmp_path: Path, monkeypatch: py
     assert ran(results) == (8, 0)
     assert results.missing == 1
     assert results.frame["level"].to_list() == [1, 2]
-    assert results.failures == ["counting-train (level 0), seed 0: probe broken: nothing to be seen"]
+    assert results.failures == ["probe broken of counting-train (level 0), seed 0: nothing to be seen"]
     assert [event for event in heard.said if event[0] == "failed"] == [("failed", 0)], "nothing is blocked"
     monkeypatch.delenv(BROKEN)
     forget()

@@ -86,7 +86,7 @@ def test_a_write_that_goes_on_is_ended_and_kept(
     with pytest.raises(KeyboardInterrupt):
         study().run(tmp_path / "runs", jobs=2, threads=1)
     store = Store(tmp_path / "runs")
-    made = [node for node in study().plan.nodes if store.has("steps", node)]
+    made = [node for node in study().plan.steps if store.has("steps", node)]
     assert len(made) == 2, "the two that were being written, and none that was begun afterwards"
     assert all(store.verify("steps", node) for node in made)
     assert scratch(store.root) == []

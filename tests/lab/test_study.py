@@ -86,7 +86,7 @@ def in_python() -> Study:
 
 def prints(study: Study) -> tuple[list[str], list[str]]:
     plan = study.plan
-    return list(plan.nodes), list(plan.measurements)
+    return list(plan.steps), list(plan.measurements)
 
 
 def test_yaml_and_python_say_the_same(tmp_path: Path) -> None:

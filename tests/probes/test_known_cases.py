@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from overparam import Accuracy, Checkpoint, Cost, Dataset, Density, LabelNoise, LearningDistance, Network, Prune, World
-from overparam.checkpoint import state_of
+from overparam.checkpoint import Given, state_of
 from overparam.constraints import masked
 from overparam.networks import prunable, tensor_roles
 from overparam.probes import Latency, View
@@ -22,7 +22,7 @@ def blank(shape: tuple[int, ...], classes: int = 10) -> WorldData:
 
 
 def view_of(init: Checkpoint, module: nn.Module | None = None, data: WorldData | None = None) -> View:
-    return View(data or blank((2,)), lambda: module or nn.Identity(), init, {})
+    return View(data or blank((2,)), lambda: module or nn.Identity(), against=Given(init, nn.Identity))
 
 
 def whole(network: Network, shape: tuple[int, ...], classes: int = 10) -> tuple[Checkpoint, nn.Module]:
@@ -169,7 +169,7 @@ def test_cost_copies_what_was_recorded() -> None:
     checkpoint, module = whole(Network("lenet-300-100"), (1, 4, 4))
     data = blank((1, 4, 4))
     facts = {"seconds": 3.5, "peak_memory_bytes": 7, "bytes": 9, "iterations": 3}
-    found = Cost().measure(checkpoint, View(data, lambda: module, checkpoint, facts)).values
+    found = Cost().measure(checkpoint, View(data, lambda: module, facts)).values
     assert {name: found[name] for name in ("seconds", "peak_memory_bytes", "bytes")} == {
         "seconds": 3.5,
         "peak_memory_bytes": 7,
@@ -191,7 +191,7 @@ def test_cost_tells_the_engine_of_each_layer(case: str) -> None:
     checkpoint, module = whole(Network("lenet-300-100"), (1, 4, 4))
     names = dict(zip(("fc1.weight", "fc2.weight", "fc3.weight"), checkpoint.masks, strict=True))
     facts = {"engines": {names[name]: used for name, used in given.items()}, "engine_note": case}
-    found = Cost().measure(checkpoint, View(blank((1, 4, 4)), lambda: module, checkpoint, facts))
+    found = Cost().measure(checkpoint, View(blank((1, 4, 4)), lambda: module, facts))
     assert found.values["engine"] == engine
     assert found.values["engine_note"] == case
     assert [row.get("engine") for row in found.layers.values()] == (list(given.values()) or [None] * 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -13,7 +14,7 @@ from overparam.lab.results import MEASURED
 from overparam.networks import ROLES
 from overparam.probes import PROBES, Measurements, Probe, View
 from overparam.spec import plain
-from small import CONV, MLP, begin, built, context_of, frozen, half_pruned, images
+from small import CONV, MLP, begin, built, context_of, frozen, given, half_pruned, images
 
 FACTS = {"seconds": 1.5, "peak_memory_bytes": 10**8, "bytes": 1234}
 WORDS = {
@@ -29,7 +30,8 @@ def case(network: Network, density: float = 0.5) -> tuple[Checkpoint, View]:
     data = built(images())
     init = begin(network, data)
     trained = Train(epochs=1, batch_size=16).run(half_pruned(init, density), context_of(network, data)).checkpoint
-    return trained, View(data, lambda: network.build(data.input_shape, data.classes, 7), init, FACTS)
+    against = given(network, data, {"init": init})["init"]
+    return trained, View(data, lambda: network.build(data.input_shape, data.classes, 7), FACTS, against)
 
 
 def _steady(found: Measurements) -> Any:
@@ -45,12 +47,12 @@ def test_there_are_probes() -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_it_changes_nothing_and_gives_the_same_again(name: str, network: Network) -> None:
     checkpoint, view = case(network)
-    looked, init = frozen(checkpoint), frozen(view.init)
+    looked, other = frozen(checkpoint), frozen(view.other.checkpoint)
     inputs, labels = view.world.train.inputs.clone(), view.world.train.targets.clone()
     state = torch.get_rng_state()
     first = PROBES.get(name)().measure(checkpoint, view)
     assert torch.equal(torch.get_rng_state(), state)
-    assert (frozen(checkpoint), frozen(view.init)) == (looked, init)
+    assert (frozen(checkpoint), frozen(view.other.checkpoint)) == (looked, other)
     assert torch.equal(view.world.train.inputs, inputs)
     assert torch.equal(view.world.train.targets, labels)
     torch.manual_seed(5)
@@ -84,7 +86,7 @@ def test_it_states_its_columns(name: str, network: Network) -> None:
     probe = PROBES.get(name)()
     checkpoint, view = case(network)
     facts = {**view.facts, "engines": dict.fromkeys(checkpoint.masks, "dense"), "engine_note": "as asked"}
-    found = probe.measure(checkpoint, View(view.world, view.module, view.init, facts))
+    found = probe.measure(checkpoint, replace(view, facts=facts))
     probe.check(found)
     columns = probe.columns_in(World(images()))
     assert list(found.values) == list(columns)
@@ -118,7 +120,7 @@ def test_probes_do_not_share_columns() -> None:
 
 def test_only_the_columns_said_to_be_measured_depend_on_the_machine() -> None:
     checkpoint, view = case(MLP)
-    other = View(view.world, view.module, view.init, {"seconds": 9.0, "peak_memory_bytes": 5, "bytes": 1234})
+    other = replace(view, facts={"seconds": 9.0, "peak_memory_bytes": 5, "bytes": 1234})
     differing: set[str] = set()
     for name in NAMES:
         one, two = (PROBES.get(name)().measure(checkpoint, seen).values for seen in (view, other))

@@ -447,7 +447,7 @@ def test_auto_goes_by_the_limits_and_the_cost_probe_tells(expected: str, monkeyp
     outcome = Train(epochs=2, batch_size=16).run(start, context_of(MLP, data, engine="auto"))
     found = Cost().measure(
         outcome.checkpoint,
-        View(data, lambda: MLP.build(data.input_shape, data.classes, 0), start, {**outcome.facts, "bytes": 1}),
+        View(data, lambda: MLP.build(data.input_shape, data.classes, 0), {**outcome.facts, "bytes": 1}),
     )
     assert found.values["engine"] == expected
     one, two = {"mixed": ("sparse", "dense")}.get(expected, (expected, expected))

@@ -18,9 +18,9 @@ def study_lines(name: str, chains: int, plan: Plan, engine: str) -> Iterator[str
     Raises :class:`SpecError` for an engine that there is not, and for a network that cannot be made.
     """
     check_engine(engine)
-    trainings = sum(node.step is not None and node.step.trains for node in plan.nodes.values())
+    trainings = sum(node.trains for node in plan.nodes.values())
     yield (
-        f"{name}: {counted(chains, 'chain')}, {counted(len(plan.nodes), 'different step')} "
+        f"{name}: {counted(chains, 'chain')}, {counted(len(plan.steps), 'different step')} "
         f"({counted(trainings, 'training')}), {counted(len(plan.rows), 'row')}, "
         f"{counted(len(plan.measurements), 'measurement')}"
     )
@@ -37,12 +37,12 @@ def study_lines(name: str, chains: int, plan: Plan, engine: str) -> Iterator[str
 
 def _network_lines(plan: Plan) -> Iterator[str]:
     """Make each network for the data that it is to be trained on, which shows whether that can be done at all."""
-    inits = {(n.network, n.world): n for n in plan.nodes.values() if n.step is None}
+    inits = {(n.network, n.world): n for n in plan.nodes.values() if n.part is None}
     for node in inits.values():
         built = plan.worlds[node.world].build()
         module = plan.networks[node.network].build(**built.form, seed=node.seed)
-        steps = [other.step for other in plan.nodes.values() if other.network == node.network]
-        if told := left_out(module, steps):
+        parts = [other.part for other in plan.nodes.values() if other.network == node.network]
+        if told := left_out(module, parts):
             yield f"network {plan.networks[node.network].label}: {told}"
 
 
@@ -53,7 +53,8 @@ def stored_lines(plan: Plan, store: Store, verify: bool) -> tuple[list[str], boo
     """
     found = status(plan, store, verify)
     lines = [
-        f"store {store.root}: {len(found.steps)} of {counted(len(plan.nodes), 'step')} and {len(found.probes)} of "
+        f"store {store.root}: {len(found.done & plan.steps.keys())} of {counted(len(plan.steps), 'step')} and "
+        f"{len(found.done & plan.measurements.keys())} of "
         f"{counted(len(plan.measurements), 'measurement')} are there{_as_written(verify and not found.damaged)}"
     ]
     lines += [

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, or in a pool of local worker processes."""
+"""Where nodes are run: in this process, or in a pool of local worker processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -19,7 +19,9 @@ import cloudpickle
 import torch
 
 from overparam.errors import OverparamError, SpecError, in_words
-from overparam.lab.execute import BrokenParentError, Setup, StepFailure, Task, Workshop
+from overparam.lab.execute import StepFailure, Workshop
+from overparam.lab.inputs import BrokenParentError, Setup
+from overparam.lab.plan import Node
 from overparam.lab.store import Store, UnwritableError
 
 GRACE = 5.0  # seconds in which a worker that is told to stop ends the writing of a result, which takes milliseconds
@@ -27,7 +29,7 @@ GRACE = 5.0  # seconds in which a worker that is told to stop ends the writing o
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to the task of node ``fingerprint``.
+    """Something that happened to the node ``fingerprint``.
 
     ``what`` is one of: ``progress`` (``detail``: done, total, newest numbers), ``done`` (a :class:`Done`), ``failed``
     (a :class:`StepFailure`), ``broken`` (a :class:`BrokenParentError`), ``unwritable`` (an :class:`UnwritableError`),
@@ -39,13 +41,20 @@ class Event:
     detail: Any = None
 
 
+class Place(Protocol):
+    """Where one node is run at a time; ``last`` is the step whose result it has in memory."""
+
+    last: str | None
+
+
 class Executor(Protocol):
-    """Runs tasks, at most :attr:`places` at once."""
+    """Runs nodes, one at each of its places."""
 
-    places: int
+    def free(self) -> Sequence[Place]:
+        """Return the places that have nothing to do."""
 
-    def submit(self, task: Task) -> None:
-        """Begin a task; there must be a free place."""
+    def submit(self, node: Node, place: Place) -> None:
+        """Begin a node at a free place."""
 
     def events(self) -> Iterator[Event]:
         """Yield what happened since the last call; waits until something has."""
@@ -54,40 +63,44 @@ class Executor(Protocol):
         """Drop a result from the memory of all workers."""
 
     def close(self) -> None:
-        """Stop all workers, in the middle of their tasks if they have any."""
+        """Stop all workers, in the middle of what they do."""
 
 
 class Inline:
-    """Runs each task in this process; with the setup's torch threads while it does."""
-
-    places = 1
+    """Runs each node in this process, its only place; with the setup's torch threads while it does."""
 
     def __init__(self, store: Store, setup: Setup) -> None:
         self._store = store
         self._workshop = Workshop(store, setup)
-        self._tasks: list[Task] = []
+        self._node: Node | None = None
+        self.last: str | None = None
         self._before = torch.get_num_threads()
         self.on_progress: Any = None  # called at once, since events() only returns when the task has ended
         torch.set_num_threads(setup.threads)
 
-    def submit(self, task: Task) -> None:
-        """Note the task; it runs when events are asked for."""
-        self._tasks.append(task)
+    def free(self) -> Sequence[Place]:
+        """Return this one, if nothing is noted."""
+        return [] if self._node else [self]
+
+    def submit(self, node: Node, place: Place) -> None:
+        """Note the node; it runs when events are asked for."""
+        self._node = node
 
     def events(self) -> Iterator[Event]:
-        """Run the noted task to its end."""
-        task = self._tasks.pop()
-        fingerprint = task.node.fingerprint
+        """Run the noted node to its end."""
+        assert self._node is not None
+        node, self._node = self._node, None
+        self.last = in_memory(node)
 
         def progress(done: int, total: int, row: Mapping[str, float]) -> None:
             if self.on_progress is not None:
-                self.on_progress(Event("progress", fingerprint, (done, total, row)))
+                self.on_progress(Event("progress", node.fingerprint, (done, total, row)))
 
-        yield outcome_of(self._workshop, task, progress)
+        yield outcome_of(self._workshop, node, progress)
 
     def forget(self, fingerprint: str) -> None:
         """Drop a result from memory."""
-        self._workshop.forget(fingerprint)
+        self._workshop.inputs.forget(fingerprint)
 
     def close(self) -> None:
         """Give torch its threads back."""
@@ -95,11 +108,16 @@ class Inline:
         self._store.sweep(self._store.writer)  # only if an interruption came while a writer cleaned up
 
 
-def outcome_of(workshop: Workshop, task: Task, progress: Any) -> Event:
-    """Run a task and return what came of it."""
-    fingerprint = task.node.fingerprint
+def in_memory(node: Node) -> str | None:
+    """Return the step whose result is in memory after ``node`` was run."""
+    return node.start if node.kind == "probes" else node.fingerprint
+
+
+def outcome_of(workshop: Workshop, node: Node, progress: Any) -> Event:
+    """Run a node and return what came of it."""
+    fingerprint = node.fingerprint
     try:
-        return Event("done", fingerprint, workshop.run(task, progress))
+        return Event("done", fingerprint, workshop.run(node, progress))
     except BrokenParentError as broken:
         return Event("broken", fingerprint, broken)
     except StepFailure as failure:
@@ -113,13 +131,13 @@ class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
     writer: str  # its name in the store
-    task: Task | None = None
-    last: str | None = None  # the node it ran last, whose result is still in its memory
+    node: Node | None = None
+    last: str | None = None
     forgotten: list[str] = field(default_factory=list)
 
 
 class Pool:
-    """Runs tasks in ``places`` worker processes on this machine, each with the setup's threads.
+    """Runs nodes in ``places`` worker processes on this machine, each with the setup's threads.
 
     Workers are fresh interpreters (``python -m overparam.lab.worker``) rather than forks or multiprocessing's
     spawn: a fork would inherit torch's thread pools in an unknown state, and a spawn runs the user's script again.
@@ -127,16 +145,13 @@ class Pool:
     """
 
     def __init__(self, store: Store, setup: Setup, places: int) -> None:
-        self.places = places
+        self._places = places
         self._store = store
         self._setup = _packed((str(store.root.resolve()), setup))
         self._threads = setup.threads
         self._workers: list[_Worker] = []
         try:
-            while len(self._workers) < places:  # all are started before the first is waited for
-                self._workers.append(self._start())
-            for worker in self._workers:
-                self._set_up(worker)
+            self.free()
         except BaseException:
             self.close()
             raise
@@ -144,7 +159,8 @@ class Pool:
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
         threads = str(self._threads)
-        # Ctrl-C reaches the whole group of processes; what it means is for this one alone to decide.
+        # Ctrl-C reaches the whole group of processes; what it means is for this one alone to decide, once it knows the
+        # worker that it will have to stop
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process = subprocess.Popen(
@@ -153,10 +169,11 @@ class Pool:
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
             )
+            self._workers.append(_Worker(process, ours, uuid.uuid4().hex))
+            return self._workers[-1]
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
-        return _Worker(process, ours, uuid.uuid4().hex)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _set_up(self, worker: _Worker) -> None:
         try:
@@ -166,43 +183,46 @@ class Pool:
             code = worker.process.wait()
             raise OverparamError(f"a worker process did not start (exit code {code}); --jobs 1 needs none") from None
 
-    def submit(self, task: Task) -> None:
-        """Hand the task to a free worker, if possible the one that made its parent."""
-        free = [worker for worker in self._workers if worker.task is None]
-        if not free:  # one died
-            free = [self._start()]
-            self._workers += free
-            self._set_up(free[0])
-        worker = next((w for w in free if w.last == task.node.parent), free[0])
-        worker.task = task
-        packed = _packed((task, worker.forgotten))
+    def free(self) -> Sequence[Place]:
+        """Return the workers that have nothing to do, and new ones for those that died."""
+        new: list[_Worker] = []
+        while len(self._workers) < self._places:  # all are started before the first is waited for
+            new.append(self._start())
+        for worker in new:
+            self._set_up(worker)
+        return [worker for worker in self._workers if worker.node is None]
+
+    def submit(self, node: Node, place: Place) -> None:
+        """Hand the node to a worker."""
+        worker = cast(_Worker, place)
+        worker.node, worker.last = node, in_memory(node)
+        packed = _packed((node, worker.forgotten))
         with contextlib.suppress(OSError):  # a dead worker shows in events()
             worker.connection.send_bytes(packed)
         worker.forgotten = []
 
     def events(self) -> Iterator[Event]:
         """Wait for the next messages of the workers and yield them."""
-        busy = {worker.connection: worker for worker in self._workers if worker.task is not None}
+        busy = {worker.connection: worker for worker in self._workers if worker.node is not None}
         for connection in wait(list(busy)):
             worker = busy[connection]  # type: ignore[index]
-            assert worker.task is not None
-            fingerprint = worker.task.node.fingerprint
+            assert worker.node is not None
+            fingerprint = worker.node.fingerprint
             try:
                 event = worker.connection.recv()
             except (EOFError, OSError):
                 worker.connection.close()
-                self._workers.remove(worker)  # another is started when there is a task for it
+                self._workers.remove(worker)  # another is started when there is something to do
                 code = worker.process.wait()
                 self._store.sweep(worker.writer)
                 yield Event("died", fingerprint, code)
                 continue
             if event.what != "progress":
-                worker.task = None
-                worker.last = fingerprint
+                worker.node = None
             yield event
 
     def forget(self, fingerprint: str) -> None:
-        """Tell every worker, with its next task, to drop a result from memory."""
+        """Tell every worker, with its next node, to drop a result from memory."""
         for worker in self._workers:
             worker.forgotten.append(fingerprint)
 

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -17,34 +17,68 @@ from rich.text import Text
 
 from overparam.errors import counted
 from overparam.lab.execute import Done
-from overparam.lab.plan import Node
+from overparam.lab.plan import Node, Plan
 
 DAY = 24 * 3600.0  # over so many seconds the time left is guessed: trainings tell of themselves seldom
 
 
 class Reporter:
-    """Hears of everything that happens in a run; this one says nothing. Subclasses override what they need."""
+    """Hears of everything that happens in a run; this one says nothing. Subclasses override what they need.
+
+    A step is told of together with the measurements of its result; those alone that fail are told of by themselves.
+    """
 
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
         """Begin a run of ``nodes`` steps, ``finished`` of which are in the store; ``trainings`` are to be run."""
 
     def started(self, node: Node) -> None:
-        """A task was handed out."""
+        """A step, or the measuring of its result, was begun."""
 
     def progress(self, node: Node, done: int, total: int, row: Mapping[str, float]) -> None:
         """A training has done ``done`` of ``total`` iterations; ``row`` has the newest numbers."""
 
     def finished(self, node: Node, done: Done) -> None:
-        """A task is done."""
+        """A step is done, and what can be measured of it now; ``done`` sums up both."""
 
     def failed(self, node: Node, reason: str, blocked: int) -> None:
-        """A step failed, and ``blocked`` steps that depend on it will not be run."""
+        """A step or probe failed, and ``blocked`` steps that depend on it will not be run."""
 
     def note(self, text: str) -> None:
         """Something the user should know, such as a damaged file."""
 
     def end(self) -> None:
         """The run is over, finished or not."""
+
+
+class Tally:
+    """What came of each step and of the measurements of its result, of which a reporter hears together."""
+
+    def __init__(self, plan: Plan, reporter: Reporter) -> None:
+        self.plan, self.reporter = plan, reporter
+        self._open: dict[str, Done | None] = {}
+
+    def subject(self, node: Node) -> str:
+        """Return the step that a node runs or measures."""
+        return node.fingerprint if node.kind == "steps" or node.start is None else node.start
+
+    def begin(self, node: Node) -> None:
+        """Hear that a node was handed out."""
+        name = self.subject(node)
+        if name not in self._open:
+            self._open[name] = None
+            self.reporter.started(self.plan.nodes[name])
+
+    def end(self, node: Node, done: Done | None, under_way: Collection[str]) -> None:
+        """Hear that a node has ended, well if there is ``done``, while other nodes run or can be run."""
+        name = self.subject(node)
+        so_far = self._open.get(name)
+        if done is not None:
+            self._open[name] = so_far = done if so_far is None else so_far.followed_by(done)
+        if any(self.subject(self.plan.nodes[other]) == name for other in under_way):
+            return
+        self._open.pop(name, None)
+        if so_far is not None:
+            self.reporter.finished(self.plan.nodes[name], so_far)
 
 
 def reporter_for(stream: TextIO | None) -> Reporter:
@@ -54,10 +88,6 @@ def reporter_for(stream: TextIO | None) -> Reporter:
     console = Console(file=stream)
     live = console.is_terminal and not console.is_dumb_terminal
     return LiveReporter(console) if live else PlainReporter(stream)
-
-
-def _trains(node: Node) -> bool:
-    return node.step is not None and node.step.trains
 
 
 def duration(seconds: float) -> str:
@@ -107,9 +137,9 @@ class PlainReporter(Reporter):
         self._say(f"{counted(nodes, 'step')}, {finished} already in the store, {jobs} at a time")
 
     def finished(self, node: Node, done: Done) -> None:
-        if _trains(node):
+        numbers = newest(done.values)
+        if node.trains and (done.ran or numbers):
             self.done += done.ran
-            numbers = newest(done.values)
             self._say(
                 f"[{self.done}/{self.trainings}] {node.name}"
                 f"{': ' + numbers if numbers else ''} ({done.seconds:.1f} s, {self._left()} left)"
@@ -162,7 +192,7 @@ class LiveReporter(Reporter):
 
     def started(self, node: Node) -> None:
         self._ended(node)  # a worker may have died at it
-        if _trains(node):
+        if node.trains:
             self.running[node.fingerprint] = self.bars.add_task(node.name, total=None, words="")
 
     def progress(self, node: Node, done: int, total: int, row: Mapping[str, float]) -> None:
@@ -178,7 +208,7 @@ class LiveReporter(Reporter):
     def finished(self, node: Node, done: Done) -> None:
         self._ended(node)
         self.steps += done.ran
-        self.trainings += done.ran and _trains(node)
+        self.trainings += done.ran and node.trains
         if numbers := newest(done.values):
             self.newest = f"; newest: {node.name}: {numbers}"
         self._tell()

@@ -163,5 +163,5 @@ def stated_columns(probes: Sequence[Probe], worlds: Sequence[World] | None = Non
         for name, kind in (pair for columns in each for pair in columns.items()):
             if kind not in NUMBERS:
                 raise SpecError(f"probe {probe.kind}: column {name!r} must be of float, int or str, got {kind!r}")
-            stated[name] = kind.__name__
+            stated[f"{name}{probe.suffix}"] = kind.__name__
     return stated

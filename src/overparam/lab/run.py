@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from overparam.folders import writable_cache_folder
-from overparam.lab.execute import Setup, Task
+from overparam.lab.execute import Done
 from overparam.lab.executors import Event, Executor, Inline, Pool
+from overparam.lab.inputs import BrokenParentError, Setup
 from overparam.lab.journal import journal_seconds
 from overparam.lab.order import Order
-from overparam.lab.plan import Measurement, Node, Plan
-from overparam.lab.progress import Reporter
+from overparam.lab.plan import Node, Plan
+from overparam.lab.progress import Reporter, Tally
 from overparam.lab.signals import obeyed
 from overparam.lab.status import status
 from overparam.lab.store import Store
@@ -25,12 +26,11 @@ BREAKS = 3  # a step whose result was found damaged so often in one run is given
 
 @dataclass
 class Summary:
-    """How a run went: nodes run, nodes found in the store, and why others are missing."""
+    """How a run went: steps run, steps found in the store, and why others, or measurements, are missing."""
 
     ran: int = 0
     found: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    blocked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -78,50 +78,46 @@ class _Run:
             self._note(note)
         store.notes.clear()
         for kind, fingerprint, damage in found.damaged:
-            self._broken(kind, fingerprint, damage)
+            self._mark(kind, fingerprint, damage)
         if retry_failed:
             for fingerprint in found.failures:
                 store.remove("failures", fingerprint)
             found.failures.clear()
-        store.tidy(found.steps)
-        self.done, self.measured = found.steps, found.probes
-        self.summary.found = len(found.steps)
+        self.done = found.done
+        self.found = self.done.intersection(plan.steps)
+        store.tidy(self.found)
+        self.summary.found = len(self.found)
         self.summary.failures = dict(found.failures)
         self.order = Order(plan)
+        self.tally = Tally(plan, reporter)
         self.running: set[str] = set()
         self.deaths: dict[str, int] = {}
         self.breaks: dict[str, int] = {}
-        self.last: str | None = None
 
     def go(self, jobs: int | None, threads: int | None, engine: str) -> Summary:
         stuck = self._stuck()
-        missing = [n for n in self.plan.nodes.values() if self._missing(n) and n.fingerprint not in stuck]
-        trainings = sum(
-            node.step is not None and node.step.trains for node in missing if node.fingerprint not in self.done
-        )
+        missing = [node for name, node in self.plan.nodes.items() if name not in self.done and name not in stuck]
         try:
             if missing:
                 # by all of the plan: a study taken up again must have the same threads, or it has other bits
                 cores = available_cores()
-                jobs = jobs or max(1, min(cores, self.order.width(list(self.plan.nodes.values()))))
+                jobs = jobs or max(1, min(cores, self.order.width(self.plan.steps.values())))
                 threads = threads or max(1, cores // jobs)
                 jobs = min(jobs, self.order.width(missing))
                 journal_seconds()  # a wrong setting is told here, once
-                self.reporter.begin(len(self.plan.nodes), len(self.done), jobs, trainings)
+                self.reporter.begin(len(self.plan.steps), len(self.found), jobs, sum(node.trains for node in missing))
                 with contextlib.closing(self._executor(jobs, threads, engine)) as executor:
                     self._loop(executor)
         finally:
             self.reporter.end()
-        blocked = [name for name, node in self.plan.nodes.items() if self._missing(node)]
-        self.summary.blocked = [name for name in blocked if name not in self.summary.failures]
         return self.summary
 
     def _stuck(self) -> set[str]:
         """Return the nodes that failed and those that depend on them."""
         stuck = set(self.summary.failures)
-        for node in self.plan.nodes.values():  # parents come before their children
-            if stuck.intersection(node.needs()):
-                stuck.add(node.fingerprint)
+        for name, node in self.plan.nodes.items():  # parents come before their children
+            if stuck.intersection(node.parents):
+                stuck.add(name)
         return stuck
 
     def _executor(self, jobs: int, threads: int, engine: str) -> Executor:
@@ -137,13 +133,13 @@ class _Run:
 
     def _loop(self, executor: Executor) -> None:
         self._offer(self.plan.nodes)
-        while True:
-            while len(self.running) < executor.places and (node := self.order.take(self.last)):
-                self.running.add(node.fingerprint)
-                self.reporter.started(node)
-                executor.submit(Task(node, self._unmeasured(node)))
-            if not self.running:
-                return
+        while self.order or self.running:
+            free = executor.free() if self.order else ()
+            for taken, place in enumerate(free):
+                if node := self.order.take(place.last, len(free) - taken):
+                    self.running.add(node.fingerprint)
+                    self.tally.begin(node)
+                    executor.submit(node, place)
             for event in executor.events():
                 self._hear(event, executor.forget)
 
@@ -152,10 +148,10 @@ class _Run:
         for name in names:
             node = self.plan.nodes[name]
             if (
-                self._missing(node)
+                name not in self.done
                 and name not in self.running
                 and name not in self.summary.failures
-                and all(parent in self.done for parent in node.needs())
+                and self.done.issuperset(node.parents)
             ):
                 self.order.offer(node)
 
@@ -168,52 +164,55 @@ class _Run:
         if event.what == "unwritable":
             raise event.detail  # no training for nothing
         if event.what == "done":
-            for note in event.detail.notes:
-                if note not in self.summary.notes:  # one that holds for every training is told once
-                    self._note(note)
-            self.done.add(node.fingerprint)
-            self.measured.update(measurement.fingerprint for measurement in self.plan.probes_of(node.fingerprint))
-            self.summary.ran += event.detail.ran
-            self.last = node.fingerprint
-            self._offer(self.order.children[node.fingerprint])
-            self.reporter.finished(node, event.detail)
+            self._done(node, event.detail)
         elif event.what == "broken":
-            broken = event.detail.fingerprint
-            self._broken("steps", broken, event.detail.reason)
-            self.done.discard(broken)
-            forget(broken)
-            self.breaks[broken] = self.breaks.get(broken, 0) + 1
-            if self.breaks[broken] >= BREAKS:
-                self._fail(self.plan.nodes[broken], f"its result was damaged {BREAKS} times over", "", False)
-            self.order.clear()  # what was offered may depend on it
-            self._offer(self.plan.nodes)
+            self._broken(event.detail, forget)
         elif event.what == "failed":
-            probe_failed = self.store.has("steps", node.fingerprint)
-            if probe_failed:  # then the step itself is done, and so the chain goes on
-                self.summary.ran += node.fingerprint not in self.done
-                self.done.add(node.fingerprint)
-                self._offer(self.order.children[node.fingerprint])
-            self._fail(node, event.detail.reason, event.detail.detail, event.detail.lasting and not probe_failed)
+            self._fail(node, event.detail.reason, event.detail.detail, event.detail.lasting)
         else:
-            self.deaths[node.fingerprint] = self.deaths.get(node.fingerprint, 0) + 1
-            code = event.detail
-            cause = f"signal {-code}; the machine may be short of memory" if code < 0 else f"exit code {code}"
-            reason = f"the worker process died ({cause})"
-            if self.deaths[node.fingerprint] >= DEATHS:
-                self._fail(node, reason, "", False)
-            else:
-                self._note(f"{node.name}: {reason}; trying once more")
-                self._offer([node.fingerprint])
+            self._died(node, event.detail)
+        waiting = {name for name in self.order.children[self.tally.subject(node)] if name in self.order}
+        self.tally.end(node, event.detail if event.what == "done" else None, waiting | self.running)
+
+    def _done(self, node: Node, done: Done) -> None:
+        for note in done.notes:
+            if note not in self.summary.notes:  # one that holds for every training is told once
+                self._note(note)
+        self.done.add(node.fingerprint)
+        self.summary.ran += done.ran and node.kind == "steps"
+        self._offer(self.order.children[node.fingerprint])
+
+    def _broken(self, broken: BrokenParentError, forget: Callable[[str], None]) -> None:
+        """Have a damaged result computed again."""
+        name = broken.fingerprint
+        self._mark("steps", name, broken.reason)
+        self.done.discard(name)
+        forget(name)
+        self.breaks[name] = self.breaks.get(name, 0) + 1
+        if self.breaks[name] >= BREAKS:
+            self._fail(self.plan.nodes[name], f"its result was damaged {BREAKS} times over", "", False)
+        self.order.clear()  # what was offered may depend on it
+        self._offer(self.plan.nodes)
+
+    def _died(self, node: Node, code: int) -> None:
+        """Try a node once more whose worker died."""
+        self.deaths[node.fingerprint] = self.deaths.get(node.fingerprint, 0) + 1
+        cause = f"signal {-code}; the machine may be short of memory" if code < 0 else f"exit code {code}"
+        reason = f"the worker process died ({cause})"
+        if self.deaths[node.fingerprint] >= DEATHS:
+            self._fail(node, reason, "", False)
+        else:
+            self._note(f"{node.name}: {reason}; trying once more")
+            self._offer([node.fingerprint])
 
     def _fail(self, node: Node, reason: str, detail: str, lasting: bool) -> None:
         self.summary.failures[node.fingerprint] = reason
         if lasting:
             body = {"title": node.title, "seed": node.seed, "reason": reason, "detail": detail}
             self.store.write("failures", node.fingerprint, body)
-        blocked = 0 if node.fingerprint in self.done else self.order.descendants(node.fingerprint)
-        self.reporter.failed(node, reason, blocked)
+        self.reporter.failed(node, reason, self.order.descendants(node.fingerprint))
 
-    def _broken(self, kind: str, fingerprint: str, damage: str) -> None:
+    def _mark(self, kind: str, fingerprint: str, damage: str) -> None:
         if kind == "failures":
             self.store.remove(kind, fingerprint)  # the step is run again, and may fail again
         else:
@@ -223,9 +222,3 @@ class _Run:
     def _note(self, text: str) -> None:
         self.summary.notes.append(text)
         self.reporter.note(text)
-
-    def _unmeasured(self, node: Node) -> list[Measurement]:
-        return [m for m in self.plan.probes_of(node.fingerprint) if m.fingerprint not in self.measured]
-
-    def _missing(self, node: Node) -> bool:
-        return node.fingerprint not in self.done or bool(self._unmeasured(node))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from overparam.lab.plan import Plan
@@ -12,13 +11,12 @@ from overparam.lab.store import KINDS, DamagedError, Store
 
 @dataclass
 class Status:
-    """What is in a store: fingerprints of whole steps and measurements, recorded failures, damage found.
+    """What is in a store: fingerprints of whole results, recorded failures, damage found.
 
     ``damaged`` has kind, fingerprint and what is wrong.
     """
 
-    steps: set[str] = field(default_factory=set)
-    probes: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -29,14 +27,11 @@ def status(plan: Plan, store: Store, verify: bool = False) -> Status:
     Weights are checked whenever they are read, so a run has no need to read those that it does not use.
     """
     found = Status()
-
-    def whole(kind: str, wanted: Iterable[str]) -> list[str]:
-        return [name for name in wanted if _is_whole(store, kind, name, verify, found.damaged)]
-
-    found.steps.update(whole("steps", plan.nodes))
-    found.probes.update(whole("probes", plan.measurements))
-    for name in whole("failures", (name for name in plan.nodes if name not in found.steps)):
-        found.failures[name] = store.numbers("failures", name)["reason"]
+    for name, node in plan.nodes.items():
+        if _is_whole(store, node.kind, name, verify, found.damaged):
+            found.done.add(name)
+        elif node.kind == "steps" and _is_whole(store, "failures", name, verify, found.damaged):
+            found.failures[name] = store.numbers("failures", name)["reason"]
     return found
 
 

@@ -18,7 +18,8 @@ from overparam.files import why
 from overparam.lab.about import check_about
 from overparam.lab.dialect import dump_yaml, parse_yaml
 from overparam.lab.experiment import Experiment, experiments, with_value
-from overparam.lab.plan import Plan, plan
+from overparam.lab.plan import Plan
+from overparam.lab.planner import plan
 from overparam.lab.progress import Reporter
 from overparam.lab.record import Record, listed, lost, records, stated_columns
 from overparam.lab.results import Results, load_results
@@ -338,8 +339,8 @@ def _probes(given: Any) -> tuple[Probe, ...]:
     if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
         raise SpecError(f"probes must be a list such as [accuracy, cost], got {given!r}")
     probes = tuple(PROBES.resolve(each) for each in given)
-    kinds = [probe.kind for probe in probes]
-    doubled = [kind for place, kind in enumerate(kinds) if kind in kinds[:place]]
+    columns = [(probe.kind, probe.suffix) for probe in probes]
+    doubled = [kind for place, (kind, suffix) in enumerate(columns) if (kind, suffix) in columns[:place]]
     if doubled:
         raise SpecError(f"probes has {doubled[0]!r} twice; its columns would have two meanings")
     return probes

@@ -24,7 +24,7 @@ ENDINGS = frozenset({signal.SIGTERM, signal.SIGHUP})  # SIGINT is for the parent
 
 
 def main() -> None:
-    """Be a worker: take the setup from the parent, then run its tasks one after another until it is gone."""
+    """Be a worker: take the setup from the parent, then run its nodes one after another until it is gone."""
     folders.telling = False
     connection, parent = Connection(int(sys.argv[1])), int(sys.argv[2])
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
@@ -61,18 +61,18 @@ def _end_between_writes(parent: int, store: Store) -> None:
 
 def _serve(connection: Connection, workshop: Workshop) -> None:
     while True:
-        task, forgotten = cloudpickle.loads(connection.recv_bytes())
+        node, forgotten = cloudpickle.loads(connection.recv_bytes())
         for fingerprint in forgotten:
-            workshop.forget(fingerprint)
+            workshop.inputs.forget(fingerprint)
         said = 0.0
 
-        def progress(done: int, total: int, row: Mapping[str, float], fingerprint: str = task.node.fingerprint) -> None:
+        def progress(done: int, total: int, row: Mapping[str, float], fingerprint: str = node.fingerprint) -> None:
             nonlocal said
             if time.monotonic() - said > 0.1:
                 said = time.monotonic()
                 connection.send(Event("progress", fingerprint, (done, total, row)))
 
-        connection.send(outcome_of(workshop, task, progress))
+        connection.send(outcome_of(workshop, node, progress))
 
 
 if __name__ == "__main__":

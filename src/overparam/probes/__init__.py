@@ -1,10 +1,21 @@
 """Probes: each looks at a checkpoint in a world and returns numbers; none changes anything."""
 
 from overparam.probes.accuracy import Accuracy
-from overparam.probes.base import PROBES, Measurements, Probe, View
+from overparam.probes.base import PROBES, Measurements, PairProbe, Probe, View
 from overparam.probes.cost import Cost
 from overparam.probes.density import Density
 from overparam.probes.latency import Latency
 from overparam.probes.learning_distance import LearningDistance
 
-__all__ = ["PROBES", "Accuracy", "Cost", "Density", "Latency", "LearningDistance", "Measurements", "Probe", "View"]
+__all__ = [
+    "PROBES",
+    "Accuracy",
+    "Cost",
+    "Density",
+    "Latency",
+    "LearningDistance",
+    "Measurements",
+    "PairProbe",
+    "Probe",
+    "View",
+]

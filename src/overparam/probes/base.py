@@ -1,13 +1,15 @@
 """What a probe is: it looks at a checkpoint in a world and returns numbers; it never changes anything."""
 
+import dataclasses
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from overparam.checkpoint import Checkpoint
+from overparam.checkpoint import Checkpoint, Given
 from overparam.errors import SpecError
 from overparam.registry import Registry, identified
 from overparam.spec import named_by_class, spec
@@ -21,14 +23,21 @@ class View:
     Attributes:
         world: the data of the study's world.
         module: returns a fresh module of the study's network; weights are to be loaded over.
-        init: the checkpoint that the chain began with.
         facts: what was recorded of the step that made the checkpoint (seconds, peak memory, bytes, engines).
+        against: the other checkpoint, for a :class:`PairProbe`.
     """
 
     world: WorldData
     module: Callable[[], nn.Module]
-    init: Checkpoint
     facts: Mapping[str, Any] = field(default_factory=dict)
+    against: Given | None = None
+
+    @property
+    def other(self) -> Given:
+        """The other checkpoint, with its network; raises :class:`SpecError` if there is none."""
+        if self.against is None:
+            raise SpecError("it compares two checkpoints and was given one; set the view's against")
+        return self.against
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,44 @@ class Probe:
     def __init_subclass__(cls) -> None:
         """Let a class without a ``kind`` of its own be called by its name."""
         named_by_class(cls)
+
+    def references(self) -> tuple[str, ...]:
+        """Return the reference to the other checkpoint that it needs, if it needs one."""
+        return ()
+
+    def shares(self, name: str) -> Literal["tensors", "outputs"]:
+        """Return what the other checkpoint's network must have in common; see :meth:`overparam.Step.shares`."""
+        return "tensors"
+
+    @property
+    def suffix(self) -> str:
+        """What is put behind the names of its columns."""
+        return ""
+
+
+@spec
+class PairProbe(Probe):
+    """Base of the probes that compare a checkpoint with another one, which they find in ``view.other``.
+
+    A study may have the same one several times, against different checkpoints: where ``against`` is not the usual one
+    of its kind, it stands behind the names of the columns, as in ``learning_distance_previous``.
+
+    Args:
+        against: a reference to the other checkpoint: ``init``, ``previous`` (the row before; the initialisation for
+            the first), a label, ``teacher/last``, ``seed+1`` (the same place of the chain with the next seed), ...
+    """
+
+    against: str = "previous"
+
+    def references(self) -> tuple[str, ...]:
+        """Return the reference to the other checkpoint."""
+        return (self.against,)
+
+    @property
+    def suffix(self) -> str:
+        """The other checkpoint, unless it is the usual one of this kind, as a part of a column's name."""
+        usual = {field.name: field.default for field in dataclasses.fields(self)}["against"]
+        return "" if self.against == usual else "_" + re.sub(r"\W+", "_", self.against).strip("_").lower()
 
 
 PROBES: Registry[Probe] = Registry(

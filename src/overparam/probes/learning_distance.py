@@ -1,23 +1,23 @@
-"""How far training moved the weights from the initialisation."""
+"""How far training moved the weights from another checkpoint, usually the initialisation."""
 
 import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 from overparam.checkpoint import Checkpoint
-from overparam.probes.base import PROBES, Measurements, Probe, View
+from overparam.probes.base import PROBES, Measurements, PairProbe, View
 from overparam.spec import spec
 
 
 @PROBES.named("learning-distance")
 @spec
-class LearningDistance(Probe):
+class LearningDistance(PairProbe):
     """L2 distance of all parameters from the dense initialisation, pruned weights counted as 0 (He et al. 2022).
 
     ``learning_distance = ||w_init - w||_2`` over all parameters (biases and norms included, buffers not). Its square
     is the sum of the squares of ``learning_distance_kept`` (weights inside the masks and parameters without one)
     and ``learning_distance_pruned``, which is the norm of the initial values of the pruned weights. Per layer:
-    the same three, of each weight tensor.
+    the same three, of each weight tensor. With another ``against`` than ``init``, from that checkpoint.
 
     Reference: He et al., ICML 2022, arXiv:2206.08684, section 6 (the paper gives the whole distance only).
     """
@@ -28,12 +28,15 @@ class LearningDistance(Probe):
     )
     layer_columns: ClassVar[Mapping[str, type]] = columns
 
+    against: str = "init"
+
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
-        """Compare with the chain's initialisation in float64."""
+        """Compare with the other checkpoint in float64."""
+        other = view.other.checkpoint
         kept_square = pruned_square = 0.0
         layers = {}
         for name in checkpoint.roles:
-            moved = (checkpoint.state[name].double() - view.init.state[name].double()).square()
+            moved = (checkpoint.state[name].double() - other.state[name].double()).square()
             mask = checkpoint.masks.get(name)
             kept = float(moved.sum() if mask is None else moved.where(mask, 0.0).sum())
             pruned = 0.0 if mask is None else float(moved.where(~mask, 0.0).sum())

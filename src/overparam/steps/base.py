@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -90,8 +90,16 @@ class Step:
     world: Mapping[str, Any] | None = field(default=None, kw_only=True)
 
     def references(self) -> tuple[str, ...]:
-        """Return the names of the earlier checkpoints it needs: ``init``, a label, or a point such as ``500it``."""
+        """Return the references to the other checkpoints it needs, such as ``init``, ``500it`` or ``teacher/last``."""
         return ()
+
+    def shares(self, name: str) -> Literal["tensors", "outputs"]:
+        """Return what the network of a checkpoint that it names must have in common with the chain's own.
+
+        ``tensors``: the same names and shapes; ``outputs``: outputs of the same shape for the inputs of the step's
+        world, whatever the architecture. It is checked before anything is run.
+        """
+        return "tensors"
 
     def check(self, data: WorldData) -> None:
         """Raise :class:`SpecError` if this step can be told not to work in a world before anything is run."""

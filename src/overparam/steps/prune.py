@@ -112,12 +112,12 @@ class Prune(Step):
         return gradients(module, (batch.inputs, batch), loss, names=start.masks, seed=context.seed, draw=draw)
 
 
-def left_out(module: nn.Module, steps: Iterable[Step | None]) -> str:
-    """Say what none of the pruning steps among ``steps`` reaches in ``module`` or excludes; empty if nothing.
+def left_out(module: nn.Module, parts: Iterable[object]) -> str:
+    """Say what none of the pruning steps among ``parts`` reaches in ``module`` or excludes; empty if nothing.
 
     Raises :class:`SpecError` for an entry of ``include`` or ``exclude`` that means nothing there.
     """
-    named, found = Named.of(module), [step for step in steps if isinstance(step, Prune)]
+    named, found = Named.of(module), [part for part in parts if isinstance(part, Prune)]
     told = {name for step in found for name in named.wanted(step.include)}
     told |= {name for step in found for name in named.meant(step.exclude, "exclude")}
     return coverage(module).without(told).sentence() if found else ""

@@ -4,19 +4,9 @@ import dataclasses
 from typing import ClassVar
 
 from overparam.checkpoint import Checkpoint
-from overparam.errors import SpecError
-from overparam.length import START, Length
+from overparam.length import START, Length, is_length
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
-
-
-def is_length(text: str) -> bool:
-    """Tell whether a reference is a point of training, such as ``500it``."""
-    try:
-        Length.of(text)
-    except SpecError:
-        return False
-    return True
 
 
 @STEPS.named("rewind")
@@ -26,7 +16,8 @@ class Rewind(Step):
 
     Args:
         to: ``init`` (the initialisation; Frankle & Carbin 2019), a point of the chain's first training such as
-            ``500it`` or ``2ep`` (late rewinding; Frankle et al. 2020, arXiv:1912.05671), or a step's label.
+            ``500it`` or ``2ep`` (late rewinding; Frankle et al. 2020, arXiv:1912.05671), a step's label, or any other
+            reference to a checkpoint of the same shapes, such as ``teacher/last``.
 
     The whole state goes back, batch-norm statistics included; the next training starts at that point of its
     schedule, with the optimiser's state empty.

@@ -1,0 +1,135 @@
+"""What a job needs: data, modules and checkpoints, the latest of which stay in memory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from torch import nn
+
+from overparam.checkpoint import Checkpoint, Given
+from overparam.errors import DataError, StepError
+from overparam.lab.fingerprint import fingerprint
+from overparam.lab.plan import Node, Source
+from overparam.lab.store import DamagedError, Store
+from overparam.lab.weights import checkpoint_from_bytes
+from overparam.networks import Network
+from overparam.networks.architecture import Form
+from overparam.worlds import World, WorldData
+
+KEEP_LOADED = 8  # checkpoints (and modules) in memory: a chain needs its last result, the initialisation, little else
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+class BrokenParentError(Exception):
+    """An input of a job was found damaged; it has to be computed again first."""
+
+    def __init__(self, fingerprint: str, reason: str) -> None:
+        super().__init__(reason)
+        self.fingerprint, self.reason = fingerprint, reason
+
+    def __reduce__(self) -> tuple[type[BrokenParentError], tuple[str, str]]:
+        return type(self), (self.fingerprint, self.reason)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all jobs of a run share.
+
+    Attributes:
+        worlds, networks: the plan's lists.
+        world_prints: the fingerprint of each world.
+        threads: torch threads, recorded with each result.
+        engine: what trainings compute with.
+    """
+
+    worlds: Sequence[World]
+    world_prints: Sequence[str]
+    networks: Sequence[Network]
+    threads: int
+    engine: str = "auto"
+
+
+class Inputs:
+    """The data, modules and checkpoints of jobs; raises :class:`BrokenParentError` for a damaged result."""
+
+    def __init__(self, store: Store, setup: Setup) -> None:
+        self.store, self.setup = store, setup
+        self._checkpoints: dict[tuple[str, str | None], Checkpoint] = {}  # the least recently used first
+        self._numbers: dict[str, Mapping[str, Any]] = {}
+        self._built_in: dict[tuple[int, Form], nn.Module] = {}
+
+    def world(self, place: int) -> WorldData:
+        """Return the data of the world at a place in the plan's list."""
+        world = self.setup.worlds[place]
+        if fingerprint(world.identity()) != self.setup.world_prints[place]:
+            raise DataError(
+                "the dataset is not the one that the study was planned with; a function that makes data must make the "
+                "same at each call, and files must not change while a study runs"
+            )
+        return world.build()
+
+    def fresh(self, at: Node | Source, draw: str) -> nn.Module:
+        """Return a newly initialised module."""
+        data = self.world(at.world)
+        return self.setup.networks[at.network].fresh(**data.form, seed=at.seed, draw=draw)
+
+    def module(self, at: Node | Source) -> nn.Module:
+        """Return a module as the initialisation's was made, to load weights over.
+
+        A network of one's own is made by its factory, each time: in a copy, functions and hooks that it holds would
+        still mean the original. Built-in ones hold none, and to copy them costs less than to draw weights.
+        """
+        if not self.setup.networks[at.network].built_in:
+            return self.fresh(at, "init")
+        data = self.world(at.world)
+        key = (at.network, Form(**data.form))
+        return copy.deepcopy(_kept(self._built_in, key, partial(self.fresh, at, "init")))
+
+    def given(self, source: Source) -> Given:
+        """Return a checkpoint that was named, with its network."""
+        checkpoint = self.checkpoint(source.node, source.point)
+        return Given(checkpoint, lambda: checkpoint.load_into(self.module(source)))
+
+    def checkpoint(self, node: str, point: str | None = None) -> Checkpoint:
+        """Return the result of a step, or a point on its way."""
+        return _kept(self._checkpoints, (node, point), partial(self._load, node, point))
+
+    def _load(self, node: str, point: str | None) -> Checkpoint:
+        if point is not None and point not in self.numbers(node)["tensors"]:
+            raise StepError(f"there is no {point} of the training to go back to: it reached its stop_at before")
+        return checkpoint_from_bytes(_whole(node, lambda: self.store.weights(node, point or "checkpoint")))
+
+    def numbers(self, node: str) -> Mapping[str, Any]:
+        """Return what was recorded of a step."""
+        return _kept(self._numbers, node, lambda: _whole(node, lambda: self.store.numbers("steps", node)))
+
+    def remember(self, node: str, checkpoint: Checkpoint) -> None:
+        """Keep the result of a step that was just made."""
+        _kept(self._checkpoints, (node, None), lambda: checkpoint)
+
+    def forget(self, node: str) -> None:
+        """Drop a result from memory, because it was found damaged and will be computed again."""
+        self._numbers.pop(node, None)
+        for key in [key for key in self._checkpoints if key[0] == node]:
+            del self._checkpoints[key]
+
+
+def _kept(memory: dict[K, T], key: K, make: Callable[[], T]) -> T:
+    """Return what ``memory`` has under ``key``, made now if need be, as the latest of :data:`KEEP_LOADED`."""
+    memory[key] = found = memory.pop(key) if key in memory else make()
+    while len(memory) > KEEP_LOADED:
+        del memory[next(iter(memory))]
+    return found
+
+
+def _whole(node: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except DamagedError as damage:
+        raise BrokenParentError(node, str(damage)) from None
