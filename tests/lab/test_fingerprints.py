@@ -305,8 +305,8 @@ PINNED_STEPS = [
 ]
 
 PINNED_PROBES = [
-    "9ab122c93fc0deb0de4dda4ed4e63209",
-    "263b600ba4d91c3bdc359a82fa7b132c",
-    "ee0b5702dbb4f052f0512ecf5dd84305",
-    "9f302c6bd87a6a065c309ebc0fb7cedb",
+    "9921c8d84a702a0f7b85af8c122c7ede",
+    "bfec4a698a02d1ed0fa773ed5f92bf1b",
+    "796ade3ec69a62b6e64fd0ae799f2cff",
+    "000f85dfaceed29c9ac1952ccc488678",
 ]
