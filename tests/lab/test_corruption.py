@@ -155,10 +155,9 @@ def test_weights_that_a_step_starts_from_are_found_damaged_without_being_looked_
 ) -> None:
     """The last training, which has not ended, needs those of the step before."""
     plan, store = original.study.plan, Store(copy)
-    last = next(
-        n for n in plan.nodes.values() if not store.has("steps", n.fingerprint) and store.has("steps", n.parent)
-    )
-    (path,) = (path for path in weights_of(copy) if path.name.startswith(str(last.parent)))
+    missing = [n for name, n in plan.steps.items() if not store.has("steps", name)]
+    last = next(n for n in missing if store.has("steps", n.start))
+    (path,) = (path for path in weights_of(copy) if path.name.startswith(str(last.start)))
     path.write_bytes(path.read_bytes()[:-1])
     assert f"{path} is damaged" in repaired(original, copy)
 

@@ -127,7 +127,7 @@ def test_a_narrow_terminal_and_one_without_colours(options: dict[str, Any], widt
 
 def test_a_step_that_is_begun_again_has_one_bar() -> None:
     reporter = LiveReporter(Console(file=io.StringIO(), force_terminal=True))
-    node = next(n for n in Study("told", vectors(), MLP, CHAIN).plan.nodes.values() if n.step)
+    node = next(n for n in Study("told", vectors(), MLP, CHAIN).plan.nodes.values() if n.trains)
     reporter.begin(4, 0, 2, 2)
     for _ in range(2):
         reporter.started(node)
