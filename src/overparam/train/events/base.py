@@ -11,7 +11,7 @@ from torch import Tensor
 
 from overparam.errors import SpecError
 from overparam.length import Length
-from overparam.prune.evidence import Evidence
+from overparam.prune import CRITERIA, Evidence
 from overparam.prune.masks import Masks
 from overparam.registry import Registry
 from overparam.spec import spec
@@ -54,7 +54,7 @@ class Event:
         exclude: roles or name patterns of tensors whose masks stay.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    criteria: ClassVar[tuple[str, ...]] = ()  # the fields that are criteria
 
     every: Length = Length(100, "it")
     start: Length | None = None
@@ -64,6 +64,12 @@ class Event:
     def __post_init__(self) -> None:
         if self.every.value <= 0:
             raise ValueError(f"every must be longer than nothing, got '{self.every}'")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What of the evidence it looks at, beside the weights: what its criteria need."""
+        found = (getattr(CRITERIA.resolve(getattr(self, name)), "needs", ()) for name in self.criteria)
+        return frozenset[str]().union(*found)
 
     @abstractmethod
     def masks(self, seen: Evidence, masks: Masks, moment: Moment) -> dict[str, Tensor]:

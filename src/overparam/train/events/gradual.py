@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -27,6 +27,8 @@ class Gradual(Event):
         power: 3 in the paper, arXiv:1710.01878, equation 1.
         criterion, scope: as in ``prune``.
     """
+
+    criteria: ClassVar[tuple[str, ...]] = ("criterion",)
 
     density: Annotated[float, Field(gt=0, le=1)] = 0.1
     initial: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -25,6 +25,8 @@ class Rewire(Event):
         fraction: share of a layer's weights that is exchanged at first, in [0, 1), rounded down.
         decay: ``cosine``, down to none at the end, or ``constant``.
     """
+
+    criteria: ClassVar[tuple[str, ...]] = ("drop", "grow")
 
     drop: Annotated[Any, CRITERIA] = "magnitude"
     grow: Annotated[Any, CRITERIA] = "random"
