@@ -103,5 +103,5 @@ def _check(event: Event, masks: Mapping[str, Tensor], made: Mapping[str, Tensor]
         if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != mask.shape:
             got = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise StepError(
-                f"event {type(event).__name__} must give a bool mask of shape {tuple(mask.shape)} for {name!r}, got {got}"
+                f"event {type(event).__name__} must give a bool mask {tuple(mask.shape)} for {name!r}, got {got}"
             )
