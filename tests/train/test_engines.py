@@ -253,7 +253,7 @@ def test_a_killed_training_is_taken_up_by_either_engine(case: str, first: str) -
         run(network, data, start, first, journal, **changes)
     assert journal.kept is not None
     assert all(
-        tensor.shape == start.state[name.partition("/")[2]].shape
+        tensor.shape == start.state[name.rpartition("/")[2]].shape
         for name, tensor in journal.kept[0].items()
         if name.startswith("state/")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,21 +13,23 @@ from torch import Tensor, nn
 
 from overparam.checkpoint import load_state
 from overparam.constraints import Constraint, masked
-from overparam.constraints.storage import from_parts, to_parts
+from overparam.constraints.base import effective
 from overparam.errors import SpecError, StepError, in_words
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
 from overparam.train.engines import trainee_for
 from overparam.train.evaluate import measured
+from overparam.train.events import EVENTS
+from overparam.train.kept import Kept, Point
 from overparam.train.losses import LOSSES, on_batch
 from overparam.train.optimisers.state import Slots
 from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held, is_its_weights
 from overparam.train.settings import TrainSettings
+from overparam.train.timeline import Timeline
 from overparam.worlds import WorldData
 
 STRETCH = 500  # iterations at most between two looks at the clock, the keyboard and the points to save
 DIVERGED = 1e6  # how many times the loss it began with (or 1, if that is more) a training may reach
-NOW = "now"  # what the journal calls the constraints at its own iteration; a point is a length
 MORE = (
     "the network's outputs depend on what is not in its state dict ({}), so its weights alone are not the network that "
     "was trained; make it a buffer (register_buffer), or return it as a tensor from get_extra_state"
@@ -196,6 +199,8 @@ class _Training:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
         self.rate = settings.rates(self.per_epoch)
         self.evaluated = settings.evaluated(self.per_epoch)
+        self.engine, events = engine, tuple(EVENTS.resolve(event) for event in settings.events)
+        self.timeline = Timeline(module, events, data, settings.batch_size, self.per_epoch, self.total, seed)
         self.trainee = trainee_for(module, data, settings, constraints, engine)
         self.out = Fit(state={}, engines=self.trainee.engines, engine_note=self.trainee.note)
         self.held = self._held()
@@ -228,6 +233,8 @@ class _Training:
         with global_stream(self.seed, "dropout", epoch):
             self.trainee.begin(epoch, torch_stream(self.seed, "order", epoch), skipped)
             while self.iteration < end:
+                if self.timeline.happens(self.iteration):
+                    self._happen(epoch)
                 if self.iteration in self.points:
                     self._save_point()
                 rates = [self.rate(iteration) for iteration in range(self.iteration, self._next_stop(end))]
@@ -255,6 +262,7 @@ class _Training:
     def _next_stop(self, end: int) -> int:
         """Return the iteration up to which there is nothing to do but train."""
         stops = [end, self.iteration + STRETCH, *(point for point in self.points if point > self.iteration)]
+        stops += self.timeline.next(self.iteration)
         stops += self.evaluated[bisect_right(self.evaluated, self.iteration) :][:1]
         return min(stops)
 
@@ -328,46 +336,38 @@ class _Training:
             raise StepError(MORE.format(", ".join(names)))
         if found != NO_EFFECT:
             return  # taken up without what it keeps it would end with other bits, so it starts over
-        tensors = {f"state/{name}": tensor for name, tensor in state.items()}
-        slots = [(n, slot, value) for n, found in self.trainee.slots().items() for slot, value in found.items()]
-        tensors |= {f"optimiser/{n}/{slot}": value for n, slot, value in slots if isinstance(value, Tensor)}
-        for point, state in self.out.points.items():
-            tensors |= {f"point/{point}/{name}": tensor for name, tensor in state.items()}
-        facts: dict[str, Any] = {"iteration": self.iteration, "curve": self.out.curve, "under": {}}
-        facts["optimiser"] = [(n, slot, value) for n, slot, value in slots if not isinstance(value, Tensor)]
-        for point, under in {NOW: self.trainee.constraints(), **self.out.points_under}.items():
-            parts, facts["under"][point] = to_parts(under)
-            tensors |= {f"under/{point}/{name}": tensor for name, tensor in parts.items()}
+        points = {point: Point(state, self.out.points_under[point]) for point, state in self.out.points.items()}
+        now = Point(state, self.trainee.constraints())
+        kept = Kept(self.iteration, now, self.trainee.slots(), self.out.curve, points)
         assert self.journal is not None
-        self.journal.save(tensors, facts)
+        self.journal.save(*kept.parts())
 
     def _take_up(self) -> None:
         """Go on from what an interrupted run of the same training left in the journal, if it left anything."""
         left = self.journal.load() if self.journal is not None else None
         if left is None:
             return
-        tensors, facts = left
-        slots: Slots = {}
-        for n, slot, value in facts["optimiser"]:
-            slots.setdefault(n, {})[slot] = value
-        state: dict[str, Tensor] = {}
-        points: dict[str, dict[str, Tensor]] = {}
-        under: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            part, _, rest = key.partition("/")
-            if part == "state":
-                state[rest] = tensor
-            elif part == "optimiser":
-                index, _, slot = rest.partition("/")
-                slots.setdefault(int(index), {})[slot] = tensor
-            else:
-                point, _, name = rest.partition("/")
-                (points if part == "point" else under).setdefault(point, {})[name] = tensor
-        names = list(self.trainee.state())  # files sort their tensors; the result is in the module's own order
-        for point in (point for at in sorted(self.points) for point in self.points[at] if point in points):
-            self.out.points[point] = {name: points[point][name] for name in names}
-            self.out.points_under[point] = from_parts(under.get(point, {}), facts["under"][point])
-        self.trainee.constrain(from_parts(under.get(NOW, {}), facts["under"][NOW]))
-        self.trainee.restore(state, slots)
-        self.iteration = int(facts["iteration"])
-        self.out.curve = list(facts["curve"])
+        kept = Kept.of(*left, list(self.trainee.state()))
+        for point in (point for at in sorted(self.points) for point in self.points[at] if point in kept.points):
+            self.out.points[point] = dict(kept.points[point].state)
+            self.out.points_under[point] = dict(kept.points[point].under)
+        self._go_on(kept.now, kept.slots)
+        self.iteration, self.out.curve = kept.iteration, kept.curve
+
+    def _go_on(self, at: Point, slots: Slots) -> None:
+        """Train on from a state under constraints whose masks may be others than before, with an optimiser's state."""
+        if self.timeline:
+            settings = dataclasses.replace(self.settings, loss=self.trainee.loss)  # which may remember something
+            self.trainee.close()
+            self.trainee = trainee_for(self.module, self.data, settings, at.under, self.engine)
+            self.out.engines, self.out.engine_note = self.trainee.engines, self.trainee.note
+        self.trainee.constrain(at.under)
+        self.trainee.restore(at.state, slots)
+
+    def _happen(self, epoch: int) -> None:
+        """Let the events of this iteration change masks, and train on with what they left."""
+        state, under = self.trainee.state(), self.trainee.constraints()
+        made = self.timeline.constraints(self.iteration, state, under, on_batch(self.trainee.loss))
+        left = {name: effective(made[name], each) if name in made else each for name, each in state.items()}
+        self._go_on(Point(left, made), self.trainee.slots())
+        self.trainee.begin(epoch, torch_stream(self.seed, "order", epoch), self.iteration % self.per_epoch)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from overparam.length import Length
 from overparam.spec import field_names, spec
+from overparam.train.events import EVENTS
 from overparam.train.losses import GivenLoss
 from overparam.train.optimisers import OPTIMISERS
 from overparam.train.schedules import SCHEDULES, learning_rate
@@ -80,6 +81,8 @@ class TrainSettings:
             usual one of the task.
         evaluate_every: measure all splits at this interval into the learning curve; never if None.
         evaluate_at: measure there too: lengths such as ``[100it, 1ep]``, or ``log``, which is ten iterations a decade.
+        events: what changes masks in between: ``rigl``, ``{"gradual": {"density": 0.1}}``, or one's own, see
+            :class:`overparam.train.events.Event`. Those of one iteration happen in this order.
         save: points on the way to keep, for rewinding to them later.
     """
 
@@ -101,6 +104,7 @@ class TrainSettings:
     loss: GivenLoss = None
     evaluate_every: Length | None = None
     evaluate_at: tuple[Length, ...] | Literal["log"] = ()
+    events: tuple[Annotated[Any, EVENTS], ...] = ()
     save: tuple[Length, ...] = ()
 
     def __post_init__(self) -> None:

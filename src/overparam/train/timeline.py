@@ -45,6 +45,10 @@ class Timeline:
         self.module = copy.deepcopy(module) if events else module
         self.named = Named.of(module, data.test.inputs[:1]) if events else None
 
+    def __bool__(self) -> bool:
+        """Whether there are events at all."""
+        return bool(self.times)
+
     def next(self, iteration: int) -> list[int]:
         """Return the next iteration after this one before which something happens, if there is one."""
         coming = [at for _, times in self.times for at in times[_after(times, iteration) :][:1]]
