@@ -106,7 +106,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        return version("overparam")
+        return globals().setdefault(name, version("overparam"))  # read once: each look costs a millisecond
     if name == "sparse":
         return import_module("overparam.sparse")
     if name in _HOME:
