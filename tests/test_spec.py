@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from overparam import Length, Rewind, SpecError
+from overparam import Length, Rewind, SpecError, Train
 from overparam.registry import Registry, suggest
 from overparam.spec import field_names, plain, spec
 
@@ -168,3 +168,29 @@ def test_an_argument_by_place_is_named_where_some_are_by_name_alone() -> None:
         Rewind(3)
     with pytest.raises(SpecError, match=r"^Rewind: takes at most 1 arguments \(to\)"):
         Rewind("init", "more")
+
+
+def test_what_is_printed_is_what_differs_from_the_defaults() -> None:
+    @spec
+    class Many:
+        first: float
+        names: tuple[str, ...] = ()
+        options: dict[str, float] = dataclasses.field(default_factory=dict)
+        rate: float = 0.5
+        exact: bool = False
+
+    assert repr(Many(0.5)).endswith("Many(first=0.5)")
+    changed = Many(0.5, ["a"], {"b": 1.0}, 0.25, True)
+    assert repr(changed).endswith("Many(first=0.5, names=('a',), options={'b': 1.0}, rate=0.25, exact=True)")
+    assert repr(Train(epochs=3)) == "Train(epochs=3.0)"
+
+
+def test_a_spec_may_say_itself_what_it_is() -> None:
+    @spec
+    class Own:
+        rate: float = 0.5
+
+        def __repr__(self) -> str:
+            return "mine"
+
+    assert repr(Own()) == "mine"

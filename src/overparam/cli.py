@@ -340,9 +340,15 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
 
 def _results(given: str, set_: list[str] | None, sweep: list[str] | None, store: Path, data: str | None) -> Results:
     """Return the results that a command asks for, and say on stderr which they are."""
-    from overparam.lab import Store, load_results
+    from overparam.errors import SpecError
+    from overparam.lab import Store, built_in_studies, load_results
 
     opened = Store(store, reading=True)
+    if (set_ or sweep) and not _is_file(given) and given not in built_in_studies():
+        raise SpecError(
+            f"--set and --sweep change a study, and {given!r} only names results: give the path of its YAML file, or "
+            "NAME@REVISION of what was run (`overparam list results` has them)"
+        )
     if _is_file(given) or set_ or sweep:
         results = _study(given, set_, sweep, data).results(opened)
     else:

@@ -31,19 +31,24 @@ def spec(cls: type[C]) -> type[C]:
     """Make ``cls`` a frozen dataclass whose fields are checked by pydantic; wrong ones raise :class:`SpecError`.
 
     Nothing is taken for something else: text and booleans are no numbers, numbers no booleans, ``32.0`` is no whole
-    number. Lists become tuples and mappings specs, where the fields are.
+    number. Lists become tuples and mappings specs, where the fields are. What is printed of an object is what differs
+    from the defaults.
 
     >>> @spec
     ... class Noise:
     ...     rate: float
+    ...     kind: str = "symmetric"
+    >>> Noise(0.2)
+    Noise(rate=0.2)
     >>> Noise(rate="x")
     Traceback (most recent call last):
     ...
     overparam.errors.SpecError: Noise.rate: input should be a valid number, got 'x'
     """
     cls.__get_pydantic_core_schema__ = classmethod(lambda _, source, handler: _strict(handler(source)))  # type: ignore[attr-defined]
+    has_words = "__repr__" in cls.__dict__
     made = pydantic_dataclass(
-        frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+        frozen=True, repr=False, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
     )(cls)
     original: Callable[..., None] = made.__init__
 
@@ -57,7 +62,20 @@ def spec(cls: type[C]) -> type[C]:
 
     __init__.__wrapped__ = original  # type: ignore[attr-defined]
     made.__init__ = __init__  # type: ignore[method-assign]
+    if not has_words:
+        made.__repr__ = _changed  # type: ignore[method-assign]
     return cast(type[C], made)
+
+
+def _changed(self: Any) -> str:
+    """Return the class with the fields that are not what they are by default."""
+    values = [(field.name, getattr(self, field.name), _default(field)) for field in dataclasses.fields(self)]
+    shown = [f"{name}={value!r}" for name, value, usual in values if type(value) is not type(usual) or value != usual]
+    return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _strict(schema: Any) -> Any:

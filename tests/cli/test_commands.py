@@ -152,6 +152,23 @@ def test_set_and_sweep_make_other_rows(done: Path) -> None:
     assert len(again) == 8
 
 
+@pytest.mark.parametrize("command", ["table", "report"])
+def test_a_name_of_results_has_no_values_to_set(command: str, done: Path) -> None:
+    for option in (["--set", "train.lr=0.1"], ["--sweep", "seed=7"]):
+        result = invoke(command, "commands", "--store", str(done / "runs"), *option)
+        assert result.exit_code == 2
+        assert "--set and --sweep change a study, and 'commands' only names results: give the path" in result.stderr
+
+
+def test_table_of_curves(done: Path) -> None:
+    text = fine("table", "commands", "--store", str(done / "runs"), "--format", "csv", "--curves")
+    frame = pl.read_csv(io.StringIO(text))
+    assert {"seed", "level", "iteration", "epoch", "lr", "loss"} <= set(frame.columns)
+    assert frame["fingerprint"].n_unique() == 8
+    for options in (["--curves"], ["--curves", "--layers", "--format", "csv"]):
+        assert invoke("table", "commands", "--store", str(done / "runs"), *options).exit_code == 2
+
+
 def test_report_is_written(done: Path, tmp_path: Path) -> None:
     page = tmp_path / "deep" / "report.html"
     said = fine("report", "commands", "--store", str(done / "runs"), "--out", str(page))

@@ -124,7 +124,7 @@ SPECS: list[tuple[dict[str, Any], str]] = [
     ({"world/augmentation": {"crp": 1}}, "World.augmentation.crp: no such field; did you mean 'crop'?"),
     ({"train/learning_rate": 0.1}, "train.learning_rate: no such field (known: optimizer, lr,"),
     ({"prune/fracton": 0.1}, "prune.fracton: no such field; did you mean 'fraction'?"),
-    ({"redense": {"to": 0}}, "redense.to: no such field (known: label, world)"),
+    ({"redense": {"to": 0}}, "redense.to: no such field (known: label, called, world)"),
     ({"network/widht": 3}, "options.widht: no such option of network 'mlp' (known: hidden, bias)"),
     ({"chain": ["train", {"rewind": {"too": "init"}}]}, "chain[1]: Rewind.too: no such field; did you mean 'to'?"),
     ({"train/stop_at": {"loss": 1}}, "Train.stop_at.loss: no such field (known: train_loss, train_accuracy)"),

@@ -95,3 +95,12 @@ def test_a_chain_object_is_read_as_its_steps() -> None:
 def test_wrong_entries_are_named_with_their_place(entries: Any, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         chain_from(entries, SETTINGS)
+
+
+def test_a_repeat_of_no_times_has_no_steps() -> None:
+    assert list(Chain(Train(epochs=1), Repeat(0, Prune(fraction=0.5))).flat()) == [Train(epochs=1)]
+
+
+def test_what_is_refused_is_told_in_few_words() -> None:
+    with pytest.raises(SpecError, match=r"^chain must be a list of steps, got Train\(epochs=1\.0\)$"):
+        chain_from(Train(epochs=1), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -12,13 +13,13 @@ import polars as pl
 import pytest
 from torch import Tensor, nn
 
-from overparam import Chain, Checkpoint, Dataset, Network, Prune, Results, Study, Train, World
+from overparam import Chain, Checkpoint, Dataset, Network, Prune, Repeat, Results, Study, Train, World
 from overparam.lab.results import MEASURED
 from overparam.probes import Measurements, Probe, View
 from overparam.prune import Evidence
 from overparam.spec import spec
 from overparam.steps import Context, Outcome, Step
-from small import vectors
+from small import MLP, vectors
 
 SHORT = {"epochs": 2, "batch_size": 25}
 
@@ -313,3 +314,35 @@ def test_the_record_of_a_study_describes_what_yaml_cannot_hold(tmp_path: Path) -
     assert "lambda" in results.spec
     assert "vectors" in results.spec
     assert "0x" not in results.spec, "no memory addresses"
+
+
+@spec
+class Below(Probe):
+    """A probe whose numbers are below zero, or none, or not finite."""
+
+    kind: ClassVar[str] = "below"
+
+    def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
+        """Return such numbers."""
+        low = -1.5 - checkpoint.level
+        layers = {name: {"low": low} for name in checkpoint.masks}
+        return Measurements({"below": low, "whole": -3, "tiny": -1e-7, "zero": -0.0, "least": -math.inf}, layers)
+
+
+def test_numbers_below_zero_are_numbers(tmp_path: Path) -> None:
+    train = Train(epochs=1, batch_size=25)
+    chain = Chain(train, Repeat(2, Prune(fraction=0.5), train))
+    made = Study("below", vectors(), MLP, chain, probes=["accuracy", "density", Below()], axis="below")
+    results = made.run(tmp_path / "runs", jobs=1, threads=1)
+    for found in (results, made.results(tmp_path / "runs")):
+        assert found.frame["below"].to_list() == [-1.5, -2.5, -3.5]
+        assert found.frame["whole"].to_list() == [-3, -3, -3]
+        assert found.frame["tiny"].to_list() == [-1e-7] * 3
+        assert found.frame["least"].to_list() == [-math.inf] * 3
+        assert set(found.layers["low"]) == {-1.5, -2.5, -3.5}
+    table = results.table()
+    assert table["below"].to_list() == [-1.5, -2.5, -3.5]
+    page = results.report(tmp_path / "page.html").read_text()
+    assert "-2.5" in page
+    assert "-1e-07" in page
+    assert not results.failures

@@ -15,7 +15,7 @@ MOST_STEPS = 100_000  # of one chain: a typing error in a repeat shall not fill 
 
 @dataclasses.dataclass(frozen=True)
 class Repeat:
-    """``steps`` in order, ``times`` times over; repeats nest.
+    """``steps`` in order, ``times`` times over; repeats nest. One of 0 times has no steps.
 
     >>> from overparam.steps import Train
     >>> len(list(Chain(Train(epochs=1), Repeat(3, Train(epochs=1), Train(epochs=2))).flat()))
