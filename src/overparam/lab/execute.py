@@ -17,7 +17,7 @@ from overparam.checkpoint import Checkpoint, state_of
 from overparam.constraints import masked
 from overparam.errors import OverparamError, SpecError, StepError, in_words
 from overparam.lab.curves import columns_of
-from overparam.lab.fingerprint import part_content
+from overparam.lab.fingerprint import part_identity
 from overparam.lab.inputs import BrokenParentError, Inputs, Setup
 from overparam.lab.journal import FileJournal
 from overparam.lab.plan import Node
@@ -168,9 +168,9 @@ class Workshop:
     @contextmanager
     def _watched(self, part: Step | Probe) -> Iterator[None]:
         """Note if what a user brings, by which the result is filed, is not the same after it has run."""
-        before = part_content(part)
+        before = part_identity(part)
         yield
-        if part_content(part) != before:
+        if part_identity(part) != before:
             self.notes.append(
                 f"{part.kind}: your code is not what it was when this began; either its file was edited, or it changes "
                 "globals, classes or objects as it runs, on which later results may then depend: keep no state there"

@@ -35,7 +35,7 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:LENGTH]
 
 
-def part_content(part: Any) -> dict[str, Any]:
+def part_identity(part: Any) -> dict[str, Any]:
     """Return what a step or probe is: version, parameters and, of what is the user's own, the code."""
     parameters = part.parameters()
     # plain() keeps the fields of an object and not its class, and another class may mean another thing by them

@@ -18,12 +18,12 @@ from overparam.lab.store import DamagedError, Store
 from overparam.lab.weights import checkpoint_from_bytes
 from overparam.networks import Network
 from overparam.networks.architecture import Form
+from overparam.recent import Recent
 from overparam.worlds import World, WorldData
 
 KEEP_LOADED = 8  # checkpoints (and modules) in memory: a chain needs its last result, the initialisation, little else
 
 T = TypeVar("T")
-K = TypeVar("K")
 
 
 class BrokenParentError(Exception):
@@ -60,9 +60,9 @@ class Inputs:
 
     def __init__(self, store: Store, setup: Setup) -> None:
         self.store, self.setup = store, setup
-        self._checkpoints: dict[tuple[str, str | None], Checkpoint] = {}  # the least recently used first
-        self._numbers: dict[str, Mapping[str, Any]] = {}
-        self._built_in: dict[tuple[int, Form], nn.Module] = {}
+        self._checkpoints: Recent[tuple[str, str | None], Checkpoint] = Recent(KEEP_LOADED)
+        self._numbers: Recent[str, Mapping[str, Any]] = Recent(KEEP_LOADED)
+        self._built_in: Recent[tuple[int, Form], nn.Module] = Recent(KEEP_LOADED)
 
     def world(self, place: int) -> WorldData:
         """Return the data of the world at a place in the plan's list."""
@@ -89,7 +89,7 @@ class Inputs:
             return self.fresh(at, "init")
         data = self.world(at.world)
         key = (at.network, Form(**data.form))
-        return copy.deepcopy(_kept(self._built_in, key, partial(self.fresh, at, "init")))
+        return copy.deepcopy(self._built_in.get(key, partial(self.fresh, at, "init")))
 
     def given(self, source: Source) -> Given:
         """Return a checkpoint that was named, with its network."""
@@ -98,7 +98,7 @@ class Inputs:
 
     def checkpoint(self, node: str, point: str | None = None) -> Checkpoint:
         """Return the result of a step, or a point on its way."""
-        return _kept(self._checkpoints, (node, point), partial(self._load, node, point))
+        return self._checkpoints.get((node, point), partial(self._load, node, point))
 
     def _load(self, node: str, point: str | None) -> Checkpoint:
         if point is not None and point not in self.numbers(node)["tensors"]:
@@ -107,25 +107,18 @@ class Inputs:
 
     def numbers(self, node: str) -> Mapping[str, Any]:
         """Return what was recorded of a step."""
-        return _kept(self._numbers, node, lambda: _whole(node, lambda: self.store.numbers("steps", node)))
+        return self._numbers.get(node, lambda: _whole(node, lambda: self.store.numbers("steps", node)))
 
     def remember(self, node: str, checkpoint: Checkpoint) -> None:
         """Keep the result of a step that was just made."""
-        _kept(self._checkpoints, (node, None), lambda: checkpoint)
+        self._checkpoints.keep((node, None), checkpoint)
 
     def forget(self, node: str) -> None:
         """Drop a result from memory, because it was found damaged and will be computed again."""
-        self._numbers.pop(node, None)
-        for key in [key for key in self._checkpoints if key[0] == node]:
-            del self._checkpoints[key]
-
-
-def _kept(memory: dict[K, T], key: K, make: Callable[[], T]) -> T:
-    """Return what ``memory`` has under ``key``, made now if need be, as the latest of :data:`KEEP_LOADED`."""
-    memory[key] = found = memory.pop(key) if key in memory else make()
-    while len(memory) > KEEP_LOADED:
-        del memory[next(iter(memory))]
-    return found
+        self._numbers.forget(node)
+        for key in self._checkpoints:
+            if key[0] == node:
+                self._checkpoints.forget(key)
 
 
 def _whole(node: str, read: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from typing import Any
 
 from overparam.errors import SpecError
 from overparam.lab.experiment import Experiment
-from overparam.lab.fingerprint import fingerprint, part_content
+from overparam.lab.fingerprint import fingerprint, part_identity
 from overparam.lab.materials import Materials
 from overparam.lab.plan import Node, Plan, Row, Source
 from overparam.lab.references import Chains, Place
@@ -46,7 +46,7 @@ class _Planner:
         self.plan, self.probes, self.chains = Plan(), probes, Chains(experiments)
         self.materials = Materials(self.plan)
         # by the id of a step or probe, which is kept beside it so that no other gets the id
-        self._contents: dict[int, tuple[Step | Probe, dict[str, Any]]] = {}
+        self._identities: dict[int, tuple[Step | Probe, dict[str, Any]]] = {}
         self._traits: dict[str, dict[str, str]] = {}  # of each step what all chains that share it have in common
         self._made: dict[int, list[str]] = {}  # of each chain its initialisation and the results of its steps, so far
         self._levels: dict[int, int] = {}  # of the last of these
@@ -130,7 +130,7 @@ class _Planner:
         made = fingerprint(
             {
                 "step": step.kind,
-                **self._content(step),
+                **self._identity(step),
                 "parent": parent,
                 "references": _plain(given),
                 "world": self.plan.world_prints[here],
@@ -157,11 +157,11 @@ class _Planner:
         network, world = self._at[place.chain]
         return Source(node, str(place.point) if place.point else None, network, world, experiment.seed)
 
-    def _content(self, part: Step | Probe) -> dict[str, Any]:
+    def _identity(self, part: Step | Probe) -> dict[str, Any]:
         """Return what a step or probe is; a repeated one is looked at once."""
-        if id(part) not in self._contents:
-            self._contents[id(part)] = (part, part_content(part))
-        return self._contents[id(part)][1]
+        if id(part) not in self._identities:
+            self._identities[id(part)] = (part, part_identity(part))
+        return self._identities[id(part)][1]
 
     def tell_apart(self) -> None:
         """Name in the title of each step its variant and swept values, as far as it does not share them with others."""
@@ -186,7 +186,7 @@ class _Planner:
         made = fingerprint(
             {
                 "probe": probe.kind,
-                **self._content(probe),
+                **self._identity(probe),
                 "checkpoint": row.node,
                 "references": _plain(given),
                 "world": self.plan.world_prints[world],
