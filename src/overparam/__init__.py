@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from overparam.lab import Chain, Repeat, Results, Store, Study, load_results
     from overparam.length import Length
     from overparam.networks import Network
-    from overparam.probes import Accuracy, Cost, Density, LearningDistance, Probe
+    from overparam.probes import Accuracy, Cost, Density, LearningDistance, LinearPath, MaskOverlap, Probe
     from overparam.steps import (
         Compact,
         Hold,
@@ -51,7 +51,7 @@ _HOMES = {
     "overparam.lab": ("Chain", "Repeat", "Results", "Store", "Study", "load_results"),
     "overparam.length": ("Length",),
     "overparam.networks": ("Network",),
-    "overparam.probes": ("Accuracy", "Cost", "Density", "LearningDistance", "Probe"),
+    "overparam.probes": ("Accuracy", "Cost", "Density", "LearningDistance", "LinearPath", "MaskOverlap", "Probe"),
     "overparam.steps": (
         *("Compact", "Hold", "LrRewind", "Prune", "Quantise", "Redense", "Reinit", "Rewind"),
         *("Step", "Supermask", "Train"),
@@ -76,7 +76,9 @@ __all__ = [
     "LabelNoise",
     "LearningDistance",
     "Length",
+    "LinearPath",
     "LrRewind",
+    "MaskOverlap",
     "Network",
     "OverparamError",
     "OverparamWarning",

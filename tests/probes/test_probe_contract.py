@@ -40,7 +40,7 @@ def _steady(found: Measurements) -> Any:
 
 
 def test_there_are_probes() -> None:
-    assert NAMES == ["accuracy", "cost", "density", "latency", "learning-distance"]
+    assert NAMES == ["accuracy", "cost", "density", "latency", "learning-distance", "linear-path", "mask-overlap"]
 
 
 @pytest.mark.parametrize("name", NAMES)

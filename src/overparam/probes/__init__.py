@@ -6,6 +6,8 @@ from overparam.probes.cost import Cost
 from overparam.probes.density import Density
 from overparam.probes.latency import Latency
 from overparam.probes.learning_distance import LearningDistance
+from overparam.probes.linear_path import LinearPath
+from overparam.probes.mask_overlap import MaskOverlap
 
 __all__ = [
     "PROBES",
@@ -14,6 +16,8 @@ __all__ = [
     "Density",
     "Latency",
     "LearningDistance",
+    "LinearPath",
+    "MaskOverlap",
     "Measurements",
     "PairProbe",
     "Probe",

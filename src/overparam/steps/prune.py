@@ -16,7 +16,7 @@ from overparam.prune.selection import Named
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.streams import global_stream, torch_stream
-from overparam.train.losses import GivenLoss, loss_for, on_batch
+from overparam.train.losses import GivenLoss, bound_loss, loss_for, on_batch, references_of
 
 
 @STEPS.named("prune")
@@ -66,6 +66,14 @@ class Prune(Step):
                 f"needs either fraction (of the weights left that goes) or density (to be kept), got {got}"
             )
 
+    def references(self) -> tuple[str, ...]:
+        """Return the references of its loss, such as one to a teacher."""
+        return references_of(self.loss)
+
+    def shares(self, name: str) -> Literal["tensors", "outputs"]:
+        """Return that a loss needs outputs alike."""
+        return "outputs"
+
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""
         criterion, scope, draw = CRITERIA.resolve(self.criterion), SCOPES.resolve(self.scope), start.level
@@ -108,7 +116,7 @@ class Prune(Step):
         order = data.order(draw, torch_stream(context.seed, "prune-batch", draw))
         batch = data.fetch(order[: self.batch_size])
         module = start.load_into(context.module())
-        loss = on_batch(for_one_use(loss_for(self.loss, context.world.task)))
+        loss = on_batch(for_one_use(bound_loss(loss_for(self.loss, context.world.task), context.given)))
         return gradients(module, (batch.inputs, batch), loss, names=start.masks, seed=context.seed, draw=draw)
 
 

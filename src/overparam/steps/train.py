@@ -1,7 +1,7 @@
 """The step that trains, under two names: ``train``, and ``finetune`` with settings of its own."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from overparam.checkpoint import Checkpoint
 from overparam.length import START, Length
@@ -9,6 +9,7 @@ from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.train import TrainSettings, fit
 from overparam.train.loop import check_settings
+from overparam.train.losses import bound_loss, loss_for, references_of
 from overparam.worlds import WorldData
 
 
@@ -30,12 +31,21 @@ class Train(Step, TrainSettings):
         """Raise :class:`SpecError` for milestones or points to save that do not fit the number of examples."""
         check_settings(self, data)
 
+    def references(self) -> tuple[str, ...]:
+        """Return the references of its loss, such as one to a teacher."""
+        return references_of(self.loss)
+
+    def shares(self, name: str) -> Literal["tensors", "outputs"]:
+        """Return that a loss needs outputs alike."""
+        return "outputs"
+
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Train from ``start``; the result's next training would begin a schedule anew."""
+        loss = bound_loss(loss_for(self.loss, context.world.task), context.given)
         fitted = fit(
             start.load_into(context.module()),
             context.world,
-            self,
+            dataclasses.replace(self, loss=loss) if self.references() else self,
             constraints=start.constraints,
             seed=context.seed,
             start=start.position,

@@ -1,6 +1,7 @@
 """Training: the loop that respects masks, its settings, and evaluation."""
 
 from overparam.length import Length
+from overparam.train.distill import Distill
 from overparam.train.evaluate import evaluate, metrics
 from overparam.train.loop import Fit, fit
 from overparam.train.losses import LOSSES
@@ -17,6 +18,7 @@ __all__ = [
     "AdamW",
     "Constant",
     "Cosine",
+    "Distill",
     "Fit",
     "Length",
     "Multistep",

@@ -17,11 +17,12 @@ from overparam.constraints.base import effective
 from overparam.errors import SpecError, StepError, in_words
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
+from overparam.train.distill import Distill
 from overparam.train.engines import trainee_for
 from overparam.train.evaluate import measured
 from overparam.train.events import EVENTS
 from overparam.train.kept import Kept, Point
-from overparam.train.losses import LOSSES, on_batch
+from overparam.train.losses import LOSSES, loss_for, on_batch
 from overparam.train.optimisers.state import Slots
 from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held, is_its_weights
 from overparam.train.settings import TrainSettings
@@ -158,6 +159,8 @@ def _check_stop(settings: TrainSettings, data: WorldData) -> None:
 def _check_loss(settings: TrainSettings, data: WorldData) -> None:
     """Raise :class:`SpecError` for a registered loss that does not fit the task."""
     if not isinstance(settings.loss, str) or settings.loss not in LOSSES:
+        if isinstance(loss := loss_for(settings.loss, data.task), Distill):
+            loss.check(data)
         return
     batch = data.test.examples().part(0, 2)
     outputs = torch.zeros(len(batch), *data.task.output_shape(data.input_shape))

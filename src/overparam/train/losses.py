@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import WrapValidator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from overparam.checkpoint import Given
 from overparam.registry import Registry
 from overparam.worlds import Batch, Task
 from overparam.worlds.task import mean_squared_error
@@ -57,6 +58,20 @@ def _second_parameter(loss: Callable[..., Any]) -> str | None:
 def loss_for(given: Any, task: Task) -> Loss:
     """Return the loss that ``given`` means for a task; None is its usual one."""
     return LOSSES.resolve(task.loss if given is None else given)
+
+
+def references_of(given: Any) -> tuple[str, ...]:
+    """Return the references to the checkpoints that a loss needs: what its method ``references()`` says, if it has one.
+
+    Such a loss has a method ``bound(given)``, too, which is handed them (:class:`overparam.checkpoint.Given`, by
+    reference) and returns the function that is used.
+    """
+    return () if given is None else tuple(getattr(LOSSES.resolve(given), "references", tuple)())
+
+
+def bound_loss(loss: Any, given: Mapping[str, Given]) -> Loss:
+    """Return ``loss`` with the checkpoints that it has named."""
+    return loss.bound(given) if references_of(loss) else loss  # type: ignore[no-any-return]
 
 
 def not_usual(loss: Loss, task: Task) -> BatchLoss | None:

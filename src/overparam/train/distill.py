@@ -1,0 +1,73 @@
+"""Distillation: a loss that lets a network learn from another network."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from overparam.checkpoint import Given
+from overparam.errors import SpecError
+from overparam.registry import identified
+from overparam.spec import spec
+from overparam.train.losses import LOSSES, Loss, bound_loss, on_batch, references_of
+from overparam.worlds import Batch, WorldData
+
+
+@LOSSES.named("distill")
+@spec
+class Distill:
+    """Learn a teacher's outputs beside the labels (Hinton, Vinyals & Dean 2015, arXiv:1503.02531).
+
+    The loss is ``weight * T^2 * KL(softmax(teacher / T) || softmax(outputs / T)) + (1 - weight) * loss``, a mean over
+    predictions, in nats. The factor ``T^2`` keeps the gradients of both parts of one size, whatever the temperature.
+    The teacher sees the same inputs, augmented as they are, in evaluation mode and without gradients.
+
+    Args:
+        teacher: a reference to the teacher, such as ``teacher/last``; its architecture may be another, its outputs
+            must have the shape of the student's.
+        temperature: ``T``, > 0, by which the scores of both are divided.
+        weight: share of the teacher's part, in [0, 1].
+        loss: the loss against the labels.
+    """
+
+    teacher: str
+    temperature: Annotated[float, Field(gt=0)] = 4.0
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.9
+    loss: Annotated[Any, LOSSES] = "cross-entropy"
+
+    def parameters(self) -> dict[str, Any]:
+        """Return every field; they decide the result."""
+        return identified(self)
+
+    def references(self) -> tuple[str, ...]:
+        """Return the reference to the teacher, and those of the loss against the labels."""
+        return (self.teacher, *references_of(self.loss))
+
+    def check(self, data: WorldData) -> None:
+        """Raise :class:`SpecError` for a world whose outputs are no scores of classes."""
+        if data.task.loss != "cross-entropy":
+            raise SpecError(f"loss distill is for scores of classes or tokens, and the task is {data.task!r}")
+
+    def bound(self, given: Mapping[str, Given]) -> Loss:
+        """Return the loss ``(outputs, batch)`` with the teacher that was given."""
+        return _Distilling(given[self.teacher].module(), self, bound_loss(LOSSES.resolve(self.loss), given))
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Raise :class:`SpecError`: without its teacher it is no loss."""
+        raise SpecError(f"loss distill needs its teacher; use distill.bound({{{self.teacher!r}: Given(...)}})")
+
+
+class _Distilling:
+    def __init__(self, teacher: nn.Module, settings: Distill, loss: Loss) -> None:
+        self.teacher, self.settings, self.loss = teacher.eval().requires_grad_(False), settings, on_batch(loss)
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> Tensor:
+        temperature, weight = self.settings.temperature, self.settings.weight
+        with torch.no_grad():
+            wanted = self.teacher(batch.inputs)
+        learned, taught = (functional.log_softmax(each.flatten(0, -2) / temperature, -1) for each in (outputs, wanted))
+        soft = functional.kl_div(learned, taught, reduction="batchmean", log_target=True)
+        return weight * temperature**2 * soft + (1 - weight) * self.loss(outputs, batch)
