@@ -27,6 +27,7 @@ from overparam.lab.torch_settings import full_precision
 from overparam.lab.weights import checkpoint_to_bytes
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.networks import prunable, tensor_roles
+from overparam.networks.surgery import operate
 from overparam.probes import Probe, View
 from overparam.spec import plain
 from overparam.steps import Context, Outcome, Step
@@ -125,9 +126,10 @@ class Workshop:
     def _advance(self, node: Node, progress: Progress | None, journal: FileJournal) -> Outcome:
         assert isinstance(node.part, Step)
         assert node.start is not None
+        start = self.inputs.checkpoint(node.start)
         context = Context(
             world=self.inputs.world(node.world),
-            module=partial(self.inputs.module, node),
+            module=lambda: operate(self.inputs.module(node), start.surgery),
             fresh=partial(self.inputs.fresh, node),
             seed=node.seed,
             given={name: self.inputs.given(source) for name, source in node.given.items()},
@@ -135,7 +137,6 @@ class Workshop:
             journal=journal,
             engine=self.setup.engine,
         )
-        start = self.inputs.checkpoint(node.start)
         with global_stream(node.seed, "step", node.position), self._watched(node.part):
             return node.part.run(start, context)
 
@@ -144,9 +145,13 @@ class Workshop:
         numbers = self.inputs.numbers(node.start)
         facts = {**numbers["facts"], "bytes": numbers["tensors"]["checkpoint"]["bytes"]}
         against = [self.inputs.given(source) for source in node.given.values()]
-        data, module = self.inputs.world(node.world), partial(self.inputs.module, node)
-        view = View(data, module, facts, against[0] if against else None)
         checkpoint = self.inputs.checkpoint(node.start)
+        view = View(
+            self.inputs.world(node.world),
+            lambda: operate(self.inputs.module(node), checkpoint.surgery),
+            facts,
+            against[0] if against else None,
+        )
         with global_stream(node.seed, "probe", probe.kind), self._watched(probe):
             found = probe.measure(checkpoint, view)
         probe.check(found)
@@ -189,6 +194,7 @@ class Workshop:
                 "parent": node.start,
                 "references": plain(node.given),
                 "seed": node.seed,
+                "network": self.inputs.recipe(node),
                 "kept": checkpoint.kept,
                 "weights": checkpoint.weights,
                 "facts": dict(facts),

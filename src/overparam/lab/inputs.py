@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from overparam.checkpoint import Checkpoint, Given
-from overparam.errors import DataError, StepError
+from overparam.errors import DataError, SpecError, StepError
 from overparam.lab.fingerprint import fingerprint
 from overparam.lab.plan import Node, Source
 from overparam.lab.store import DamagedError, Store
@@ -19,6 +19,7 @@ from overparam.lab.weights import checkpoint_from_bytes
 from overparam.networks import Network
 from overparam.networks.architecture import Form
 from overparam.recent import Recent
+from overparam.spec import plain
 from overparam.worlds import World, WorldData
 
 KEEP_LOADED = 8  # checkpoints (and modules) in memory: a chain needs its last result, the initialisation, little else
@@ -90,6 +91,14 @@ class Inputs:
         data = self.world(at.world)
         key = (at.network, Form(**data.form))
         return copy.deepcopy(self._built_in.get(key, partial(self.fresh, at, "init")))
+
+    def recipe(self, at: Node | Source) -> dict[str, Any] | None:
+        """Return what rebuilds the module anywhere, JSON-able; None for a network that has no name."""
+        network, form = self.setup.networks[at.network], self.world(at.world).form
+        try:
+            return {"network": plain(network), "form": plain(form)} if isinstance(network.name, str) else None
+        except SpecError:  # an option that JSON cannot hold
+            return None
 
     def given(self, source: Source) -> Given:
         """Return a checkpoint that was named, with its network."""

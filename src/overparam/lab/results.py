@@ -12,12 +12,13 @@ import polars as pl
 from torch import nn
 
 from overparam.checkpoint import Checkpoint
-from overparam.errors import StoreError
+from overparam.errors import SpecError, StoreError
 from overparam.lab.about import About
 from overparam.lab.curves import curve_table
 from overparam.lab.record import chosen_record
 from overparam.lab.store import DamagedError, Store
 from overparam.lab.weights import checkpoint_from_bytes
+from overparam.networks import Network
 from overparam.probes import PROBES
 from overparam.probes.density import remarks
 
@@ -254,23 +255,39 @@ def _facts(run: str, manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return facts
 
 
-def load_module(store: str | Path | Store, fingerprint: str, module: nn.Module) -> nn.Module:
-    """Load the weights of a stored checkpoint into ``module``, which must be of the network it was made with.
+def load_module(store: str | Path | Store, fingerprint: str, module: nn.Module | None = None) -> nn.Module:
+    """Return the network of a stored checkpoint with its weights, removed units and all, ready to be called.
 
     Args:
         store: where the checkpoint is; a folder, or a :class:`Store`.
         fingerprint: of a row of ``results.frame``.
-        module: a module of the same architecture; it is changed in place and returned.
+        module: a module as its network makes it, which is changed in place; None rebuilds it, from the name or the
+            import path that the study gave.
 
     Raises:
-        StoreError: no such checkpoint, a damaged one, or one that does not fit ``module``.
+        StoreError: no such checkpoint, a damaged one, one that does not fit ``module``, or a network that was given as
+            a function or with options that are no plain data: then ``module`` is needed.
     """
     store = store if isinstance(store, Store) else Store(store, reading=True)
     checkpoint = _weights(store, fingerprint)
+    module = _rebuilt(store, fingerprint) if module is None else module
     try:
         return checkpoint.load_into(module)
-    except RuntimeError as error:
-        raise StoreError(f"checkpoint {fingerprint} does not fit the module: {error}") from None
+    except (RuntimeError, SpecError) as error:
+        first = " ".join(str(error).split("\n")[:2])
+        raise StoreError(f"checkpoint {fingerprint} does not fit the module: {first}") from None
+
+
+def _rebuilt(store: Store, fingerprint: str) -> nn.Module:
+    """Return a module as the network of a stored checkpoint makes it, with other weights."""
+    numbers = store.numbers("steps", fingerprint)
+    recipe = numbers["network"]
+    if recipe is None:
+        raise StoreError(
+            f"checkpoint {fingerprint} is of a network that was given as a function, or with options that are no plain "
+            "data; pass the module that its weights are to be loaded into"
+        )
+    return Network(**recipe["network"]).fresh(**recipe["form"], seed=0)
 
 
 def _weights(store: Store, fingerprint: str) -> Checkpoint:

@@ -10,6 +10,7 @@ from torch import nn
 
 from overparam.errors import SpecError
 from overparam.registry import suggest
+from overparam.streams import global_stream
 
 _SHAPES: Mapping[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: ("in_features", "out_features", "bias"),
@@ -80,7 +81,8 @@ class Replace:
         """Return the new layer; raises :class:`SpecError` if its constructor refuses."""
         make: Callable[..., nn.Module] = LAYERS[self.kind]
         try:
-            return make(**self.arguments)
+            with global_stream(0, "surgery", self.path):  # whoever puts a layer in finds the generators as they were
+                return make(**self.arguments)
         except (TypeError, ValueError, RuntimeError) as error:
             raise SpecError(f"surgery at {self.path!r}: {self.kind} cannot be made: {error}") from None
 

@@ -22,7 +22,8 @@ class View:
 
     Attributes:
         world: the data of the study's world.
-        module: returns a fresh module of the study's network; weights are to be loaded over.
+        module: returns a fresh module of the checkpoint's network, removed units and all; weights are to be loaded
+            over.
         facts: what was recorded of the step that made the checkpoint (seconds, peak memory, bytes, engines).
         against: the other checkpoint, for a :class:`PairProbe`.
     """

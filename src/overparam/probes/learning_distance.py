@@ -33,6 +33,8 @@ class LearningDistance(PairProbe):
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Compare with the other checkpoint in float64."""
         other = view.other.checkpoint
+        if checkpoint.surgery != other.surgery:  # weights have no counterparts
+            return Measurements(dict.fromkeys(self.columns))
         kept_square = pruned_square = 0.0
         layers = {}
         for name in checkpoint.roles:

@@ -23,7 +23,8 @@ class Context:
 
     Attributes:
         world: the data of the world that the step runs in.
-        module: returns a fresh module of the study's network; its weights are to be loaded over.
+        module: returns a fresh module of the network that the step begins with, removed units and all; its weights are
+            to be loaded over.
         fresh: returns a newly initialised module for a draw of the initialisation stream (``"init"`` is the first).
         seed: of the study's streams.
         given: the checkpoints that the step named, with their networks, by name (see :meth:`Step.references`).
