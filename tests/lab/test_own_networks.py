@@ -109,8 +109,6 @@ def test_chance_and_state_give_the_same_numbers_in_one_job_and_in_two(tmp_path: 
 class Drifting:
     """A criterion with chance and state: each pruning begins with it as it was given."""
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(self) -> None:
         self.calls = 0
 

@@ -100,8 +100,6 @@ def test_everything_of_one_s_own_travels_to_workers(tmp_path: Path) -> None:
             return Measurements({"norm": float(sum(tensor.norm() for tensor in checkpoint.state.values()))})
 
     class Smallest:
-        needs: ClassVar[frozenset[str]] = frozenset()
-
         def __call__(self, seen: Evidence) -> dict[str, Tensor]:
             return {name: -weight.abs() for name, weight in seen.weights.items()}
 
@@ -224,8 +222,6 @@ def test_changed_code_of_a_step_probe_or_criterion_never_finds_old_results(tmp_p
                 )
 
         class Signed:
-            needs: ClassVar[frozenset[str]] = frozenset()
-
             def __call__(self, seen: Evidence) -> dict[str, Tensor]:
                 return {name: factor * weight for name, weight in seen.weights.items()}
 
@@ -265,7 +261,6 @@ def data():
     return Dataset("mine", inputs, torch.arange(30) % 2, inputs[:9].clone(), torch.arange(9) % 2)
 
 class Largest:
-    needs = frozenset()
     def __call__(self, seen):
         return {{name: weight.abs() for name, weight in seen.weights.items()}}
 """

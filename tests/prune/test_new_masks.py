@@ -11,7 +11,9 @@ from overparam.prune import CRITERIA, SCOPES, Evidence, new_masks
 
 
 def scores_of(criterion, shapes, seed=0, draw=0):
-    return CRITERIA.resolve(criterion)(Evidence(normal(shapes), normal(shapes, seed=1), seed, draw))
+    return CRITERIA.resolve(criterion)(
+        Evidence(normal(shapes), normal(shapes, seed=1), seed, draw, curvature=normal(shapes, seed=2))
+    )
 
 
 def shrinks(new, old):

@@ -248,7 +248,7 @@ def with_nan(net):
 ONES = torch.ones(3, 8).bool()
 MISUSE = {
     "no amount": (lambda: prune(small_net()), "either fraction"),
-    "no batch": (lambda: prune(small_net(), "gradient", fraction=0.2), "Gradient needs gradients; give batch="),
+    "no batch": (lambda: prune(small_net(), "gradient", fraction=0.2), "needs gradients.* give batch="),
     "half a batch": (lambda: prune(small_net(), "gradient", fraction=0.2, batch=batch()[0]), "batch must be a pair"),
     "unknown criterion": (lambda: prune(small_net(), "gradients", fraction=0.2), "did you mean 'gradient'"),
     "nan weight": (lambda: prune(with_nan(small_net()), fraction=0.2), "scores of '4.weight' are not finite for 1 of"),

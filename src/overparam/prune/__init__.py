@@ -2,8 +2,9 @@
 
 from overparam.prune.counts import apportion, exact_count
 from overparam.prune.coverage import Coverage, coverage
-from overparam.prune.criteria import CRITERIA, Criterion, Gradient, Magnitude, Random
-from overparam.prune.evidence import Evidence, gradients
+from overparam.prune.criteria import CRITERIA, OBD, Criterion, Gradient, Magnitude, Random, Scores
+from overparam.prune.derivatives import gradients, hessian_diagonal, hessian_product
+from overparam.prune.evidence import Evidence
 from overparam.prune.hold import Hold, hold
 from overparam.prune.masks import count_kept, density, empty_units, keep_top
 from overparam.prune.modules import apply_masks, dense_masks, prune
@@ -14,6 +15,7 @@ from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope
 __all__ = [
     "CRITERIA",
     "ERK",
+    "OBD",
     "PATTERNS",
     "SCOPES",
     "Counted",
@@ -29,6 +31,7 @@ __all__ = [
     "Random",
     "Round",
     "Scope",
+    "Scores",
     "Uniform",
     "Units",
     "Weights",
@@ -41,6 +44,8 @@ __all__ = [
     "empty_units",
     "exact_count",
     "gradients",
+    "hessian_diagonal",
+    "hessian_product",
     "hold",
     "keep_top",
     "new_masks",

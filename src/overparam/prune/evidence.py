@@ -1,115 +1,153 @@
-"""What a criterion may look at, and how the gradients in it are taken."""
+"""What a criterion may look at; what costs something is taken when it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.functional import cross_entropy
 
 from overparam.errors import SpecError
-from overparam.networks.forward import Inputs, arguments
-from overparam.networks.roles import check_shapes, first_names
-from overparam.registry import suggest
-from overparam.streams import global_stream
+from overparam.networks.forward import Inputs, record
+from overparam.prune.derivatives import Loss, gradients, hessian_diagonal, hessian_product
 
-Loss = Callable[[Tensor, Any], Tensor]
+T = TypeVar("T")
+Named = Mapping[str, Tensor]
+Batches = Sequence[tuple[Inputs, Any]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class Look:
+    """Where evidence is taken from; each is called when it is first needed, and no more than once.
+
+    Attributes:
+        module: returns the module at the weights that are scored.
+        batches: returns mini-batches ``(inputs, targets)`` on the module's device, and the loss, a mean over a batch.
+        initial: returns the initial values of all weights by name.
+    """
+
+    module: Callable[[], nn.Module]
+    batches: Callable[[], tuple[Batches, Loss]] | None = None
+    initial: Callable[[], Named] | None = None
+
+
 class Evidence:
     """What a criterion may look at; every mapping is keyed by parameter name.
 
-    Attributes:
+    By hand, ``Evidence(weights, gradients)`` holds plain tensors. With a :class:`Look`, what is not given is taken from
+    a module at its first use, so a criterion that looks at weights only costs no pass through the network.
+
+    Args:
         weights: the tensors to score, each of any shape.
-        gradients: dL/dw of the mean loss, shaped like the weights; None if they were not taken.
+        gradients, curvature, initial, inputs: what the properties and methods of these names return.
         seed: of the streams of a criterion that draws at random.
         draw: which draw from that seed, e.g. the number of prunings that came before.
+        look: where the rest is taken from.
     """
 
-    weights: Mapping[str, Tensor]
-    gradients: Mapping[str, Tensor] | None = None
-    seed: int = 0
-    draw: int = 0
+    def __init__(
+        self,
+        weights: Named,
+        gradients: Named | None = None,
+        seed: int = 0,
+        draw: int = 0,
+        *,
+        curvature: Named | None = None,
+        initial: Named | None = None,
+        inputs: Named | None = None,
+        look: Look | None = None,
+    ) -> None:
+        self.weights, self.seed, self.draw, self._look = weights, seed, draw, look
+        given = {"gradients": gradients, "curvature": curvature, "initial": initial, "inputs": inputs}
+        self._kept: dict[Any, Any] = {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def gradients(self) -> Named:
+        """dL/dw, shaped like the weights, in train mode; the mean of :func:`~overparam.prune.gradients`."""
+        return self._once("gradients", lambda: self._mean(gradients, names=self.weights))
 
     def gradient(self, name: str) -> Tensor:
         """Return dL/dw of tensor ``name``; raises :class:`SpecError` where it is missing."""
-        if self.gradients is None or name not in self.gradients:
-            raise SpecError(
-                f"this criterion needs the gradient of {name!r}, which is missing; give prune() a batch, "
-                "or Evidence(gradients=...) what overparam.prune.gradients returns"
-            )
+        if name not in self.gradients:
+            raise SpecError(_missing(f"the gradient of {name!r}", "gradients"))
         return self.gradients[name]
 
+    def curvature(self, draws: int = 1) -> Named:
+        """Return d2L/dw2, shaped like the weights, in evaluation mode.
 
-def gradients(
-    module: nn.Module,
-    batch: tuple[Inputs, Any],
-    loss: Loss = cross_entropy,
-    *,
-    names: Iterable[str] | None = None,
-    mode: Literal["train", "eval"] = "train",
-    seed: int = 0,
-    draw: int = 0,
-) -> dict[str, Tensor]:
-    """Return dL/dw of ``loss(module(inputs), labels)`` on one mini-batch, and leave the module as it was.
+        It is Hutchinson's estimate by ``draws`` vectors, :func:`overparam.prune.hessian_diagonal`, meaned over
+        mini-batches; what was given by hand is returned whatever the number of draws.
+        """
+        what = "curvature" if "curvature" in self._kept else ("curvature", draws)
+        return self._once(what, lambda: self._mean(hessian_diagonal, names=self.weights, draws=draws))
 
-    Parameters, ``.grad``, buffers (batch-norm statistics) and training flags are those of before, also after
-    an error. Frozen parameters have a gradient here too; one that the outputs do not depend on has a gradient
-    of zeros. Weights at zero under a mask get their gradient like all others.
+    def hessian_product(self, vectors: Named) -> Named:
+        """Return the product of the loss's Hessian with ``vectors``, shaped like weights, in evaluation mode."""
+        return self._mean(hessian_product, vectors=vectors)
 
-    Args:
-        batch: ``(inputs, labels)`` on the module's device; the inputs are one tensor, several as a tuple, or keyword
-            arguments as a mapping.
-        loss: returns one number, by convention the mean over the batch.
-        names: parameters wanted, by any name that ``state_dict`` lists; None means all, by their first.
-        mode: ``"train"`` (batch statistics and dropout at work, as in the code of He et al., ICML 2022,
-            https://arxiv.org/abs/2206.08684) or ``"eval"``.
-        seed, draw: of the stream that dropout uses.
+    @property
+    def initial(self) -> Named:
+        """The weights that the chain began with."""
 
-    Raises:
-        SpecError: an unknown name or mode, a batch that is no pair, or a loss that is not one differentiable
-            number.
-    """
-    if mode not in ("train", "eval"):
-        raise SpecError(f"mode must be 'train' or 'eval', got {mode!r}")
-    if not (isinstance(batch, tuple | list) and len(batch) == 2):
-        raise SpecError(f"batch must be a pair (inputs, labels), got {type(batch).__name__}")
-    check_shapes(module)
-    known, first = dict(module.named_parameters()), first_names(module)
-    wanted = list(known if names is None else names)
-    for name in wanted:
-        if name not in first:
-            raise SpecError(f"the module has no parameter {name!r}{suggest(name, first)}")
-    # The call sees detached copies, so nothing it does can reach the module's own tensors.
-    weights = {first[name]: known[first[name]].detach().clone().requires_grad_() for name in wanted}
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    (positional, named), labels = arguments(batch[0]), batch[1]
-    with training_flags(module, mode == "train"), global_stream(seed, "gradient", draw), torch.enable_grad():
-        value = loss(functional_call(module, {**weights, **buffers}, positional, named), labels)
-        if not (isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad):
-            got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            without = "" if getattr(value, "requires_grad", False) else " without a gradient"
-            raise SpecError(f"loss must return one number that can be differentiated, got {got}{without}")
-        found = torch.autograd.grad(
-            value.reshape(()), list(weights.values()), allow_unused=True, materialize_grads=True
+        def take() -> Named:
+            assert self._look is not None
+            if self._look.initial is None:
+                raise SpecError(_missing("the initial weights", "initial"))
+            known = self._look.initial()
+            return {name: known[name] for name in self.weights}
+
+        return self._once("initial", take)
+
+    @property
+    def inputs(self) -> Named:
+        """What linear layers are given, (examples, features) by the name of their weights, in evaluation mode."""
+        return self._once("inputs", self._inputs)
+
+    def _once(self, what: Any, take: Callable[[], T]) -> T:
+        if what not in self._kept:
+            if self._look is None:
+                name = what if isinstance(what, str) else what[0]
+                raise SpecError(_missing("second derivatives" if name == "curvature" else f"the {name}", name))
+            self._kept[what] = take()
+        return cast(T, self._kept[what])
+
+    def _seen(self) -> tuple[nn.Module, Batches, Loss]:
+        """Return the module, mini-batches and loss."""
+
+        def take() -> tuple[nn.Module, Batches, Loss]:
+            assert self._look is not None
+            if self._look.batches is None:
+                raise SpecError(_missing("gradients, second derivatives or inputs", "gradients"))
+            return (self._look.module(), *self._look.batches())
+
+        return self._once("look", take)
+
+    def _mean(self, take: Callable[..., dict[str, Tensor]], **how: Any) -> Named:
+        """Return the mean over mini-batches of what ``take`` gives on each."""
+        module, batches, loss = self._seen()
+        found = [take(module, batch, loss, seed=self.seed, draw=self.draw, **how) for batch in batches]
+        return {name: torch.stack([each[name] for each in found]).mean(0) for name in found[0]}
+
+    def _inputs(self) -> Named:
+        module, batches, _ = self._seen()
+        names = {id(part): f"{path}.weight".lstrip(".") for path, part in module.named_modules()}
+        found: dict[str, list[Tensor]] = {}
+        for batch in batches:
+            for call in record(module, batch[0], (nn.Linear,))[1]:
+                given = call.args[0] if call.args else call.kwargs["input"]
+                found.setdefault(names[id(call.layer)], []).append(given.flatten(0, -2))
+        return {name: torch.cat(each) for name, each in found.items()}
+
+
+def _missing(what: str, argument: str) -> str:
+    if argument == "initial":
+        return (
+            f"this criterion needs {what}, which are missing; let it have a method references() that returns "
+            "('init',), or give Evidence(initial=...)"
         )
-    slopes = dict(zip(weights, found, strict=True))
-    return {name: slopes[first[name]] for name in wanted}
-
-
-@contextmanager
-def training_flags(module: nn.Module, training: bool) -> Iterator[None]:
-    """Run a block with ``module.train(training)``, and give each submodule its own flag back after it."""
-    before = [(part, part.training) for part in module.modules()]
-    module.train(training)
-    try:
-        yield
-    finally:
-        for part, flag in before:
-            part.training = flag
+    return (
+        f"this criterion needs {what}, and there is no batch to take them from; give batch=(inputs, labels), or "
+        f"Evidence({argument}=...) tensors by parameter name"
+    )

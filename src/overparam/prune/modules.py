@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,8 +14,9 @@ from overparam.networks import first_names, prunable, warn_of_collapse
 from overparam.networks.forward import Inputs
 from overparam.networks.roles import check_shapes
 from overparam.prune.coverage import coverage
-from overparam.prune.criteria import CRITERIA, Criterion
-from overparam.prune.evidence import Evidence, Loss, gradients
+from overparam.prune.criteria import CRITERIA, Criterion, Scores
+from overparam.prune.derivatives import Loss
+from overparam.prune.evidence import Evidence, Look
 from overparam.prune.masks import Masks, check_masks
 from overparam.prune.rounds import Counting, new_masks
 from overparam.prune.scopes import Scope
@@ -54,11 +55,11 @@ def dense_masks(
 
 def prune(
     module: nn.Module,
-    criterion: str | Criterion = "magnitude",
+    criterion: str | Mapping[str, Any] | Criterion = "magnitude",
     *,
     fraction: float | None = None,
     density: float | None = None,
-    scope: str | Scope = "global",
+    scope: str | Mapping[str, Any] | Scope = "global",
     include: Selection = (),
     exclude: Selection = (),
     counting: Counting = "prunable",
@@ -69,7 +70,7 @@ def prune(
     sample: Inputs | None = None,
     seed: int = 0,
     draw: int = 0,
-) -> dict[str, Tensor]:
+) -> Pruned:
     """Return the masks of one round of pruning; the module is not changed (see :func:`apply_masks`).
 
     >>> net = nn.Sequential(nn.Linear(20, 10), nn.ReLU(), nn.Linear(10, 5))
@@ -87,7 +88,7 @@ def prune(
 
     Args:
         module: any network.
-        criterion: ``magnitude``, ``gradient``, ``random``, or an object such as ``Magnitude()``.
+        criterion: ``magnitude``, ``gradient``, ``obd``, ``random``, or one's own: a path, an object, a function.
         fraction, density, scope, counting, allow_empty: see :func:`overparam.prune.new_masks`.
         include: further tensors to prune than linear, convolution and recurrent weights: roles such as ``"embedding"``,
             parameter names or patterns, parts of the module or parameters, or a list of these.
@@ -101,7 +102,8 @@ def prune(
         seed, draw: of the randomness; give each round its own ``draw``, e.g. the number of rounds before it.
 
     Returns:
-        The masks by the first name of each tensor, as ``named_parameters`` lists it.
+        The masks by the first name of each tensor, as ``named_parameters`` lists it, and the new values of what stays,
+        if the criterion gives some (see :class:`Pruned`).
 
     Raises:
         SpecError: a wrong argument, a missing batch, or scores that are not finite.
@@ -116,15 +118,11 @@ def prune(
     else:
         masks = by_first_names(module, masks)
         masks = {**masks, **_ones(module, wanted - set(masks))}
-    weights = parameters_under(module, masks)
-    slopes = None
-    if "gradients" in getattr(criterion, "needs", ()):
-        if batch is None:
-            raise SpecError(f"criterion {type(criterion).__name__} needs gradients; give batch=(inputs, labels)")
-        slopes = gradients(module, batch, loss, names=masks, seed=seed, draw=draw)
-    seen = Evidence({name: weight.detach() for name, weight in weights.items()}, slopes, seed, draw)
+    weights = {name: weight.detach() for name, weight in parameters_under(module, masks).items()}
+    batches = None if batch is None else lambda: ([batch], loss)
+    scores = Scores.of(criterion(Evidence(weights, seed=seed, draw=draw, look=Look(lambda: module, batches))))
     found = new_masks(
-        criterion(seen),
+        scores.scores,
         masks,
         named.uses,
         names=named.names,
@@ -137,18 +135,34 @@ def prune(
     )
     _tell(left_out)
     warn_of_collapse(found, named.roles, before=masks)
-    return found
+    return Pruned(found, scores.weights(found, weights))
+
+
+class Pruned(dict[str, Tensor]):
+    """Masks by name, with the new values that a criterion such as Optimal Brain Surgeon gives to what stays.
+
+    Attributes:
+        weights: whole tensors by name, zero outside the masks; empty for most criteria, which move nothing.
+    """
+
+    def __init__(self, masks: Masks, weights: Mapping[str, Tensor]) -> None:
+        super().__init__(masks)
+        self.weights = weights
 
 
 def apply_masks(module: nn.Module, masks: Masks) -> None:
     """Set every weight outside its mask to exactly ``+0.0``, in place; all else stays bit for bit.
 
+    Masks that :func:`prune` returned bring the new values that the criterion gave to what stays, if it gave any.
     ``masks`` may use any of the names that ``state_dict`` lists for a tensor. Raises :class:`SpecError` where they do
     not fit the module. An optimiser moves the weights again unless :func:`overparam.prune.hold` keeps it from that.
     """
+    moved = masks.weights if isinstance(masks, Pruned) else {}
     masks = by_first_names(module, masks)
     with torch.no_grad():
         for name, weight in parameters_under(module, masks).items():
+            if name in moved:
+                weight.copy_(moved[name])
             weight.masked_fill_(~masks[name].to(weight.device), 0.0)
 
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from overparam.checkpoint import Checkpoint
 from overparam.identity import for_one_use
-from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, coverage, gradients
-from overparam.prune.evidence import Evidence
+from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, Scores, coverage
+from overparam.prune.derivatives import Loss
+from overparam.prune.evidence import Batches, Evidence, Look
 from overparam.prune.scopes.base import rates_of
 from overparam.prune.selection import Named
 from overparam.spec import spec
@@ -25,7 +26,7 @@ class Prune(Step):
     """Prune once: the lowest-scored of the weights that are left go, exactly as many as asked for.
 
     Args:
-        criterion: how weights are scored: ``magnitude``, ``gradient``, ``random``, or one's own.
+        criterion: how weights are scored: ``magnitude``, ``gradient``, ``obd``, ``random``, or one's own.
         fraction: share of the weights left that goes, in [0, 1); this or ``density``.
         density: share of the weights that is kept afterwards, in (0, 1].
         scope: over what the count is spread: ``global``, ``per-layer``, ``uniform``, ``erk``, or one's own;
@@ -38,8 +39,9 @@ class Prune(Step):
         counting: ``prunable`` or ``all``, the counting rule of the Sparse Double Descent code; see
             :func:`overparam.prune.new_masks`.
         allow_empty: whether a layer may lose its last weight.
-        batch_size: examples in the training mini-batch of a criterion that needs gradients.
-        loss: the loss whose gradients are taken: as in :class:`~overparam.train.TrainSettings`.
+        batch_size, batches: examples in a training mini-batch, and how many of these, for a criterion that looks at
+            gradients, curvature or inputs.
+        loss: the loss whose derivatives are taken: as in :class:`~overparam.train.TrainSettings`.
     """
 
     kind: ClassVar[str] = "prune"
@@ -57,6 +59,7 @@ class Prune(Step):
     counting: Literal["prunable", "all"] = "prunable"
     allow_empty: bool = False
     batch_size: Annotated[int, Field(ge=1)] = 128
+    batches: Annotated[int, Field(ge=1)] = 1
     loss: GivenLoss = None
 
     def __post_init__(self) -> None:
@@ -67,23 +70,26 @@ class Prune(Step):
             )
 
     def references(self) -> tuple[str, ...]:
-        """Return the references of its loss, such as one to a teacher."""
-        return references_of(self.loss)
+        """Return what its criterion looks at, such as ``init``, and what its loss does, such as a teacher."""
+        return tuple(dict.fromkeys([*self._looked_at(), *references_of(self.loss)]))
 
     def shares(self, name: str) -> Literal["tensors", "outputs"]:
-        """Return that a loss needs outputs alike."""
-        return "outputs"
+        """Return that a criterion needs tensors alike, a loss outputs."""
+        return "tensors" if name in self._looked_at() else "outputs"
+
+    def _looked_at(self) -> tuple[str, ...]:
+        """Return the checkpoints that the criterion looks at."""
+        return tuple(getattr(CRITERIA.resolve(self.criterion), "references", tuple)())
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""
         criterion, scope, draw = CRITERIA.resolve(self.criterion), SCOPES.resolve(self.scope), start.level
         named = self._named(context, scope)
         start = self._including(start, named)
-        found = self._gradients(start, context, draw) if "gradients" in getattr(criterion, "needs", ()) else None
         weights = {name: start.state[name] for name in start.masks}
-        evidence = Evidence(weights=weights, gradients=found, seed=context.seed, draw=draw)
+        evidence = Evidence(weights, seed=context.seed, draw=draw, look=self._look(start, context, draw))
         with global_stream(context.seed, "criterion", draw):
-            scores = for_one_use(criterion)(evidence)
+            scores = Scores.of(for_one_use(criterion)(evidence))
         asked = Round(
             roles=named.uses if named else start.roles,
             look=lambda: (start.load_into(context.module()), context.world.test.inputs[:1]),
@@ -95,8 +101,9 @@ class Prune(Step):
             counting=self.counting,
             allow_empty=self.allow_empty,
         )
-        masks = PATTERNS.resolve(self.pattern).masks(scores, start.masks, asked)
-        return Outcome(start.masked(masks).counted("prune"))
+        masks = PATTERNS.resolve(self.pattern).masks(scores.scores, start.masks, asked)
+        moved = {**start.state, **scores.weights(masks, weights)}
+        return Outcome(start.with_state(moved).masked(masks).counted("prune"))
 
     def _named(self, context: Context, scope: Scope) -> Named | None:
         """Return all names and roles of the network's tensors, if needed: a checkpoint has only the first of each."""
@@ -110,14 +117,19 @@ class Prune(Step):
         masks = {name: torch.ones_like(start.state[name], dtype=torch.bool) for name in start.roles if name in added}
         return start.masked({**start.masks, **masks})
 
-    def _gradients(self, start: Checkpoint, context: Context, draw: int) -> Mapping[str, Any]:
-        """Take gradients on one random training mini-batch, labels as trained on."""
-        data = context.world.train
-        order = data.order(draw, torch_stream(context.seed, "prune-batch", draw))
-        batch = data.fetch(order[: self.batch_size])
-        module = start.load_into(context.module())
-        loss = on_batch(for_one_use(bound_loss(loss_for(self.loss, context.world.task), context.given)))
-        return gradients(module, (batch.inputs, batch), loss, names=start.masks, seed=context.seed, draw=draw)
+    def _look(self, start: Checkpoint, context: Context, draw: int) -> Look:
+        """Say where the criterion's evidence is taken from: random training mini-batches, labels as trained on."""
+
+        def batches() -> tuple[Batches, Loss]:
+            data = context.world.train
+            order = data.order(draw, torch_stream(context.seed, "prune-batch", draw))
+            chosen = torch.split(order[: self.batches * self.batch_size], self.batch_size)
+            fetched = [data.fetch(indices) for indices in chosen]
+            loss = on_batch(for_one_use(bound_loss(loss_for(self.loss, context.world.task), context.given)))
+            return [(batch.inputs, batch) for batch in fetched], loss
+
+        initial = (lambda: context.given["init"].checkpoint.state) if "init" in context.given else None
+        return Look(lambda: start.load_into(context.module()), batches, initial)
 
 
 def left_out(module: nn.Module, parts: Iterable[object]) -> str:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from overparam.checkpoint import load_state
 from overparam.constraints import Constraint
 from overparam.errors import StepError
-from overparam.prune import Evidence, gradients
+from overparam.prune import Evidence
+from overparam.prune.evidence import Batches, Look
 from overparam.prune.selection import Named
 from overparam.streams import global_stream, torch_stream
 from overparam.train.events import Event, Moment
@@ -80,20 +81,19 @@ class Timeline:
         masks = {name: mask for name, mask in kept.items() if mask is not None}
         moment = Moment(iteration, times[0], times[-1], {name: self.named.roles[name] for name in masks})
         with global_stream(self.seed, "event", iteration):
-            made = event.masks(self._evidence(event, masks, iteration, loss), masks, moment)
+            made = event.masks(self._evidence(masks, iteration, loss), masks, moment)
         _check(event, masks, made)
         return {name: under[name].under(mask) for name, mask in made.items() if not mask.equal(masks[name])}
 
-    def _evidence(self, event: Event, masks: Mapping[str, Tensor], iteration: int, loss: BatchLoss) -> Evidence:
+    def _evidence(self, masks: Mapping[str, Tensor], iteration: int, loss: BatchLoss) -> Evidence:
         weights = {name: self.module.get_parameter(name).detach() for name in masks}
-        found = self._gradients(weights, iteration, loss) if "gradients" in event.needs else None
-        return Evidence(weights=weights, gradients=found, seed=self.seed, draw=iteration)
 
-    def _gradients(self, weights: Mapping[str, Tensor], iteration: int, loss: BatchLoss) -> dict[str, Tensor]:
-        """Take gradients of all weights, those that are not there too, on one random mini-batch."""
-        order = self.data.train.order(iteration, torch_stream(self.seed, "event-batch", iteration))
-        batch = self.data.train.fetch(order[: self.batch_size])
-        return gradients(self.module, (batch.inputs, batch), loss, names=weights, seed=self.seed, draw=iteration)
+        def batches() -> tuple[Batches, BatchLoss]:
+            order = self.data.train.order(iteration, torch_stream(self.seed, "event-batch", iteration))
+            batch = self.data.train.fetch(order[: self.batch_size])
+            return [(batch.inputs, batch)], loss
+
+        return Evidence(weights, seed=self.seed, draw=iteration, look=Look(lambda: self.module, batches))
 
 
 def _after(times: range, iteration: int) -> int:

@@ -2,27 +2,65 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
+from overparam.errors import SpecError
 from overparam.prune.evidence import Evidence
+from overparam.prune.masks import Masks
 from overparam.registry import Registry
 
 
-class Criterion(Protocol):
-    """Scores every weight it is shown; higher means "keep".
-
-    It knows nothing of thresholds, tensors to skip or schedules. Only the order of the scores counts. They
-    must be finite; those of tensors that are ranked together must be in the same unit.
+@dataclass(frozen=True)
+class Scores:
+    """Scores of weights, and what those that stay become, as in Optimal Brain Surgeon.
 
     Attributes:
-        needs: names of the optional fields of :class:`Evidence` that it reads, e.g. ``{"gradients"}``.
+        scores: for each tensor of the evidence, shaped like it.
+        values: given the masks of those that stay, returns new values of whole tensors by name; None: they stay as they
+            are. What it gives outside the masks does not count.
     """
 
-    needs: ClassVar[frozenset[str]]
+    scores: Mapping[str, Tensor]
+    values: Callable[[Masks], Mapping[str, Tensor]] | None = None
 
-    def __call__(self, seen: Evidence) -> dict[str, Tensor]:
+    @classmethod
+    def of(cls, found: Scores | Mapping[str, Tensor]) -> Scores:
+        """Return what a criterion gave as scores."""
+        return found if isinstance(found, Scores) else cls(found)
+
+    def alone(self) -> Mapping[str, Tensor]:
+        """Return the scores where nobody can take new values; raises :class:`SpecError` if there are some."""
+        if self.values is not None:
+            raise SpecError("this criterion gives new values to what stays, which only a step that prunes can take")
+        return self.scores
+
+    def weights(self, masks: Masks, before: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the new values under ``masks`` of the tensors that get some, with zeros outside.
+
+        Raises :class:`SpecError` for values of another shape than the weights ``before``, or that are not finite.
+        """
+        made = {} if self.values is None else self.values(masks)
+        for name, value in made.items():
+            if name not in masks or value.shape != before[name].shape or not bool(value.isfinite().all()):
+                raise SpecError(f"the criterion's new values of {name!r} must be finite and shaped like the weights")
+        return {
+            n: value.detach().to(before[n]).masked_fill(~masks[n].to(before[n].device), 0) for n, value in made.items()
+        }
+
+
+class Criterion(Protocol):
+    """Scores every weight it is shown; higher means "keep". A function or a small frozen object.
+
+    It knows nothing of thresholds, tensors to skip or schedules. Only the order of the scores counts. They must be
+    finite; those of tensors that are ranked together must be in the same unit. One that looks at the initial weights
+    has a method ``references()`` that returns ``("init",)``.
+    """
+
+    def __call__(self, seen: Evidence) -> Mapping[str, Tensor] | Scores:
         """Return scores for each tensor of ``seen.weights``, shaped like it."""
         ...
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,8 +23,6 @@ class Gradient:
 
     Reference: He et al., ICML 2022, https://arxiv.org/abs/2206.08684 (the "gradient" criterion of their code)
     """
-
-    needs: ClassVar[frozenset[str]] = frozenset({"gradients"})
 
     def __call__(self, seen: Evidence) -> dict[str, Tensor]:
         """Return |w * dL/dw| for every tensor; raises :class:`SpecError` where a gradient is missing."""

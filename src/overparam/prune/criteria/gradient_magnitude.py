@@ -1,7 +1,6 @@
 """Gradient magnitude: weights whose change would change the loss most matter, whatever they are now."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,8 +17,6 @@ class GradientMagnitude:
 
     Reference: Evci et al., ICML 2020, https://arxiv.org/abs/1911.11134
     """
-
-    needs: ClassVar[frozenset[str]] = frozenset({"gradients"})
 
     def __call__(self, seen: Evidence) -> dict[str, Tensor]:
         """Return |dL/dw| for every tensor; raises :class:`SpecError` where a gradient is missing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,8 +19,6 @@ class Magnitude:
 
     Reference: Han et al., 2015, https://arxiv.org/abs/1506.02626
     """
-
-    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, seen: Evidence) -> dict[str, Tensor]:
         """Return |w| for every tensor."""

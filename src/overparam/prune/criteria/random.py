@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,8 +24,6 @@ class Random:
     Reference: He et al., ICML 2022, https://arxiv.org/abs/2206.08684; unlike their code, where tensors of
     equal shape get equal scores.
     """
-
-    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, seen: Evidence) -> dict[str, Tensor]:
         """Return uniform draws for every tensor."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from overparam.errors import SpecError
 from overparam.length import Length
-from overparam.prune import CRITERIA, Evidence
+from overparam.prune import Evidence
 from overparam.prune.masks import Masks
 from overparam.registry import Registry
 from overparam.spec import spec
@@ -42,7 +41,7 @@ class Moment:
 class Event:
     """Base of all events: a frozen object of its parameters.
 
-    A new event is a ``@spec`` class, registered in :data:`EVENTS`, that implements :meth:`masks` as a pure function.
+    A new event is a ``@spec`` class that implements :meth:`masks` as a pure function.
     It happens before iteration ``start``, and every ``every`` after that, ``until`` included but never before the first
     iteration of a training nor after its last. What it prunes becomes zero, what it brings back starts from zero, and
     both have an optimiser's state of zeros; the number of steps that Adam counts is the tensor's.
@@ -54,8 +53,6 @@ class Event:
         exclude: roles or name patterns of tensors whose masks stay.
     """
 
-    criteria: ClassVar[tuple[str, ...]] = ()  # the fields that are criteria
-
     every: Length = Length(100, "it")
     start: Length | None = None
     until: Length | None = None
@@ -64,12 +61,6 @@ class Event:
     def __post_init__(self) -> None:
         if self.every.value <= 0:
             raise ValueError(f"every must be longer than nothing, got '{self.every}'")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """What of the evidence it looks at, beside the weights: what its criteria need."""
-        found = (getattr(CRITERIA.resolve(getattr(self, name)), "needs", ()) for name in self.criteria)
-        return frozenset[str]().union(*found)
 
     @abstractmethod
     def masks(self, seen: Evidence, masks: Masks, moment: Moment) -> dict[str, Tensor]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 from torch import Tensor
 
-from overparam.prune import CRITERIA, SCOPES, Evidence, new_masks
+from overparam.prune import CRITERIA, SCOPES, Evidence, Scores, new_masks
 from overparam.prune.masks import Masks, density
 from overparam.spec import spec
 from overparam.train.events.base import EVENTS, Event, Moment
@@ -28,8 +28,6 @@ class Gradual(Event):
         criterion, scope: as in ``prune``.
     """
 
-    criteria: ClassVar[tuple[str, ...]] = ("criterion",)
-
     density: Annotated[float, Field(gt=0, le=1)] = 0.1
     initial: Annotated[float, Field(gt=0, le=1)] = 1.0
     power: Annotated[float, Field(gt=0)] = 3.0
@@ -41,5 +39,5 @@ class Gradual(Event):
         goal = self.density + (self.initial - self.density) * (1 - moment.progress) ** self.power
         if goal >= density(masks):
             return dict(masks)
-        scores = CRITERIA.resolve(self.criterion)(seen)
+        scores = Scores.of(CRITERIA.resolve(self.criterion)(seen)).alone()
         return new_masks(scores, masks, moment.roles, density=goal, scope=self.scope)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor
 
-from overparam.prune import CRITERIA, Evidence, count_kept, keep_top
+from overparam.prune import CRITERIA, Evidence, Scores, count_kept, keep_top
 from overparam.prune.masks import Masks
 from overparam.spec import spec
 from overparam.train.events.base import EVENTS, Event, Moment
@@ -26,8 +26,6 @@ class Rewire(Event):
         decay: ``cosine``, down to none at the end, or ``constant``.
     """
 
-    criteria: ClassVar[tuple[str, ...]] = ("drop", "grow")
-
     drop: Annotated[Any, CRITERIA] = "magnitude"
     grow: Annotated[Any, CRITERIA] = "random"
     fraction: Annotated[float, Field(ge=0, lt=1)] = 0.3
@@ -35,7 +33,7 @@ class Rewire(Event):
 
     def masks(self, seen: Evidence, masks: Masks, moment: Moment) -> dict[str, Tensor]:
         """Exchange weights layer by layer."""
-        weak, strong = (CRITERIA.resolve(criterion)(seen) for criterion in (self.drop, self.grow))
+        weak, strong = (Scores.of(CRITERIA.resolve(criterion)(seen)).alone() for criterion in (self.drop, self.grow))
         share = self.fraction * (0.5 * (1 + math.cos(math.pi * moment.progress)) if self.decay == "cosine" else 1.0)
         made = {}
         for name, mask in masks.items():
