@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 import torch
+
+IndexArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 
 
 def stream_seed(seed: int, purpose: str, *names: str | int) -> int:
@@ -35,6 +39,29 @@ def torch_stream(seed: int, purpose: str, *names: str | int) -> torch.Generator:
 def numpy_stream(seed: int, purpose: str, *names: str | int) -> np.random.Generator:
     """Return a NumPy generator (PCG64) for the stream."""
     return np.random.default_rng(stream_seed(seed, purpose, *names))
+
+
+def indexed_uniforms(seed: int, indices: IndexArray, count: int) -> FloatArray:
+    """Return ``count`` numbers in (0, 1) for each index: float64 ``(N, count)``, a pure function of seed and index.
+
+    Each index has a SplitMix64 stream of its own (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number
+    generators"), computed for all at once in whole numbers: what one index gets depends on no other, nor on the
+    machine.
+    """
+    start = _mixed(np.uint64(seed & _WORD) + _GAMMA * (np.asarray(indices).astype(np.uint64) + _ONE))
+    words = _mixed(start[:, None] + _GAMMA * (np.arange(count, dtype=np.uint64) + _ONE))
+    return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+_WORD = 2**64 - 1
+_ONE, _GAMMA = np.uint64(1), np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return SplitMix64's finaliser of each word."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
 
 
 @contextmanager

@@ -37,10 +37,10 @@ class Network:
     inputs are real); its other parameters are ``options``. The module maps a batch ``(N, *input_shape)``, float32 or
     tokens, to ``(N, *outputs)``: scores ``(N, classes)`` in a classification.
 
-    ``init``: ``kaiming-normal``, ``glorot-normal`` or ``pytorch``, see
+    ``init``: ``kaiming-normal``, ``glorot-normal``, ``gpt-2`` or ``pytorch``, see
     :func:`overparam.networks.initialise.initialise`; None takes the architecture's usual one:
     ``kaiming-normal`` for mlp, lenet-300-100, vgg and resnet, ``glorot-normal`` for lenet-5 and conv-2/4/6,
-    and for one's own ``pytorch`` (as constructed).
+    ``gpt-2`` for transformer, ``pytorch`` (as constructed) for gru and for one's own.
 
     Raises :class:`SpecError` for an unknown name, an unknown or impossible option, and a name of another
     kind. An import path is followed only when the network is built or identified.

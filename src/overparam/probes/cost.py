@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
-
 from overparam.checkpoint import Checkpoint
 from overparam.networks import applications
 from overparam.probes.base import PROBES, Measurements, Probe, View
@@ -36,7 +34,7 @@ class Cost(Probe):
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Count how often each weight is applied to one example, and copy what was recorded of the step."""
-        uses = applications(view.module(), torch.zeros(1, *view.world.input_shape, dtype=torch.float32))
+        uses = applications(view.module(), view.world.test.inputs[:1])
         engines: dict[str, str] = view.facts.get("engines") or {}
         layers: dict[str, dict[str, float | int | str | None]] = {}
         for name, mask in checkpoint.masks.items():

@@ -1,10 +1,10 @@
 """What data exists and how it is seen: datasets, subsets, label noise, augmentation, batches."""
 
 from overparam.folders import cache_folder
+from overparam.worlds import mnist_1d, regression, text  # noqa: F401  (they register themselves)
 from overparam.worlds.augmentation import Augmentation
 from overparam.worlds.batch import Batch
 from overparam.worlds.builtin import DATASETS
-from overparam.worlds.data import WorldData
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.files import data_folders
 from overparam.worlds.images import ImageFolder
@@ -13,6 +13,7 @@ from overparam.worlds.sources import load_dataset
 from overparam.worlds.splits import EndlessSplit, FiniteSplit, Split
 from overparam.worlds.task import Classification, NextToken, Reconstruction, Regression, Task
 from overparam.worlds.world import World
+from overparam.worlds.world_data import WorldData
 
 __all__ = [
     "DATASETS",

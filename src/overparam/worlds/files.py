@@ -49,6 +49,22 @@ def data_folders(folder: str | Path | None = None) -> list[Path]:
     return [*(Path(os.path.expanduser(part)) for part in named), *SYSTEM_FOLDERS]
 
 
+def located(path: str, folder: str | Path | None, what: str) -> Path:
+    """Return where a file or folder of the user's is: absolute, in a data folder, the cache or the current folder.
+
+    Raises :class:`DataError`, naming ``what`` was wanted, if it is nowhere.
+    """
+    given = Path(os.path.expanduser(path))
+    looked = [place / given for place in (*data_folders(folder), cache_folder(), Path())]
+    for candidate in looked:
+        if os.path.exists(candidate):
+            return candidate
+    raise DataError(
+        f"cannot find the {what} {path!r}: looked for {', '.join(dict.fromkeys(map(str, looked)))}; "
+        f"give an absolute path or name the folder that holds them in {DATA}"
+    )
+
+
 def places(dataset: str, folder: str | Path | None = None) -> list[Path]:
     """Return the folders in which a dataset's files may lie, in order; the last one is in the cache."""
     return [

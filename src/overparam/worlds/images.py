@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -19,7 +18,7 @@ from overparam.spec import spec
 from overparam.worlds.archives import read_members
 from overparam.worlds.class_folders import SPLITS, Arrangement, Entry, Parts, arrange, entries
 from overparam.worlds.dataset import Dataset
-from overparam.worlds.files import DATA, data_folders, keep
+from overparam.worlds.files import keep, located
 from overparam.worlds.pictures import decode
 
 _FORMAT = 2  # of the cached file; bump it when decoding changes
@@ -53,7 +52,7 @@ class ImageFolder:
 
         Raises :class:`DataError` if the path is not found, holds no such images, or one of them is damaged.
         """
-        path = self._find(folder)
+        path = located(self.path, folder, "images")
         arranged = arrange(path, entries(path)) if path.is_dir() else None
         kept = cache_folder() / "images" / f"{self._key(path, arranged)}.npz"
         arrays = _read_cache(kept)
@@ -70,17 +69,6 @@ class ImageFolder:
             torch.from_numpy(test_targets),
             class_names=tuple(str(name) for name in names),
             remarks=tuple(str(remark) for remark in remarks),
-        )
-
-    def _find(self, folder: str | Path | None) -> Path:
-        path = Path(os.path.expanduser(self.path))
-        looked = [place / path for place in (*data_folders(folder), cache_folder(), Path())]
-        for candidate in looked:
-            if os.path.exists(candidate):
-                return candidate
-        raise DataError(
-            f"cannot find the images {self.path!r}: looked for {', '.join(dict.fromkeys(map(str, looked)))}; "
-            f"give an absolute path or name the folder that holds them in {DATA}"
         )
 
     def _key(self, path: Path, arranged: Arrangement | None) -> str:

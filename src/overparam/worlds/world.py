@@ -15,7 +15,6 @@ from overparam.recent import Recent
 from overparam.spec import native, spec
 from overparam.streams import stream_seed, torch_stream
 from overparam.worlds.augmentation import Augmentation
-from overparam.worlds.data import WorldData
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.endless import endless_split, stream_identity
 from overparam.worlds.label_noise import LabelNoise
@@ -23,6 +22,7 @@ from overparam.worlds.normalize import normal
 from overparam.worlds.sources import Source, check_source, load_dataset
 from overparam.worlds.splits import FiniteSplit, Split
 from overparam.worlds.task import Classification, Reconstruction, Task, metric_names, task_identity
+from overparam.worlds.world_data import WorldData
 
 _clean_worlds: Recent[str, WorldData] = Recent(2)  # one of 60,000 small images takes 200 MB
 _noisy_labels: Recent[str, Tensor] = Recent(16)
