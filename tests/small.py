@@ -12,7 +12,7 @@ from overparam import Checkpoint, Dataset, Network, World
 from overparam.checkpoint import Given, state_of
 from overparam.constraints import masked
 from overparam.constraints.storage import to_parts
-from overparam.networks import prunable, tensor_roles
+from overparam.networks import NETWORKS, prunable, tensor_roles
 from overparam.steps import Context
 from overparam.streams import torch_stream
 from overparam.train.loop import Journal
@@ -58,13 +58,16 @@ def conv_net(input_shape: tuple[int, ...], classes: int, dropout: float = 0.3) -
     )
 
 
+TOKEN_NETWORKS = ("transformer", "gru")
+IMAGE_NETWORKS = tuple(name for name in NETWORKS if name not in TOKEN_NETWORKS)
+
 MLP = Network("mlp", {"hidden": [8]})
 CONV = Network(conv_net)
 
 
 def begin(network: Network, data: WorldData, seed: int = 0) -> Checkpoint:
     """The initialisation, as the lab makes it."""
-    module = network.build(data.input_shape, data.classes, seed)
+    module = network.build(**data.form, seed=seed)
     roles = tensor_roles(module, data.test.inputs[:1])
     state = state_of(module)
     masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}

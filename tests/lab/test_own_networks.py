@@ -17,13 +17,12 @@ from torch import Tensor, nn
 from overparam import Chain, Checkpoint, Network, Prune, Results, SpecError, Study, Train, World
 from overparam.checkpoint import state_of
 from overparam.lab.plan import Plan
-from overparam.networks import NETWORKS
 from overparam.prune import Evidence
 from overparam.report import arms, find_phases
 from overparam.spec import spec
 from overparam.steps import Context, Outcome, Step
 from overparam.train import TrainSettings, fit
-from small import images, same_bits, vectors
+from small import IMAGE_NETWORKS, images, same_bits, vectors
 
 TRAIN = Train(epochs=2, batch_size=16)
 
@@ -80,7 +79,7 @@ def test_a_network_of_closures_is_trained_as_one_without(tmp_path: Path) -> None
 def test_every_architecture_may_be_copied() -> None:
     """Built-in modules are the ones that the lab copies: a copy computes the same, with tensors of its own."""
     small = {"mlp": {"hidden": [5]}}
-    for name in NETWORKS:
+    for name in IMAGE_NETWORKS:
         network = Network(name, small.get(name, {"width": 0.1}))
         assert network.built_in
         module = network.build((1, 32, 32), 10, seed=0)

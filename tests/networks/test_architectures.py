@@ -8,8 +8,9 @@ from torch import nn
 
 from overparam.errors import SpecError
 from overparam.networks import NETWORKS, Architecture, Network, tensor_roles
+from small import IMAGE_NETWORKS
 
-NARROW = {name: {"width": 0.1} if name != "mlp" else {"hidden": [5, 3]} for name in NETWORKS}
+NARROW = {name: {"width": 0.1} if name != "mlp" else {"hidden": [5, 3]} for name in IMAGE_NETWORKS}
 SMALLEST = {"lenet-5": 16, "conv-2": 2, "conv-4": 4, "conv-6": 8, "vgg-11": 16, "vgg-16": 16, "vgg-19": 16}
 
 
@@ -27,7 +28,7 @@ def check(module: nn.Module, shape: tuple[int, ...], classes: int, batch: int) -
         assert parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
 @pytest.mark.parametrize(
     ("shape", "classes", "batch"), [((1, 28, 28), 10, 3), ((3, 17, 23), 7, 5), ((5, 16, 16), 1, 2)]
 )
@@ -48,7 +49,7 @@ def test_a_single_pixel_is_enough_for_networks_without_a_smallest_image(name: st
     check(narrow(name, (1, 1, 1), 3), (1, 1, 1), 3, batch=4)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("mlp", "lenet-300-100")])
+@pytest.mark.parametrize("name", [name for name in IMAGE_NETWORKS if name not in ("mlp", "lenet-300-100")])
 def test_flat_inputs_are_refused_by_image_networks(name: str) -> None:
     with pytest.raises(SpecError, match=r"needs images of shape \(channels, height, width\), got .*\(64,\)"):
         narrow(name, (64,), 10)
@@ -108,7 +109,7 @@ def test_vgg_on_cifar_equals_the_two_by_two_pooling_of_the_papers() -> None:
     torch.testing.assert_close(parts[-3](features), nn.AvgPool2d(2)(features))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
 def test_each_has_a_summary_an_output_layer_and_a_usual_initialisation(name: str) -> None:
     factory = NETWORKS.get(name)
     assert isinstance(factory, Architecture)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from overparam.networks import NETWORKS, Network, initialise
+from small import IMAGE_NETWORKS
 
 SPREAD = 0.03  # relative; the smallest tensor below has 9,216 elements, whose std scatters by 0.7 %
 
@@ -79,7 +80,7 @@ def test_layers_without_bias_or_scale_and_of_other_kinds_are_no_trouble(init: st
     assert (module[2].weight == 1).all()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
 def test_the_usual_initialisation_is_the_architectures(name: str) -> None:
     small = {"hidden": [4]} if name == "mlp" else {"width": 0.05}
     factory = NETWORKS.get(name)

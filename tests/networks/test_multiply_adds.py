@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from overparam.errors import SpecError
-from overparam.networks import NETWORKS, Network, applications, multiply_adds
+from overparam.networks import Network, applications, multiply_adds
+from small import IMAGE_NETWORKS
 
 
 def of_torch(module: nn.Module, sample: Tensor) -> float:
@@ -38,7 +39,7 @@ def test_totals_of_the_literature(name: str, total: float) -> None:
     assert sum(multiply_adds(module, torch.zeros(1, 3, 32, 32)).values()) == pytest.approx(total, rel=0.02)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
 def test_agrees_with_torchs_counter(name: str) -> None:
     options = {"hidden": [7, 3]} if name == "mlp" else {"width": 0.1}
     module = Network(name, options).build((3, 19, 21), 5, seed=0)

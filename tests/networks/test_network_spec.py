@@ -67,7 +67,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ({"name": nn.Linear(2, 2)}, "a function or class that makes a new torch.nn.Module at each call, got Linear"),
         ({}, "Network.name: is required"),
         ({"name": "mlp", "option": {}}, "Network.option: no such field; did you mean 'options'?"),
-        ({"name": "mlp", "init": "kaiming"}, "Network.init: input should be 'kaiming-normal', 'glorot-normal' or"),
+        (
+            {"name": "mlp", "init": "kaiming"},
+            "Network.init: input should be 'kaiming-normal', 'glorot-normal', 'gpt-2' or",
+        ),
         ({"name": "mlp", "options": {"hiden": [5]}}, "no such option of network 'mlp'; did you mean 'hidden'?"),
         ({"name": "mlp", "options": {"hidden": [5, -1]}}, "options.hidden.1: input should be greater than 0, got -1"),
         ({"name": "mlp", "options": {"hidden": [2.5]}}, "options.hidden.0: input should be a valid integer, got 2.5"),

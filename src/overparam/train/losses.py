@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from overparam.checkpoint import Given
+from overparam.errors import DataError
 from overparam.registry import Registry
 from overparam.worlds import Batch, Task
 from overparam.worlds.task import mean_squared_error
@@ -29,6 +30,8 @@ GivenLoss = Annotated[Any, LOSSES, WrapValidator(lambda given, check: None if gi
 @LOSSES.named("cross-entropy")
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean softmax cross entropy of scores ``(N, classes)``, or ``(N, T, classes)``, against integers, in nats."""
+    if targets.is_floating_point():  # which torch would take for probabilities
+        raise DataError(f"cross entropy needs class numbers, got targets of {targets.dtype}")
     if outputs.dim() > targets.dim() > 1:
         return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
     return functional.cross_entropy(outputs, targets)
