@@ -29,6 +29,8 @@ class ConstrainedTrainee(ModuleTrainee):
         self, module: nn.Module, data: WorldData, settings: TrainSettings, constraints: Mapping[str, Constraint]
     ) -> None:
         self.own = {n: p for n, p in module.named_parameters() if p.requires_grad and _made(constraints.get(n))}
+        for parameter in self.own.values():
+            parameter.grad = None  # of whatever was done with the module before
         self.made = {name: constraints[name] for name in self.own}
         self.free = {
             name: {key: _trainable(name, key, tensor) for key, tensor in each.free(self.own[name].detach()).items()}
