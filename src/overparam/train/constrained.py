@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from overparam.constraints import EVALUATION, TRAINING, Constraint, Masked
+from overparam.constraints import EVALUATION, TRAINING, Constraint, Masked, effective
 from overparam.errors import SpecError
 from overparam.train.losses import BatchLoss
 from overparam.train.optimisers.state import Slots
@@ -28,9 +28,9 @@ class ConstrainedTrainee(ModuleTrainee):
     def __init__(
         self, module: nn.Module, data: WorldData, settings: TrainSettings, constraints: Mapping[str, Constraint]
     ) -> None:
-        self.own = {n: p for n, p in module.named_parameters() if p.requires_grad and _made(constraints.get(n))}
-        for parameter in self.own.values():
-            parameter.grad = None  # of whatever was done with the module before
+        made = {name: each for name, each in constraints.items() if not isinstance(each, Masked)}
+        _prepare(module, made)
+        self.own = {n: p for n, p in module.named_parameters() if p.requires_grad and n in made}
         self.made = {name: constraints[name] for name in self.own}
         self.free = {
             name: {key: _trainable(name, key, tensor) for key, tensor in each.free(self.own[name].detach()).items()}
@@ -39,7 +39,7 @@ class ConstrainedTrainee(ModuleTrainee):
         super().__init__(module, data, settings, {n: c.mask for n, c in constraints.items() if isinstance(c, Masked)})
         self.engines = {name: "dense" for name, each in constraints.items() if each.kept() is not None}
         self.network = _WithLoss(module, self.batch_loss)
-        self.settled = False
+        self.settled = True
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         found: dict[str, nn.Parameter] = {}
@@ -118,8 +118,13 @@ class _WithLoss(nn.Module):
         return self.loss(self.module(batch.inputs), batch)
 
 
-def _made(constraint: Constraint | None) -> bool:
-    return constraint is not None and not isinstance(constraint, Masked)
+@torch.no_grad()
+def _prepare(module: nn.Module, constraints: Mapping[str, Constraint]) -> None:
+    """Give the module the weights that it begins with, and no gradients of whatever was done with it before."""
+    for name, each in constraints.items():
+        parameter = module.get_parameter(name)
+        parameter.copy_(effective(each, parameter.clone()))
+        parameter.grad = None
 
 
 def _trainable(name: str, key: str, tensor: Tensor) -> nn.Parameter:
