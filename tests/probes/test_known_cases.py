@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from overparam import Accuracy, Checkpoint, Cost, Dataset, Density, LabelNoise, LearningDistance, Network, Prune, World
 from overparam.checkpoint import Given, state_of
-from overparam.constraints import masked
+from overparam.constraints import Quantised, Uniform, masked
 from overparam.networks import prunable, tensor_roles
 from overparam.probes import Latency, View
 from overparam.worlds import WorldData
@@ -86,7 +86,8 @@ def test_dead_units_of_a_hand_made_mask() -> None:
     masks["conv"][0, 1, 1, 0] = True  # filters 1 and 2 dead, channel 0 unused
     state = {name: mask.float() for name, mask in masks.items()}
     found = Density().measure(Checkpoint(state, masked(masks), roles), view_of(Checkpoint(state, masked(masks), roles)))
-    assert found.values == {"dead_units": 4, "collapsed_layers": 2, "parameters": 40, "density_of_all": 6 / 40}
+    counts = {"dead_units": 4, "collapsed_layers": 2, "parameters": 40, "density_of_all": 6 / 40}
+    assert found.values == {**counts, "stored_bits": 40 + 6 * 32}
     keys = ("kept", "weights", "density", "dead_units", "unused_inputs", "collapsed", "share_of_all")
     assert {name: tuple(row[key] for key in keys) for name, row in found.layers.items()} == {
         "one": (3, 12, 0.25, 2, 1, 1, 12 / 40),  # three weights cannot reach four units
@@ -134,7 +135,12 @@ def test_density_is_of_the_masked_and_of_all_parameters() -> None:
         "weights": 120,
         "density": 1.0,
         "share_of_all": 120 / 178,
+        "stored_bits": 120 * 32,
     }
+    assert found.values["stored_bits"] == (120 + 8 + 10) * 32 + 40 + 4 * 32
+    few = checkpoint.constrained({"head": Quantised(checkpoint.state["head"], mask, Uniform(4))})
+    found = Density().measure(few, view_of(few))
+    assert found.layers["head"]["stored_bits"] == 40 + 4 * 4 + 32, "positions, codes and a step"
     assert list(found.layers) == ["head", "emb"]  # biases and norms are nobody's surprise
 
 

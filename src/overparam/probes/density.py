@@ -27,17 +27,20 @@ class Density(Probe):
     Per layer also ``unused_inputs``: inputs with no kept outgoing weight; ``collapsed``; and ``share_of_all``, its
     weights as a share of all parameters. Tensors that are left out, other than biases and norms, have a row with
     ``masked`` 0.
+
+    ``stored_bits``, of all parameters and of each layer, is what they cost to store as their constraints have them:
+    positions, values and codebooks (:meth:`overparam.constraints.Constraint.bits`).
     """
 
     kind: ClassVar[str] = "density"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     columns: ClassVar[Mapping[str, type]] = {
         **{"dead_units": int, "collapsed_layers": int, "parameters": int},
-        **{"density_of_all": float},
+        **{"density_of_all": float, "stored_bits": int},
     }
     layer_columns: ClassVar[Mapping[str, type]] = {
         **{"role": str, "masked": int, "kept": int, "weights": int, "density": float, "share_of_all": float},
-        **{"dead_units": int, "unused_inputs": int, "collapsed": int},
+        **{"dead_units": int, "unused_inputs": int, "collapsed": int, "stored_bits": int},
     }
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
@@ -59,13 +62,22 @@ class Density(Probe):
             dead += without_inputs if checkpoint.roles[name] in ("linear", "conv") else 0
         for name, (role, count) in covered.left_out.items():
             layers[name] = _row(covered, role, count, count, False)
+        costs = {name: _bits(checkpoint, name) for name in checkpoint.roles}
+        layers = {name: {**row, "stored_bits": costs[name]} for name, row in layers.items()}
         values = {
             "dead_units": dead,
             "collapsed_layers": len(collapsed),
             "parameters": covered.parameters,
             "density_of_all": covered.density_of_all,
+            "stored_bits": sum(costs.values()),
         }
         return Measurements(values, layers)
+
+
+def _bits(checkpoint: Checkpoint, name: str) -> int:
+    """Return what it costs to store a parameter."""
+    constraint, weight = checkpoint.constraints.get(name), checkpoint.state[name]
+    return constraint.bits(weight).total if constraint is not None else 8 * weight.nbytes
 
 
 def _empty_units(mask: Tensor, layer: nn.Module | None) -> tuple[int, int]:

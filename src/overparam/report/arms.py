@@ -24,7 +24,7 @@ MEASURED = frozenset(
         *("train_accuracy_clean_part", "train_loss_clean_part", "train_accuracy_noisy_part", "train_loss_noisy_part"),
         *("test_accuracy", "test_loss", "test_soft_error"),
         *("learning_distance", "learning_distance_kept", "learning_distance_pruned"),
-        *("dead_units", "collapsed_layers", "parameters", "density_of_all"),
+        *("dead_units", "collapsed_layers", "parameters", "density_of_all", "stored_bits"),
         *("seconds", "multiply_adds", "multiply_adds_effective", "peak_memory_bytes", "bytes", "noise_realised"),
     }
 )

@@ -26,9 +26,12 @@ class Constrain(Step):
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` under the constraints; its weights are what they make of them."""
-        spared = self._spared(context) if self.exclude else set()
+        spared = self.spared(context)
         found = {name: self.constraint(name, start, context) for name in start.masks if name not in spared}
         return Outcome(start.constrained(found).counted(self.kind))
 
-    def _spared(self, context: Context) -> set[str]:
+    def spared(self, context: Context) -> set[str]:
+        """Return the names of what is excluded; raises :class:`SpecError` for an entry that means nothing."""
+        if not self.exclude:
+            return set()
         return Named.of(context.module(), context.world.test.inputs[:1]).meant(self.exclude, "exclude")

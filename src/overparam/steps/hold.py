@@ -1,11 +1,12 @@
 """The step that says at which values pruned weights are held."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from overparam.checkpoint import Checkpoint
 from overparam.constraints import Constraint, Frozen, Masked
 from overparam.spec import spec
-from overparam.steps.base import STEPS, Context
+from overparam.steps.base import STEPS, Context, Outcome
 from overparam.steps.constrain import Constrain
 
 
@@ -32,6 +33,13 @@ class Hold(Constrain):
     def references(self) -> tuple[str, ...]:
         """Return the initialisation where it is needed."""
         return ("init",) if self.at == "initial" else ()
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Return ``start`` with pruned weights held; with ``zero``, what was frozen whole is free again."""
+        if self.at == "zero":
+            left = start.masks.keys() | self.spared(context)
+            start = replace(start, constraints={n: each for n, each in start.constraints.items() if n in left})
+        return super().run(start, context)
 
     def constraint(self, name: str, start: Checkpoint, context: Context) -> Constraint:
         """Return a plain mask, or one whose pruned weights are frozen."""
