@@ -13,7 +13,6 @@ from torch import Tensor
 from overparam import (
     Chain,
     Checkpoint,
-    Finetune,
     Hold,
     Prune,
     Quantise,
@@ -53,7 +52,7 @@ def coded(name: str, *steps: Any) -> Study:
 
 
 def checkpoints(study: Study, store: Path) -> dict[str, Checkpoint]:
-    return {node: checkpoint_from_bytes(Store(store).weights(node)) for node in study.plan.nodes}
+    return {node: checkpoint_from_bytes(Store(store).weights(node)) for node in study.plan.steps}
 
 
 def same_table(one: Results, other: Results) -> bool:
@@ -86,7 +85,7 @@ def stopped_and_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
         assert len(saves) >= 3 * stops
         assert same_table(again, whole)
         one, other = (
-            {node: Store(tmp_path / name).weights(node) for node in study.plan.nodes} for name in ("whole", "stopped")
+            {node: Store(tmp_path / name).weights(node) for node in study.plan.steps} for name in ("whole", "stopped")
         )
         assert one == other, "every byte of every checkpoint"
         return whole, checkpoints(study, tmp_path / "whole")
@@ -94,11 +93,15 @@ def stopped_and_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     return run
 
 
+MOMENTUM: dict[str, Any] = {"optimizer": {"sgd": {"momentum": 0.9}}}
 WAYS = {
-    "momentum and decay": ("momentum: 0.9, weight_decay: 0.01, lr: 0.1", {"momentum": 0.9, "weight_decay": 0.01}),
+    "momentum and decay": (
+        "optimizer: {sgd: {momentum: 0.9, weight_decay: 0.01}}, lr: 0.1",
+        {"optimizer": {"sgd": {"momentum": 0.9, "weight_decay": 0.01}}},
+    ),
     "adamw": (
-        "optimizer: adamw, weight_decay: 0.1, lr: 0.002",
-        {"optimizer": "adamw", "weight_decay": 0.1, "lr": 0.002},
+        "optimizer: {adamw: {weight_decay: 0.1}}, lr: 0.002",
+        {"optimizer": {"adamw": {"weight_decay": 0.1}}, "lr": 0.002},
     ),
 }
 
@@ -111,10 +114,10 @@ def test_tickets_whose_pruned_weights_stay_at_their_initial_values(way: str, sto
     )
     train = Train(epochs=4, batch_size=50, **settings)
     code = coded("held", Hold("initial"), train, Repeat(2, Prune(fraction=0.6), Rewind("init"), train))
-    assert list(code.plan.nodes) == list(study.plan.nodes)
+    assert list(code.plan.steps) == list(study.plan.steps)
     results, found = stopped_and_taken_up(study, 2)
     init = next(iter(found.values()))
-    trained = [each for node, each in found.items() if study.plan.nodes[node].title.startswith("train")]
+    trained = [each for node, each in found.items() if study.plan.steps[node].title.startswith("train")]
     assert [round(each.density, 2) for each in trained] == [1.0, 0.4, 0.16]
     for checkpoint in found.values():
         for name, mask in checkpoint.masks.items():
@@ -129,9 +132,9 @@ def test_tickets_whose_pruned_weights_stay_at_their_initial_values(way: str, sto
 
 
 def test_a_mask_is_learned_over_weights_that_are_not(stopped_and_taken_up: Any) -> None:
-    study = written("supermask", "momentum: 0.9, lr: 0.5", 8, "[{supermask: 0.5}, train]")
-    code = coded("supermask", LearnMask(0.5), Train(momentum=0.9, lr=0.5, epochs=8, batch_size=50))
-    assert list(code.plan.nodes) == list(study.plan.nodes)
+    study = written("supermask", "optimizer: {sgd: {momentum: 0.9}}, lr: 0.5", 8, "[{supermask: 0.5}, train]")
+    code = coded("supermask", LearnMask(0.5), Train(**MOMENTUM, lr=0.5, epochs=8, batch_size=50))
+    assert list(code.plan.steps) == list(study.plan.steps)
     results, found = stopped_and_taken_up(study, 1)
     init, put, trained = found.values()
     assert results.frame["test_accuracy"].item() > 0.85, "ten classes"
@@ -147,12 +150,12 @@ def test_a_mask_is_learned_over_weights_that_are_not(stopped_and_taken_up: Any) 
 
 
 def test_four_bits_are_nearly_as_good_as_all(stopped_and_taken_up: Any) -> None:
-    tuned = "momentum: 0.9, lr: 0.05"
-    chain = f"[train, {{quantise: {{bits: 4}}}}, {{finetune: {{{tuned}, batch_size: 50, epochs: 3}}}}]"
+    tuned = "optimizer: {sgd: {momentum: 0.9}}, lr: 0.05"
+    chain = "[train, {quantise: {bits: 4}}, {train: {epochs: 3}}]"
     study = written("four-bits", tuned, 8, chain)
-    train = {"momentum": 0.9, "lr": 0.05, "batch_size": 50}
-    code = coded("four-bits", Train(epochs=8, **train), Quantise(4), Finetune(epochs=3, **train))
-    assert list(code.plan.nodes) == list(study.plan.nodes)
+    train = {**MOMENTUM, "lr": 0.05, "batch_size": 50}
+    code = coded("four-bits", Train(epochs=8, **train), Quantise(4), Train(epochs=3, **train))
+    assert list(code.plan.steps) == list(study.plan.steps)
     results, found = stopped_and_taken_up(study, 1)
     full, few = results.frame["test_accuracy"].to_list()
     assert few > full - 0.02
@@ -164,7 +167,11 @@ def test_four_bits_are_nearly_as_good_as_all(stopped_and_taken_up: Any) -> None:
 
 
 def test_a_constraint_of_one_s_own_by_its_import_path(stopped_and_taken_up: Any) -> None:
-    study = coded("own", Binarise(exclude=("output",)), Train(momentum=0.9, lr=0.05, epochs=6, batch_size=50))
+    study = coded(
+        "own",
+        Binarise(exclude=("output",)),
+        Train(**MOMENTUM, lr=0.05, epochs=6, batch_size=50),
+    )
     results, found = stopped_and_taken_up(study, 1)
     assert results.frame["test_accuracy"].item() > 0.7
     last = list(found.values())[-1]

@@ -14,7 +14,7 @@ from overparam.steps import Context, Step
 from small import CONV, MLP, begin, bits, built, context_of, images, vectors, zeros_are_clean
 
 DATA = built(vectors())
-SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 16, "momentum": 0.9, "weight_decay": 0.01}
+SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 16, "optimizer": {"sgd": {"momentum": 0.9, "weight_decay": 0.01}}}
 INIT = begin(MLP, DATA)
 
 

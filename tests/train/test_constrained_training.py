@@ -14,6 +14,7 @@ from overparam.spec import spec
 from overparam.train import Fit, TrainSettings, fit
 from small import CONV, begin, bits, built, half_pruned, images, same_bits, vectors
 
+MOVING: dict[str, Any] = {"optimizer": {"sgd": {"momentum": 0.9, "weight_decay": 0.1}}}
 DATA, PICTURES = built(vectors()), built(images())
 
 
@@ -28,7 +29,11 @@ def train(module: nn.Module, constraints: dict[str, Constraint], **changes: Any)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"momentum": 0.9, "weight_decay": 0.01, "l1": 0.01}, {"optimizer": "adamw", "lr": 0.01, "l1": 0.01}]
+    "changes",
+    [
+        {"optimizer": {"sgd": {"momentum": 0.9, "weight_decay": 0.01}}, "l1": 0.01},
+        {"optimizer": "adamw", "lr": 0.01, "l1": 0.01},
+    ],
 )
 def test_with_nothing_frozen_and_frozen_at_zero_it_is_plain_training(changes: dict[str, Any]) -> None:
     start = half_pruned(begin(CONV, PICTURES), 0.6)
@@ -46,7 +51,7 @@ def test_constraints_and_plain_masks_stand_side_by_side() -> None:
     names = list(start.masks)
     mixed = start.constrained({names[0]: Quantised(start.state[names[0]], start.masks[names[0]], Uniform(3))})
     module = mixed.load_into(CONV.build(PICTURES.input_shape, PICTURES.classes, 0))
-    found = train(module, dict(mixed.constraints), data=PICTURES, momentum=0.9, weight_decay=0.1)
+    found = train(module, dict(mixed.constraints), data=PICTURES, **MOVING)
     assert found.state[names[0]].unique().numel() <= 7
     for name, mask in start.masks.items():
         assert bits(found.state[name][~mask]) == bytes(4 * int((~mask).sum()))
@@ -103,7 +108,7 @@ def test_layers_that_share_a_weight_share_what_is_made() -> None:
     module = Shared()
     weight = module.one.weight.detach().clone()
     constraint = Quantised(weight, all_of(weight), Uniform(3))
-    found = train(module, {"two.weight": constraint}, momentum=0.9)
+    found = train(module, {"two.weight": constraint}, optimizer={"sgd": {"momentum": 0.9}})
     assert list(found.constraints) == ["one.weight"], "by its first name"
     assert module.two.weight is module.one.weight
     assert found.state["one.weight"].unique().numel() <= 7
@@ -123,7 +128,7 @@ def test_recurrent_layers_are_given_what_is_made() -> None:
     module = Recurrent()
     weight = module.cell.weight_ih_l0.detach().clone()
     half = torch.rand(weight.shape) < 0.5
-    found = train(module, {"cell.weight_ih_l0": Frozen(half, weight)}, momentum=0.9, weight_decay=0.1)
+    found = train(module, {"cell.weight_ih_l0": Frozen(half, weight)}, **MOVING)
     assert bits(found.state["cell.weight_ih_l0"][~half]) == bits(weight[~half])
     assert bits(found.state["cell.weight_ih_l0"][half]) != bits(weight[half])
     again = Recurrent()
@@ -165,7 +170,7 @@ def test_a_penalty_is_lowered_and_is_no_part_of_the_loss_that_is_told() -> None:
     plain = nn.Linear(4, 3, bias=False)
     with torch.no_grad():
         plain.weight.copy_(weight)
-    decayed = train(plain, {}, lr=0.05, weight_decay=2.0)
+    decayed = train(plain, {}, lr=0.05, optimizer={"sgd": {"weight_decay": 2.0}})
     torch.testing.assert_close(decayed.state["weight"], fits[1].state["weight"], rtol=1e-5, atol=1e-6)
     assert fits[1].curve[0]["loss"] == pytest.approx(decayed.curve[0]["loss"], rel=1e-5)
 
@@ -175,7 +180,7 @@ def test_what_is_not_to_be_trained_stays() -> None:
     module.fc1.weight.requires_grad_(False)
     weight = module.fc1.weight.detach().clone()
     constraint = Quantised(weight, all_of(weight), Uniform(4))
-    found = train(module, {"fc1.weight": constraint}, momentum=0.9)
+    found = train(module, {"fc1.weight": constraint}, optimizer={"sgd": {"momentum": 0.9}})
     assert bits(found.constraints["fc1.weight"].latent) == bits(weight)
     assert bits(found.state["fc1.weight"]) == bits(effective(constraint, weight)), "and is what its constraint makes"
 

@@ -13,7 +13,7 @@ from overparam.errors import SpecError
 from overparam.train.losses import BatchLoss
 from overparam.train.optimisers.state import Slots
 from overparam.train.settings import TrainSettings
-from overparam.train.trainees import ModuleTrainee, checked
+from overparam.train.trainees import ModuleTrainee, checked, masked_slots
 from overparam.worlds import Batch, WorldData
 from overparam.worlds.task import Sums
 
@@ -105,6 +105,12 @@ class ConstrainedTrainee(ModuleTrainee):
             for key, tensor in each.free(state[name]).items():
                 self.free[name][key].copy_(tensor)
         self.settled = False
+
+    def _load(self, slots: Slots) -> None:
+        """Give the optimiser its state, for what is free as for weights: zero outside a mask."""
+        masks = {name: mask for name, each in self.made.items() if (mask := getattr(each, "mask", None)) is not None}
+        free = {f"{name}:{key}": mask for name, mask in masks.items() for key in self.free[name]}
+        self.remembered.restore(masked_slots(slots, self.names, self.masks | free))
 
 
 class _WithLoss(nn.Module):

@@ -206,7 +206,7 @@ def masked_slots(slots: Slots, names: Sequence[str], masks: Mapping[str, Tensor]
 
 def _zeroed(value: Any, mask: Tensor | None) -> Any:
     """Return a part of an optimiser's state with zeros outside a mask, if it has a number for each weight."""
-    if mask is None or not isinstance(value, Tensor) or value.shape != mask.shape:
+    if mask is None or not isinstance(value, Tensor) or not value.shape == mask.shape != ():  # not a count of steps
         return value
     return value.masked_fill(~mask, 0)
 
