@@ -13,7 +13,7 @@ from overparam.errors import DataError
 
 Array = np.ndarray[Any, Any]
 
-FOLDER = Path(__file__).with_name("data")
+FOLDER = Path(__file__).with_name("embedded_files")
 SHA256 = {
     "digits.npz": "b2dab7b501728c22e9119ad76740b2e17c77a231e42d1e592380d90886f1a05e",
     "diabetes.npz": "fc8a039876df93040630bf8cd5aafb812d23427c1454ebdc90fafe8bdde1bc3c",
