@@ -32,9 +32,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from overparam.sparse import SparseConv2d, SparseLinear
-from overparam.sparse.layers.layout import to_batch_last
-from overparam.sparse.networks.batch_last import Tiles, apply_layers
+from overparam.sparse import SparseConv2d, SparseLinear, convert
 from sparse_tables import markdown, replace_section
 
 BATCH = 128
@@ -42,8 +40,8 @@ ROUNDS = 7
 DEPTH = 4  # layers of a network
 LINEAR = ((300, 784), (1024, 1024))
 CONVOLUTIONS = ((64, 16), (128, 8))  # channels in and out, pixels a side
-LINEAR_DENSITIES = (0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
-CONV_DENSITIES = (0.15, 0.1, 0.05, 0.02)
+LINEAR_DENSITIES = (0.4, 0.35, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
+CONV_DENSITIES = (0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02)
 Calls = dict[str, Callable[[], None]]
 
 
@@ -116,24 +114,15 @@ def convolution(channels: int, side: int, density: float) -> dict[str, Callable[
 
 
 def networks(layers: list[nn.Module], inputs: Tensor, density: float, package: str) -> Calls:
-    """Return calls of networks of such layers: dense, sparse batch-last, and those of a package's layers."""
+    """Return calls of networks of such layers: dense, converted, and those of a package's layers."""
     masks = [torch.rand(layer.weight.shape) < density for layer in layers]
     for layer, mask in zip(layers, masks, strict=True):
         layer.weight.data *= mask
-    own = [
-        (SparseLinear if isinstance(layer, nn.Linear) else SparseConv2d).from_dense(layer, mask)
-        for layer, mask in zip(layers, masks, strict=True)
-    ]
-    plain = [False] * len(own)
-
-    def chain(tiles: Tensor) -> Tensor:
-        return apply_layers(own, plain, False, Tiles(tiles)).data  # what a converted network calls
-
     dense = nn.Sequential(*layers)
-    tiles = to_batch_last(inputs.detach()).requires_grad_()
+    own = convert(dense, {f"{place}.weight": mask for place, mask in enumerate(masks)})
     calls = {
         "dense": gradients(dense, list(dense.parameters()), inputs),
-        "overparam": gradients(chain, [each for layer in own for each in layer.parameters()], tiles),
+        "overparam": gradients(own, list(own.parameters()), inputs),
     }
     if find_spec("sparseprop"):
         module = import_module(f"sparseprop.modules.{package}")

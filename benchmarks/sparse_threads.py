@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from overparam.sparse.kernels.structure import linear_structure
-from overparam.sparse.layers.autograd import Link, sparse_chain
+from overparam.sparse.layers.autograd import Link, fused_layers
 
 ROUNDS = 300
 FEATURES = 512
@@ -39,7 +39,7 @@ def main() -> None:
         torch.mm(matrix, inputs[0])
 
     def sparse() -> None:
-        sparse_chain(inputs, [Link(structure, values, None)])
+        fused_layers(inputs, [Link(structure, values, None)])
 
     def both() -> None:
         dense()

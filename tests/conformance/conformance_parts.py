@@ -222,7 +222,7 @@ def converted(case: Case) -> Result:
     left = [vars(module).get(name) for name in case.traces]
     before_text = str(left)
     with same_chance():
-        network = convert(module, masks, example=data().train.inputs[:2])
+        network = convert(module, masks)
         losses = steps(network, {}, case.loss)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert str([vars(module).get(name) for name in case.traces]) == before_text, "the module itself was run"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from overparam.sparse.layers.kinds import SparseLayer
+from overparam.sparse.networks.tiles import FusedLayers
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
 
@@ -109,6 +110,14 @@ SHAPES = {
     "conv2d, no batch": (lambda: nn.Conv2d(4, 6, 3), (4, 7, 6)),
 }
 CASES = pytest.mark.parametrize(("make", "shape"), SHAPES.values(), ids=SHAPES)
+
+
+def in_a_row(layers, relus, first, value):
+    """Apply sparse layers as one operation, as a converted network does."""
+    row = FusedLayers(layers[0])
+    row.layers.extend(layers[1:])
+    row.relus, row.first = list(relus), first
+    return row(value)
 
 
 def pair(make, density=0.4, dtype=torch.float32):

@@ -52,7 +52,7 @@ def test_outputs_without_gradients(
 ) -> None:
     module, masks, inputs = made(model, shape, batch)
     network = convert(module, masks).eval()
-    assert not network.fallbacks
+    assert network.whole
     apply_masks(module.eval(), masks)
     with without():
         found = network(inputs)

@@ -10,18 +10,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparse_cases import close, normal, poisoned_memory, same_bits, threads
+from sparse_cases import close, in_a_row, normal, poisoned_memory, same_bits, threads
 from torch import Tensor, nn
 
 from overparam.networks.resnet import Basic
 from overparam.sparse import SparseConv2d, SparseLinear, convert, rewire
 from overparam.sparse.layers import autograd
-from overparam.sparse.layers.autograd import KEPT_CHAINS, sparse_chain
-from overparam.sparse.layers.fused import Borders, Chain
+from overparam.sparse.layers.autograd import KEPT_PROGRAMS, fused_layers
+from overparam.sparse.layers.fused import Borders, FusedPrograms
 from overparam.sparse.layers.kinds import SparseLayer
 from overparam.sparse.layers.layout import tile_width, to_batch_first, to_batch_last
-from overparam.sparse.networks import batch_last
-from overparam.sparse.networks.batch_last import Tiles, apply_layers
+from overparam.sparse.networks.tiles import Elementwise, FusedLayers, Tiles, to_first
 
 BATCHES = st.sampled_from([0, 1, 3, 16, 30, 32, 63, 64, 96, 128, 130, 192])
 LAST, FIRST = Borders(), Borders(True, True)
@@ -75,7 +74,7 @@ def check(layers: list[SparseLayer], relus: list[bool], inputs: Tensor, borders:
     for layer, relu in zip(layers, relus, strict=True):
         links.append(layer.link(shape, relu=relu))
         shape = links[-1].structure.output
-    outputs = sparse_chain(given_inputs, links, borders)
+    outputs = fused_layers(given_inputs, links, borders)
     found = outputs if borders.outputs else to_batch_first(outputs)
     assert close(found, expected)
     wanted = gradients(expected, inputs, layers, errors)
@@ -120,11 +119,11 @@ def test_what_is_frozen_gets_no_gradient(frozen, relus, borders):
 def test_without_gradients_nothing_is_kept_and_no_bit_changes():
     layers, inputs = perceptron([9, 133, 20, 233, 4], 0.3, torch.float32), normal(192, 9)
     relus = [True, False, True, False]
-    with_gradients = apply_layers(layers, relus, True, inputs.clone().requires_grad_())
+    with_gradients = in_a_row(layers, relus, True, inputs.clone().requires_grad_())
     assert with_gradients.requires_grad
     for _ in range(20):  # threads may overtake each other
         with torch.no_grad():
-            without = apply_layers(layers, relus, True, inputs)
+            without = in_a_row(layers, relus, True, inputs)
         assert not without.requires_grad
         assert same_bits(with_gradients, without)
 
@@ -143,7 +142,7 @@ def test_gradcheck():
     numbers = [each for layer in layers for each in (layer.values, layer.bias) if each is not None]
 
     def function(inputs: Tensor, *numbers: Tensor) -> Tensor:
-        return apply_layers(layers, [True, True, False], True, inputs)
+        return in_a_row(layers, [True, True, False], True, inputs)
 
     assert torch.autograd.gradcheck(function, (inputs, *numbers))
 
@@ -156,7 +155,7 @@ def test_a_layer_twice_in_a_chain():
 
 def test_gradients_can_be_changed_one_by_one():
     layers = perceptron([6, 5, 4], 0.5, torch.float32)
-    apply_layers(layers, [True, False], True, normal(16, 6)).sum().backward()
+    in_a_row(layers, [True, False], True, normal(16, 6)).sum().backward()
     before = [parameter.grad.clone() for layer in layers for parameter in layer.parameters()]
     layers[0].values.grad.zero_()
     after = [parameter.grad for layer in layers for parameter in layer.parameters()]
@@ -170,11 +169,11 @@ def made(monkeypatch) -> list[int]:
     sizes = []
 
     def counted(*args):
-        found = Chain(*args)
+        found = FusedPrograms(*args)
         sizes.append(found.tiles * found.width)
         return found
 
-    monkeypatch.setattr(autograd, "Chain", counted)
+    monkeypatch.setattr(autograd, "FusedPrograms", counted)
     return sizes
 
 
@@ -195,7 +194,7 @@ def test_a_batch_that_cannot_be_cut_evenly_is_whole_tiles_and_a_rest(made):
     layers = perceptron([6, 5, 4], 0.5, torch.float32)
     for batch in (131, 257, 258, 259, 131, 387 + 4):
         inputs = normal(batch, 6).requires_grad_()
-        outputs = apply_layers(layers, [True, False], True, inputs)
+        outputs = in_a_row(layers, [True, False], True, inputs)
         given = inputs.detach().requires_grad_()
         expected = one_by_one(layers, [True, False], given)
         assert close(outputs, expected)
@@ -204,7 +203,7 @@ def test_a_batch_that_cannot_be_cut_evenly_is_whole_tiles_and_a_rest(made):
             gradients(outputs, inputs, layers, errors), gradients(expected, given, layers, errors), strict=True
         ):
             assert close(found, wanted)
-    chains = layers[0].link((6,)).structure.chains.values()
+    chains = layers[0].link((6,)).structure.programs.values()
     assert sorted({chain.tiles * chain.width for chain in chains if len(chain.structures) == 2}) == [
         1,
         3,
@@ -217,11 +216,11 @@ def test_a_batch_that_cannot_be_cut_evenly_is_whole_tiles_and_a_rest(made):
 
 
 def test_programs_are_not_kept_without_end(monkeypatch):
-    monkeypatch.setattr(autograd, "KEPT_CHAINS", 8)
+    monkeypatch.setattr(autograd, "KEPT_PROGRAMS", 8)
     layer = SparseLinear(6, 5, density=0.5)
     for batch in range(1, 30):
         layer(normal(batch, 6))
-    assert len(layer.link((6,)).structure.chains) == 8
+    assert len(layer.link((6,)).structure.programs) == 8
 
 
 def dense_network() -> nn.Sequential:
@@ -232,14 +231,19 @@ def dense_network() -> nn.Sequential:
     )
 
 
+def rows(network):
+    """Paths of the layers that are one operation, and whether a ReLU follows each."""
+    paths = {part: path for path, part in network.model.named_modules()}
+    found = [row for row in network._fused.modules() if isinstance(row, FusedLayers)]
+    return [([paths[layer] for layer in row.layers], row.relus) for row in found]
+
+
 def test_conversion_joins_layers():
     model = dense_network()
     masks = {name: torch.rand(each.shape) < 0.5 for name, each in model.named_parameters() if each.dim() > 1}
     network = convert(model, masks)
-    chains = [step.args for step in network._plan.steps if step.function is apply_layers]
-    assert [[part.path for part in layers] for layers, *_ in chains] == [["0", "2"], ["6", "8"], ["10"]]
-    assert [relus for _, relus, *_ in chains] == [(True, True), (True, False), (False,)]
-    assert [first for *_, first, _ in chains] == [False, False, True]
+    assert rows(network) == [(["0", "2"], [True, True]), (["6", "8"], [True, False]), (["10"], [False])]
+    assert [row.first for row in network._fused.modules() if isinstance(row, FusedLayers)] == [False, False, True]
     inputs = normal(32, 1, 8, 8)
     with torch.no_grad():
         for name, mask in masks.items():
@@ -251,11 +255,10 @@ def test_what_is_used_elsewhere_is_not_joined():
     """A block's input goes to its shortcut as well, and its last convolution's output is added to that."""
     model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), Basic(3, 3, 1)).eval()
     network = convert(model)
-    chains = [step.args for step in network._plan.steps if step.function is apply_layers]
-    assert [([part.path for part in layers], relus) for layers, relus, *_ in chains] == [
-        (["0"], (True,)),
-        (["2.conv1"], (False,)),
-        (["2.conv2"], (False,)),
+    assert rows(network) == [
+        (["0"], [True]),
+        (["2.conv1"], [False]),
+        (["2.conv2"], [False]),
     ]
     inputs = normal(10, 2, 4, 4)
     assert close(network(inputs), model(inputs))
@@ -271,9 +274,9 @@ def test_tiles_of_branches_have_one_width(monkeypatch):
 
 
 def test_features_stay_in_order_where_widths_differ():
-    order = batch_last.flatten(Tiles(to_batch_last(normal(64, 3, 2, 2), 32)))
-    other = batch_last.flatten(Tiles(to_batch_last(normal(64, 3, 2, 2, seed=1), 64)))
-    found = batch_last.to_first(batch_last.elementwise(torch.add, order, other))
+    order = Tiles(to_batch_last(normal(64, 3, 2, 2), 32).flatten(1, -2), 3)
+    other = Tiles(to_batch_last(normal(64, 3, 2, 2, seed=1), 64).flatten(1, -2), 3)
+    found = to_first(Elementwise(torch.add)(order, other))
     assert close(found, (normal(64, 3, 2, 2) + normal(64, 3, 2, 2, seed=1)).flatten(1))
 
 
@@ -306,12 +309,12 @@ def test_programs_go_with_the_nonzeros():
     layers = perceptron([6, 5, 4], 0.5, torch.float32)
     structures = []
     for _ in range(3):
-        apply_layers(layers, [True, False], True, normal(16, 6))
+        in_a_row(layers, [True, False], True, normal(16, 6))
         structures.append(weakref.ref(layers[1].link((5,)).structure))
         rewire(layers[1], drop=torch.arange(1), grow=torch.zeros(0, dtype=torch.int64))
-        apply_layers(layers, [True, False], True, normal(16, 6))
+        in_a_row(layers, [True, False], True, normal(16, 6))
     assert [reference() is None for reference in structures] == [True] * 3
-    assert len(layers[0].link((6,)).structure.chains) == 1
+    assert len(layers[0].link((6,)).structure.programs) == 1
 
 
 def test_programs_stay_few_with_many_callers():
@@ -323,7 +326,7 @@ def test_programs_stay_few_with_many_callers():
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(call, [1, 50, 100, 150]))
-    assert len(layer.link((6,)).structure.chains) <= KEPT_CHAINS
+    assert len(layer.link((6,)).structure.programs) <= KEPT_PROGRAMS
 
 
 def test_another_default_device():
@@ -344,7 +347,7 @@ def test_not_a_number_goes_back_as_in_torch(batch, borders):
     inputs.requires_grad_()
     width = tile_width(batch, 4, torch.get_num_threads())
     links = [layer.link((layer.in_features,), relu=True) for layer in layers]
-    outputs = sparse_chain(inputs if borders.inputs else to_batch_last(inputs, width), links, borders)
+    outputs = fused_layers(inputs if borders.inputs else to_batch_last(inputs, width), links, borders)
     found = outputs if borders.outputs else to_batch_first(outputs)
     expected = one_by_one(layers, [True, True], inputs)
     for one, two in zip(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sparse_cases import CASES, close, normal, pair
+from sparse_cases import CASES, close, in_a_row, normal, pair
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jvp, stack_module_state, vmap
@@ -13,9 +13,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from overparam.errors import SpecError
 from overparam.prune import apply_masks, prune
 from overparam.sparse import SparseConv2d, SparseLinear, convert
-from overparam.sparse.layers.autograd import FIRST, LAST, sparse_chain
+from overparam.sparse.layers.autograd import FIRST, LAST, fused_layers
 from overparam.sparse.layers.layout import to_batch_first, to_batch_last
-from overparam.sparse.networks.batch_last import apply_layers
 
 F64 = torch.float64
 TORCH_S_OWN = pytest.mark.filterwarnings(
@@ -78,7 +77,7 @@ def test_second_derivatives_of_chains(frozen, borders):
             for layer, values, bias in zip(layers, numbers[::2], numbers[1::2], strict=True)
         ]
         tiles = inputs if borders.inputs else to_batch_last(inputs, 5)
-        found = sparse_chain(tiles, links, borders)
+        found = fused_layers(tiles, links, borders)
         return (found if borders.outputs else to_batch_first(found)).square()
 
     assert torch.autograd.gradgradcheck(outputs, tuple(given))
@@ -90,7 +89,7 @@ def test_second_derivatives_of_a_layer_that_comes_twice():
 
     def outputs(inputs, values, bias):
         links = [layer.link((4,), relu=True)._replace(values=values, bias=bias)] * 2
-        return sparse_chain(inputs, links, FIRST).square()
+        return fused_layers(inputs, links, FIRST).square()
 
     assert torch.autograd.gradgradcheck(outputs, (inputs, *layer.parameters()))
 
@@ -302,5 +301,5 @@ def test_chains_under_autocast():
     layers = [SparseLinear(4, 6, density=0.6), SparseLinear(6, 3, density=0.6)]
     inputs = normal(5, 4)
     with torch.autocast("cpu"):
-        found = apply_layers(layers, [True, False], True, inputs.bfloat16())
-    assert torch.equal(found, apply_layers(layers, [True, False], True, inputs.bfloat16().float()).bfloat16())
+        found = in_a_row(layers, [True, False], True, inputs.bfloat16())
+    assert torch.equal(found, in_a_row(layers, [True, False], True, inputs.bfloat16().float()).bfloat16())

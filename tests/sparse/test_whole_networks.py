@@ -13,6 +13,7 @@ from torch import nn
 from overparam.networks.resnet import Basic, Bottleneck
 from overparam.sparse import convert
 from overparam.sparse.layers.kinds import SparseLayer
+from overparam.sparse.networks.tiles import NATIVE
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +68,10 @@ def check_between(rank: int, *between: nn.Module) -> None:
     model, _ = pruned(nn.Sequential(before(rank), *between).double())
     for training in (True, False):
         model.train(training)
-        network = convert(model, strict=True)
+        network = convert(model)
         assert network.whole
+        kinds = {type(part) for part in model.modules() if not any(True for _ in part.children())}
+        assert (network.fallbacks == ()) == (kinds <= {*NATIVE, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Sequential})
         agree(model, torch.randn(6, *INPUTS[rank], dtype=torch.float64), network, 1e-9)
 
 
@@ -86,7 +89,7 @@ def test_elementwise(operation: nn.Module, rank: int) -> None:
     check_between(rank, operation)
 
 
-NATIVE: list[tuple[int, nn.Module, nn.Module | None]] = [
+BETWEEN: list[tuple[int, nn.Module, nn.Module | None]] = [
     (2, nn.BatchNorm1d(4), nn.Linear(4, 3)),
     (2, nn.BatchNorm1d(4, affine=False, momentum=None), None),
     (3, nn.BatchNorm1d(4), nn.Conv1d(4, 3, 3)),
@@ -133,8 +136,8 @@ NATIVE: list[tuple[int, nn.Module, nn.Module | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("rank", "operation", "after"), NATIVE)
-def test_native_operations(rank: int, operation: nn.Module, after: nn.Module | None) -> None:
+@pytest.mark.parametrize(("rank", "operation", "after"), BETWEEN)
+def test_operations_between_layers(rank: int, operation: nn.Module, after: nn.Module | None) -> None:
     check_between(rank, operation, *([] if after is None else [after]))
 
 

@@ -31,7 +31,7 @@ def sparse_trainee(
 ) -> Trainee:
     """Return ``module`` with sparse layers where weights are few, or wherever there can be if ``forced``.
 
-    Raises :class:`SpecError` if ``forced`` and the module is not on the CPU, or fails on an example.
+    Raises :class:`SpecError` if ``forced`` and the module is not on the CPU.
     """
     away = next((name for name, p in module.named_parameters() if p.device.type != "cpu"), None)
     if away is not None:
@@ -201,9 +201,8 @@ class NetworkTrainee(ModuleTrainee):
         self.order_of_state = list(state_of(module))
         self.original_masks = dict(masks)
         self.replaced = [_Replaced(module.get_submodule(path)) for path in judgement.layers]
-        example = data.test.inputs[:1]
         try:
-            network = in_place(module, masks, dense=dense, example=example, judgement=judgement)
+            network = in_place(module, masks, dense=dense, judgement=judgement)
             for each in self.replaced:
                 each.added = vars(each.layer).keys() - vars(each.before).keys()
             own = {name: inner for inner, name in network.names.items()}

@@ -92,7 +92,7 @@ class Structure:
     backward: Table
     convolution: Convolution | None = None
     current: bool = field(default=True, init=False)  # False when its layer has other nonzeros
-    chains: dict[Any, Any] = field(default_factory=dict, init=False)  # programs of autograd.py that it is part of
+    programs: dict[Any, Any] = field(default_factory=dict, init=False)  # of autograd.py, that it is part of
 
     @property
     def places(self) -> int:

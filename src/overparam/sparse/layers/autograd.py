@@ -1,4 +1,4 @@
-"""Sparse layers as an operation of torch's autograd: one layer, or a chain of them as one.
+"""Sparse layers as an operation of torch's autograd: one layer, or several in a row as one.
 
 Autograd's own work for an operation takes as long as a sparse layer may; so layers that follow each other, with nothing
 but ReLUs between them, are one operation, and each pass through it is one call of compiled code.
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from overparam.errors import SpecError
 from overparam.sparse.kernels.structure import Structure
-from overparam.sparse.layers.fused import Borders, Chain, Scratch
+from overparam.sparse.layers.fused import Borders, FusedPrograms, Scratch
 from overparam.sparse.layers.layout import TILE, tile_width, viewed_first, viewed_last
 from overparam.sparse.layers.reference import layer_product
 from overparam.sparse.layers.tracing import is_differentiated, is_traced
@@ -27,15 +27,15 @@ DTYPES = (torch.float32, torch.float64)
 AUTOCAST = (torch.float32, torch.bfloat16, torch.float16)
 KEPT_SCRATCH = 2**26  # bytes
 LAST, FIRST = Borders(), Borders(True, True)
-KEPT_CHAINS = 256  # that begin with a structure, or have it among them: some kilobytes each, for as many batch sizes
+KEPT_PROGRAMS = 256  # that begin with a structure, or have it among them: some kilobytes each, for as many batch sizes
 WORK = 400_000  # multiply-adds of a pass that are worth a further thread: starting it takes about 20 us
 
 _thread = threading.local()  # its scratch memory
-_changing = threading.Lock()  # held while the chains of structures change
+_changing = threading.Lock()  # held while the programs of structures change
 
 
 class Link(NamedTuple):
-    """A layer of a chain.
+    """A layer of a programs.
 
     Attributes:
         structure: where its nonzeros are.
@@ -50,7 +50,7 @@ class Link(NamedTuple):
     relu: bool = False
 
 
-def sparse_chain(inputs: Tensor, links: Sequence[Link], borders: Borders = LAST) -> Tensor:
+def fused_layers(inputs: Tensor, links: Sequence[Link], borders: Borders = LAST) -> Tensor:
     """Return the output of layers one after another.
 
     Gradients of the inputs, values and biases are computed at a cost of order nonzeros times places times batch. Under
@@ -60,19 +60,19 @@ def sparse_chain(inputs: Tensor, links: Sequence[Link], borders: Borders = LAST)
     """
     if torch.is_autocast_enabled("cpu") and links[0].values.dtype == torch.float32 and inputs.dtype in AUTOCAST:
         with torch.autocast("cpu", enabled=False):
-            return sparse_chain(inputs.float(), links, borders).to(torch.get_autocast_dtype("cpu"))
+            return fused_layers(inputs.float(), links, borders).to(torch.get_autocast_dtype("cpu"))
     _check(inputs, links)
     if is_traced():
-        return _traced_chain(inputs, links, borders)
+        return _traced_layers(inputs, links, borders)
     if borders == FIRST and tile_width(len(inputs), inputs.element_size()) > TILE:
         whole = len(inputs) // TILE * TILE  # a batch that cannot be cut evenly: tiles, and what is left
-        return torch.cat([sparse_chain(part, links, borders) for part in (inputs[:whole], inputs[whole:])])
+        return torch.cat([fused_layers(part, links, borders) for part in (inputs[:whole], inputs[whole:])])
     inputs = inputs.contiguous()  # here, so that second derivatives find the inputs themselves
     both = [each for link in links for each in (link.values, link.bias)]
     numbers = [None if each is None else each.contiguous() for each in both]
     given = [inputs, *(each for each in numbers if each is not None)]
     kept = torch.is_grad_enabled() and any(each.requires_grad for each in given)
-    out: Tensor = _SparseChain.apply(inputs, _chain(inputs, links, borders, kept), *numbers)  # type: ignore[no-untyped-call]
+    out: Tensor = _FusedLayers.apply(inputs, _programs(inputs, links, borders, kept), *numbers)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -90,8 +90,8 @@ def _check(inputs: Tensor, links: Sequence[Link]) -> None:
             )
 
 
-def _traced_chain(inputs: Tensor, links: Sequence[Link], borders: Borders) -> Tensor:
-    """Do as :func:`sparse_chain` with torch's own operations, differentiable as often as one likes."""
+def _traced_layers(inputs: Tensor, links: Sequence[Link], borders: Borders) -> Tensor:
+    """Do as :func:`fused_layers` with torch's own operations, differentiable as often as one likes."""
     found = inputs if borders.inputs else viewed_first(inputs)
     for link in links:
         found = layer_product(link.structure, found, link.values, link.bias)
@@ -102,14 +102,14 @@ def _traced_chain(inputs: Tensor, links: Sequence[Link], borders: Borders) -> Te
     return viewed_last(found, tiled or inputs.shape[-1])
 
 
-def _chain(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: bool) -> Chain:
+def _programs(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: bool) -> FusedPrograms:
     """Return the programs for such inputs, made before if these came before."""
     structures = tuple([link.structure for link in links])
     relus = tuple([link.relu for link in links])
     biases = tuple([link.bias is not None for link in links])
     threads = torch.get_num_threads()
     key = structures, relus, biases, borders, inputs.dtype, len(inputs), inputs.shape[-1], threads, kept
-    found: Chain | None = structures[0].chains.get(key)
+    found: FusedPrograms | None = structures[0].programs.get(key)
     if found is None:
         tiles, width = len(inputs), inputs.shape[-1]
         batch = tiles if borders.inputs else tiles * width
@@ -118,12 +118,12 @@ def _chain(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: bool) 
         if borders.inputs:
             used, width = _shared_out(batch, inputs.element_size(), used, None if borders.outputs else threads)
             tiles = batch // width
-        found = Chain(structures, relus, biases, borders, inputs.dtype, tiles, width, used, kept)
+        found = FusedPrograms(structures, relus, biases, borders, inputs.dtype, tiles, width, used, kept)
         with _changing:
-            while len(structures[0].chains) >= KEPT_CHAINS:
-                _forget(next(iter(structures[0].chains)), structures[0])
+            while len(structures[0].programs) >= KEPT_PROGRAMS:
+                _forget(next(iter(structures[0].programs)), structures[0])
             for structure in structures:
-                structure.chains[key] = found
+                structure.programs[key] = found
     return found
 
 
@@ -142,38 +142,38 @@ def _shared_out(batch: int, itemsize: int, threads: int, within: int | None) -> 
     return threads, tile_width(batch, itemsize, threads)
 
 
-def forget_chains(structure: Structure) -> None:
+def forget_programs(structure: Structure) -> None:
     """Drop all programs that a structure is part of: it is not used any more."""
     with _changing:
-        for key in list(structure.chains):
+        for key in list(structure.programs):
             _forget(key, structure)
 
 
 def _forget(key: Any, structure: Structure) -> None:
-    chain: Chain = structure.chains[key]
-    for each in chain.structures:
-        each.chains.pop(key, None)
+    programs: FusedPrograms = structure.programs[key]
+    for each in programs.structures:
+        each.programs.pop(key, None)
 
 
-class _SparseChain(torch.autograd.Function):
+class _FusedLayers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, chain: Chain, *numbers: Tensor | None) -> Tensor:
-        kept = inputs.new_empty(chain.kept_bytes // inputs.element_size())
-        result = inputs.new_empty(chain.result)
-        program, sizes = chain.forward
+    def forward(ctx: Any, inputs: Tensor, programs: FusedPrograms, *numbers: Tensor | None) -> Tensor:
+        kept = inputs.new_empty(programs.kept_bytes // inputs.element_size())
+        result = inputs.new_empty(programs.result)
+        program, sizes = programs.forward
         scratch, places = _scratch(sizes)
         program.run([*_addresses(inputs, result, kept, None, None), *places, *_addresses(*numbers)])
         del scratch
-        if chain.kept:
-            ctx.chain = chain
+        if programs.kept:
+            ctx.programs = programs
             # only second derivatives read them
             ctx.numbers, ctx.versions = numbers, [None if each is None else each._version for each in numbers]
             # nothing but what the way back reads: the rest may be changed in place meanwhile
             needs = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
-            gate = result if chain.relus[-1] and not chain.borders.outputs else None
-            values = zip(numbers[::2], chain.values_needed(needs), strict=True)
+            gate = result if programs.relus[-1] and not programs.borders.outputs else None
+            values = zip(numbers[::2], programs.values_needed(needs), strict=True)
             ctx.save_for_backward(
-                inputs if any(needs[1:]) or any(chain.relus) else None,
+                inputs if any(needs[1:]) or any(programs.relus) else None,
                 gate,
                 kept,
                 *(each if needed else None for each, needed in values),
@@ -182,8 +182,8 @@ class _SparseChain(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, errors: Tensor) -> tuple[Any, ...]:
-        chain: Chain = ctx.chain
-        if not all(structure.current for structure in chain.structures):
+        programs: FusedPrograms = ctx.programs
+        if not all(structure.current for structure in programs.structures):
             raise RuntimeError(
                 "the nonzeros of a sparse layer were replaced between its forward and its backward; "
                 "call drop, grow and rewire after backward"
@@ -194,11 +194,11 @@ class _SparseChain(torch.autograd.Function):
         numbers = [each for pair in zip(values, repeat(None)) for each in pair]  # no bias is read
         needs = (ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])
         errors = errors.contiguous()
-        program, sizes = chain.backward(needs)
+        program, sizes = programs.backward(needs)
         scratch, places = _scratch(sizes)
-        to_inputs = errors.new_empty(chain.inputs) if needs[0] else None
+        to_inputs = errors.new_empty(programs.inputs) if needs[0] else None
         # one piece of memory for all gradients: each new tensor takes its time
-        found = errors.new_empty(sum(chain.sizes)).split_with_sizes(chain.sizes)
+        found = errors.new_empty(sum(programs.sizes)).split_with_sizes(programs.sizes)
         given = _addresses(inputs, gate, kept, errors, to_inputs)
         program.run([*given, *places, *_addresses(*numbers, *found)])
         del scratch
@@ -211,21 +211,21 @@ class _SparseChain(torch.autograd.Function):
 
 def _differentiable_gradients(ctx: Any, errors: Tensor) -> tuple[Tensor | None, ...]:
     """Return what the backward returns, with a graph: a gradient penalty goes through it."""
-    chain: Chain = ctx.chain
+    programs: FusedPrograms = ctx.programs
     if ctx.versions != [None if each is None else each._version for each in ctx.numbers]:
         raise RuntimeError(
             "the values or bias of a sparse layer were changed in place between its forward and a backward with "
             "create_graph=True, which needs them as they were"
         )
     inputs = ctx.saved_tensors[0]  # None where the gradient does not depend on them
-    given = [errors.new_zeros(chain.inputs) if inputs is None else inputs, *ctx.numbers]
+    given = [errors.new_zeros(programs.inputs) if inputs is None else inputs, *ctx.numbers]
     wanted = [place for place, need in enumerate((ctx.needs_input_grad[0], *ctx.needs_input_grad[2:])) if need]
 
     def outputs(*tensors: Tensor) -> Tensor:
         now = dict(enumerate(given)) | dict(zip(wanted, tensors, strict=True))
-        each = range(len(chain.structures))
-        links = [Link(chain.structures[k], now[2 * k + 1], now[2 * k + 2], chain.relus[k]) for k in each]
-        return _traced_chain(now[0], links, chain.borders)
+        each = range(len(programs.structures))
+        links = [Link(programs.structures[k], now[2 * k + 1], now[2 * k + 2], programs.relus[k]) for k in each]
+        return _traced_layers(now[0], links, programs.borders)
 
     with torch.autocast("cpu", enabled=False):
         pull = torch.func.vjp(outputs, *[given[place] for place in wanted])[1]

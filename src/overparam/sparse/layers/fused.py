@@ -1,6 +1,6 @@
-"""The programs of a chain of sparse layers: which kernels, in which memory.
+"""The programs of sparse layers one after another: which kernels, in which memory.
 
-Between two layers there may be a ReLU, which the kernels include. What lies between input and output of a chain is in
+Between two layers there may be a ReLU, which the kernels include. What lies between input and output is in
 one piece of memory if gradients need it; else, and of the errors on the way back, two layers' are there at a time, in
 ONE and TWO by turns. Where a tile is depends on the layer's rows, so before a thread writes to one of these, all
 threads must have passed a barrier since it was last read.
@@ -32,7 +32,7 @@ Scratch = tuple[int, int, int, int]
 
 
 class Borders(NamedTuple):
-    """Whether a chain's inputs come, and its outputs go, batch-first: ``(batch, channels, *positions)``.
+    """Whether inputs come, and outputs go, batch-first: ``(batch, channels, *positions)``.
 
     Else they are tiles, ``(tiles, *positions, channels, width)``.
     """
@@ -42,7 +42,7 @@ class Borders(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class FusedPrograms:
     """Layers one after another, for one shape of batch.
 
     Attributes:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from overparam.errors import SpecError
 from overparam.sparse.kernels.structure import Axis, Indices, Structure, conv_structure, linear_structure
-from overparam.sparse.layers.autograd import FIRST, Link, sparse_chain
+from overparam.sparse.layers.autograd import FIRST, Link, fused_layers
 from overparam.sparse.layers.layer import SparseLayer
 from overparam.sparse.layers.tracing import uncompiled
 
@@ -75,7 +75,7 @@ class SparseLinear(SparseLayer, dense=nn.Linear):
             raise SpecError(f"inputs must be of shape (*, {self.in_features}), got {tuple(inputs.shape)}")
         leading = inputs.shape[:-1]
         batch = inputs.reshape(math.prod(leading), self.in_features)
-        outputs = sparse_chain(batch, [self.link((self.in_features,))], FIRST)
+        outputs = fused_layers(batch, [self.link((self.in_features,))], FIRST)
         return outputs.reshape(*leading, self.out_features)
 
     @uncompiled
@@ -83,10 +83,10 @@ class SparseLinear(SparseLayer, dense=nn.Linear):
         """Return (tiles, out_features, width) of tiles (tiles, in_features, width); see :class:`SparseLayer`."""
         if tiles.dim() != 3 or tiles.shape[1] != self.in_features:
             raise SpecError(f"tiles must be of shape (tiles, {self.in_features}, width), got {tuple(tiles.shape)}")
-        return sparse_chain(tiles, [self.link(tiles.shape[1:-1], order)])
+        return fused_layers(tiles, [self.link(tiles.shape[1:-1], order)])
 
     def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
-        """Return what a chain needs of this layer; see :class:`SparseLayer`."""
+        """Return what a row of layers needs of this one; see :class:`SparseLayer`."""
         if tuple(inputs) != (self.in_features,):
             raise SpecError(f"inputs must have {self.in_features} features, got {tuple(inputs)}")
         if order is not None and order.shape != (self.in_features,):
@@ -189,7 +189,7 @@ class _SparseConv(SparseLayer):
             shape = f"batch, {self.in_channels}, {self.POSITIONS}"
             raise SpecError(f"inputs must be of shape ({shape}), got {tuple(inputs.shape)}")
         batch = inputs[None] if single else inputs
-        outputs = sparse_chain(batch, [self.link((*batch.shape[2:], self.in_channels))], FIRST)
+        outputs = fused_layers(batch, [self.link((*batch.shape[2:], self.in_channels))], FIRST)
         return outputs[0] if single else outputs
 
     @uncompiled
@@ -198,10 +198,10 @@ class _SparseConv(SparseLayer):
         if tiles.dim() != self.AXES + 3 or tiles.shape[-2] != self.in_channels:
             shape = f"tiles, {self.POSITIONS}, {self.in_channels}, width"
             raise SpecError(f"tiles must be of shape ({shape}), got {tuple(tiles.shape)}")
-        return sparse_chain(tiles, [self.link(tiles.shape[1:-1], order)])
+        return fused_layers(tiles, [self.link(tiles.shape[1:-1], order)])
 
     def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
-        """Return what a chain needs of this layer; see :class:`SparseLayer`."""
+        """Return what a row of layers needs of this one; see :class:`SparseLayer`."""
         if order is not None:
             raise SpecError("order is for linear layers; a convolution's input has its channels in order")
         *positions, channels = inputs

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from overparam.errors import SpecError
 from overparam.prune.counts import exact_count
 from overparam.sparse.kernels.structure import LARGEST, Indices, Structure
-from overparam.sparse.layers.autograd import DTYPES, Link, forget_chains
+from overparam.sparse.layers.autograd import DTYPES, Link, forget_programs
 from overparam.sparse.layers.dense_copies import DenseCopy, check_dense
 from overparam.sparse.layers.drawing import checked_density, random_indices
 from overparam.sparse.layers.nonzeros import Family, Made, check_indices, checksum_of, is_mixed, version
@@ -274,7 +274,7 @@ class SparseLayer(nn.Module):
         raise NotImplementedError
 
     def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
-        """Return what a chain needs of this layer for an input (batch, *positions, features); ``inputs`` has no batch.
+        """Return what a row of layers needs of this one; ``inputs`` are the sizes (*positions, features) of an input.
 
         Raises :class:`SpecError` if the layer does not take such inputs.
         """
@@ -291,7 +291,7 @@ class SparseLayer(nn.Module):
         if found is None:
             if len(self._structures) == KEPT_STRUCTURES:
                 _, oldest = self._structures.pop(next(iter(self._structures)))
-                forget_chains(oldest)
+                forget_programs(oldest)
             found = self._structures[key] = (held, self._build(key, held))
         return found[1]
 
@@ -308,7 +308,7 @@ class SparseLayer(nn.Module):
         """Drop all lists: they are those of other nonzeros."""
         for _, old in self._structures.values():
             old.current = False
-            forget_chains(old)
+            forget_programs(old)
         self._structures.clear()
 
     def _build(self, key: Any, held: Any) -> Structure:

@@ -14,12 +14,13 @@ from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError, in_words
 from overparam.networks import first_names, tensor_roles, warn_of_collapse
+from overparam.prune.modules import by_first_names
 from overparam.registry import suggest
 from overparam.sparse.layers.hooks import carry_over
 from overparam.sparse.layers.kinds import SparseLayer
+from overparam.sparse.networks.graph import fused
 from overparam.sparse.networks.judge import AXES, Judgement, judge
 from overparam.sparse.networks.network import SparseNetwork
-from overparam.sparse.networks.planner import plan
 from overparam.sparse.networks.reach import address, reach, reach_of
 
 
@@ -28,7 +29,6 @@ def convert(
     masks: Mapping[str, Tensor] | None = None,
     *,
     dense: Collection[str] = (),
-    example: Tensor | None = None,
     strict: bool = False,
 ) -> SparseNetwork:
     """Return a network that computes what ``model`` under its masks does, at a cost of order of the nonzeros.
@@ -46,15 +46,13 @@ def convert(
             without one stay dense. None: the elements other than zero of all weights of linear layers and convolutions.
         dense: names of weights that stay dense tensors, such as those with few zeros; their masks, if any, hold in
             training too.
-        example: a batch of inputs. It is needed only for networks computed as a whole, where the number of dimensions
-            of a value decides and cannot be told from the layers, as with linear layers on (batch, length, features).
         strict: raise unless the network is computed as a whole, with nothing dense but what is meant to be.
 
     Raises :class:`SpecError` for wrong masks or names, a model that cannot be copied, and with ``strict`` for
     fallbacks. Warns with :class:`~overparam.errors.LayerCollapseWarning` of layers left with fewer weights than outputs
     or inputs (:func:`overparam.networks.collapsed_layers`).
     """
-    network = in_place(_copied(model), masks, dense=dense, example=example)
+    network = in_place(_copied(model), masks, dense=dense)
     network.hold()
     warn_of_collapse(network.masks(), tensor_roles(model))
     if strict and network.fallbacks:
@@ -70,7 +68,6 @@ def in_place(
     masks: Mapping[str, Tensor] | None = None,
     *,
     dense: Collection[str] = (),
-    example: Tensor | None = None,
     judgement: Judgement | None = None,
 ) -> SparseNetwork:
     """Turn layers of ``model`` itself into sparse ones and return the network around it; see :func:`convert`.
@@ -86,10 +83,10 @@ def in_place(
     if masks is None:
         reasons += [f"{path} stays dense, as its weight is no parameter of its own" for path in _made_weights(model)]
     if judgement.unknown is None:
-        planned = plan(model, sparse, example)
-        reasons += planned.fallbacks
+        whole, more = fused(model, sparse)
+        reasons += more
     else:
-        planned = None
+        whole = None
         reasons.insert(0, f"the network runs layer by layer, as {judgement.unknown}")
     paths = {aliases[_weight(path)]: path for path in sparse}
     others = {name: mask for name, mask in chosen.items() if name not in paths}
@@ -99,7 +96,7 @@ def in_place(
         become(model.get_submodule(path), layer)
     return SparseNetwork(
         model,
-        planned,
+        whole,
         keys,
         layers={name: paths[first] for name, first in aliases.items() if first in paths},
         masks=others,
@@ -230,17 +227,12 @@ def _masks(model: nn.Module, masks: Mapping[str, Tensor] | None, aliases: Mappin
     """Return the masks by the first names of their parameters, checked."""
     if masks is None:
         return {name: model.get_parameter(name).detach() != 0 for name in _weights(model)}
-    found: dict[str, Tensor] = {}
     for name, mask in masks.items():
-        first = _known("masks", name, aliases)
-        shape = model.get_parameter(first).shape
+        shape = model.get_parameter(_known("masks", name, aliases)).shape
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != shape:
             got = f"{mask.dtype} of {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
             raise SpecError(f"masks: {name!r} must be a bool tensor of shape {tuple(shape)}, got {got}")
-        if first in found and not torch.equal(found[first], mask):
-            raise SpecError(f"masks: {name!r} and {first!r} are one parameter and need the same mask")
-        found[first] = mask.detach().cpu().clone()
-    return found
+    return {name: mask.detach().cpu().clone() for name, mask in by_first_names(model, masks).items()}
 
 
 def _weights(model: nn.Module) -> list[str]:

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from overparam.errors import SpecError
 from overparam.sparse.layers.hooks import calls_more, carry_over, hold
 from overparam.sparse.layers.kinds import SparseLayer
-from overparam.sparse.networks.plan import Plan
 
 
 class SparseNetwork(nn.Module):
     """What :func:`overparam.sparse.convert` makes of a module: the same function, trained at its nonzeros.
 
     It takes and returns batch-first tensors as the module did. Its parameters come in the order of the module's, so
-    that optimisers do the same to both. It can be copied, pickled, switched between training and evaluation, and has a
+    that optimisers do the same to both. It can be copied, switched between training and evaluation, and has a
     ``state_dict`` of its own; :meth:`dense_state` is that of the user's module.
 
     Attributes:
@@ -33,11 +32,12 @@ class SparseNetwork(nn.Module):
 
     fallbacks: tuple[str, ...]
     names: dict[str, str]
+    _fused: nn.Module | None
 
     def __init__(
         self,
         model: nn.Module,
-        plan: Plan | None,
+        fused: nn.Module | None,
         keys: tuple[str, ...],
         layers: Mapping[str, str],
         masks: Mapping[str, Tensor],
@@ -49,7 +49,7 @@ class SparseNetwork(nn.Module):
 
         Args:
             model: with sparse layers in it.
-            plan: to compute it as a whole; None to call it.
+            fused: what computes it as a whole, of the same modules; None to call it.
             keys: of the user's state_dict.
             layers: path of the sparse layer by the name of its weight, under all names.
             masks: of dense parameters.
@@ -59,12 +59,11 @@ class SparseNetwork(nn.Module):
         """
         super().__init__()
         self.model = model
-        self._plan = plan
+        vars(self)["_fused"] = fused  # not registered: its modules are those of the model
         self._keys = keys
         self._layers = dict(layers)
         self._aliases = dict(aliases)
         self._dense = dense
-        self._parts: dict[str, nn.Module] = {}
         self._inner = tuple(model.modules())
         self._holds = False
         self.dense_masks = nn.Module()
@@ -81,7 +80,7 @@ class SparseNetwork(nn.Module):
     @property
     def whole(self) -> bool:
         """Whether the network is computed as a whole."""
-        return self._plan is not None
+        return self._fused is not None
 
     def hold(self) -> None:
         """Hold the masks of dense parameters from now on: zeros outside of them, now and in their gradients."""
@@ -93,21 +92,19 @@ class SparseNetwork(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return what the user's module would, for the same arguments."""
-        if self._plan is None or named or len(inputs) != 1 or self._changed():
+        if self._fused is None or named or len(inputs) != 1 or self._changed():
             return self.model(*inputs, **named)
-        return self._plan.run(self, inputs[0])
+        return self._fused(inputs[0])
 
     def _changed(self) -> bool:
         """Tell whether ``model`` got other modules since, or hooks, which only its own forward calls."""
         inner = self._inner
         return any(map(operator.is_not, inner, self.model.modules())) or calls_more(inner)
 
-    def part(self, path: str) -> nn.Module:
-        """Return the submodule of ``model`` at ``path``."""
-        found = self._parts.get(path)
-        if found is None:
-            found = self._parts[path] = self.model.get_submodule(path)
-        return found
+    def _layer(self, path: str) -> SparseLayer:
+        layer = self.model.get_submodule(path)
+        assert isinstance(layer, SparseLayer)
+        return layer
 
     def _mask(self, name: str) -> Tensor | None:
         found: Tensor | None = getattr(self.dense_masks, _buffer(self._aliases.get(name, name)), None)
@@ -117,8 +114,7 @@ class SparseNetwork(nn.Module):
         """Return each sparse layer once, by the first name of its weight."""
         found: dict[str, SparseLayer] = {}
         for name, path in self._layers.items():
-            layer = self.part(path)
-            assert isinstance(layer, SparseLayer)
+            layer = self._layer(path)
             if not any(layer is known for known in found.values()):
                 found[name] = layer
         return found
@@ -155,11 +151,8 @@ class SparseNetwork(nn.Module):
         return {key: self._dense_tensor(key, inner) for key in self._keys}
 
     def _dense_tensor(self, key: str, inner: Mapping[str, Any]) -> Any:
-        path = self._layers.get(key)
-        if path is not None:
-            layer = self.part(path)
-            assert isinstance(layer, SparseLayer)
-            return layer.weight()
+        if key in self._layers:
+            return self._layer(self._layers[key]).weight()
         value, mask = inner[key], self._mask(key)
         if not isinstance(value, Tensor):
             return value
@@ -176,9 +169,9 @@ class SparseNetwork(nn.Module):
             raise SpecError(f"state must have the names of the user's module; missing: {missing}, unknown: {unknown}")
         inner = self.model.state_dict()
         for key in self._keys:
-            shape = self.part(self._layers[key]).shape if key in self._layers else getattr(inner[key], "shape", None)
+            shape = self._layer(self._layers[key]).shape if key in self._layers else getattr(inner[key], "shape", None)
             given = getattr(state[key], "shape", None)
-            if (shape is None) != (given is None) or (shape is not None and tuple(shape) != tuple(given or ())):  # type: ignore[arg-type]
+            if (shape is None) != (given is None) or (shape is not None and tuple(shape) != tuple(given or ())):
                 raise SpecError(f"state: {key!r} must be of shape {shape}, got {given}")
         translated: dict[str, Any] = {}
         for key in self._keys:
@@ -186,9 +179,7 @@ class SparseNetwork(nn.Module):
             if key not in self._layers:
                 translated[key] = state[key] if mask is None else torch.where(mask, state[key], 0)
                 continue
-            layer = self.part(self._layers[key])
-            assert isinstance(layer, SparseLayer)
-            translated[f"{key.removesuffix('weight')}values"] = layer.gather(state[key])
+            translated[f"{key.removesuffix('weight')}values"] = self._layer(self._layers[key]).gather(state[key])
         self.model.load_state_dict(translated, strict=False)  # indices stay as they are
 
     def to_dense(self) -> nn.Module:
@@ -197,9 +188,6 @@ class SparseNetwork(nn.Module):
         found = copy.deepcopy(self.model, dense)  # which takes these for the copies of the sparse layers
         carry_over(self.model, found)
         return found
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_parts": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
