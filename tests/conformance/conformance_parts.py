@@ -205,9 +205,8 @@ def reference(case: Case) -> Result:
 
 def fitted(case: Case, engine: str) -> Result:
     module, masks = made(case)
-    settings = TrainSettings(
-        length=f"{STEPS}it", batch_size=BATCH, lr=0.1, momentum=0.9, weight_decay=1e-3, loss=case.loss
-    )
+    sgd = {"sgd": {"momentum": 0.9, "weight_decay": 1e-3}}
+    settings = TrainSettings(length=f"{STEPS}it", batch_size=BATCH, lr=0.1, optimizer=sgd, loss=case.loss)
     with same_chance():
         found = fit(module, data(), settings, masks=masks, seed=3, engine=engine)
     used = list(found.engines.values())
