@@ -10,7 +10,7 @@ import pytest
 from pages import Elements, book_of
 from typer.testing import CliRunner
 
-from overparam import Chain, Finetune, Store, Study, Train, World
+from overparam import Chain, Finetune, Prune, Store, Study, Train, World
 from overparam.cli import app
 from overparam.lab import Reporter, parse_yaml
 from overparam.lab.execute import Done
@@ -135,3 +135,21 @@ def test_three_finetunings_have_a_row_each_on_page_and_terminal(tmp_path: Path) 
     assert [line.split()[:2] for line in printed.splitlines() if re.match(r" *\d ", line)] == [
         *(["0", "train"], ["1", "finetune"], ["2", "finetune"], ["3", "finetune"]),
     ]
+
+
+def test_a_training_is_drawn_over_its_iterations(tmp_path: Path) -> None:
+    world, fields = World("digits", train_size=200), {"seed": range(2)}
+    train = Train(lr=0.1, batch_size=20, epochs=3, evaluate_every="10it")
+    study = Study("epochs", world, "mlp", Chain(train, Prune(density=0.2), train), axis="iteration", sweep=fields)
+    results = study.run(Store(tmp_path / "runs"), jobs=1, threads=1)
+    found = results.material.arms
+    assert [arm.label for arm in found] == ["level 0", "level 1"]  # a line for each training
+    assert found[0].places == [10, 20, 30]
+    last = results.frame.filter(level=0)["test_accuracy"].mean()
+    assert results.table().filter(arm="level 0")["test_accuracy"].to_list()[-1] == pytest.approx(last)
+    page = Elements(results.report(tmp_path / "page.html").read_text())
+    assert re.search(r"from \d+\.\d.% at iteration 10 to \d+\.\d.% at iteration 30", page.text)
+    assert "Every iteration" in page.text
+    plain = Study("epochs", world, "mlp", Chain(Train(batch_size=20, epochs=1)), axis="iteration")
+    page = Elements(plain.run(Store(tmp_path / "runs"), jobs=1, threads=1).report(tmp_path / "page.html").read_text())
+    assert "add evaluate_every to the training" in page.text

@@ -108,7 +108,7 @@ class Results:
         """What sections of a page are made of."""
         from overparam.report import Material
 
-        return Material(self.frame, self.about.axis, self.absent, self.missing)
+        return Material(self.frame, self.about.axis, self.absent, self.missing, self.curves)
 
     def sections(self) -> tuple[list[Section], str]:
         """Return what the page says, section by section, and the label of the arm that its charts show first."""

@@ -24,6 +24,7 @@ MEASURED = frozenset(
         *("train_accuracy_clean_part", "train_loss_clean_part", "train_accuracy_noisy_part", "train_loss_noisy_part"),
         *("test_accuracy", "test_loss", "test_soft_error"),
         *("learning_distance", "learning_distance_kept", "learning_distance_pruned"),
+        *("epoch", "lr", "loss"),
         *("dead_units", "collapsed_layers", "parameters", "density_of_all", "stored_bits"),
         *("seconds", "multiply_adds", "multiply_adds_effective", "peak_memory_bytes", "bytes", "noise_realised"),
     }
@@ -178,9 +179,11 @@ def _placed(frame: pl.DataFrame, axis: Axis) -> pl.DataFrame:
 
 def _key(frame: pl.DataFrame, column: str, sweeps: Sequence[str]) -> str:
     """Return the column that tells the places of an axis from each other in each seed, and is the same in all."""
-    if column in sweeps:
+    if column in sweeps or column == "step":
         return column
-    if frame.group_by("chain", "level").agg(pl.col(column).n_unique())[column].max() != 1 and "step" in frame.columns:
+    if "step" in frame.columns and frame.group_by("chain", "step").agg(pl.col(column).n_unique())[column].max() != 1:
+        return column  # of curves, which have many rows for a step
+    if "step" in frame.columns and frame.group_by("chain", "level").agg(pl.col(column).n_unique())[column].max() != 1:
         return "step"
     if frame[column].n_unique() == 1 or frame.group_by("chain").agg(pl.col(column).n_unique())[column].max() != 1:
         return "level"

@@ -71,7 +71,8 @@ def _remarks(material: Material) -> list[str]:
         axis = material.axis
         said.append(f"Nothing was pruned, so tables and charts are over {axis.title} (axis: {axis.column}).")
     if not any(arm.has("test_accuracy") for arm in material.arms):
-        said.append("Test accuracy was not measured, so there is no curve of it to show; add the accuracy probe.")
+        missing = "evaluate_every to the training" if material.named == "iteration" else "the accuracy probe"
+        said.append(f"Test accuracy was not measured, so there is no curve of it to show; add {missing}.")
     if any(arm.every is not None for arm in material.arms):
         said.append("Where a chain was measured more than once at one place, charts show the last; tables have all.")
     return said

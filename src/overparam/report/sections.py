@@ -104,25 +104,37 @@ class Material:
         named: the column that the study names as its axis.
         absent: the coordinates of rows that are planned and not there, as far as they are known.
         missing: how many those are.
+        curves: a row for each checkpoint and evaluated iteration, which the axis ``iteration`` needs.
     """
 
     frame: pl.DataFrame
     named: str = "density"
     absent: pl.DataFrame = field(default_factory=pl.DataFrame)
     missing: int = 0
+    curves: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    @cached_property
+    def drawn(self) -> pl.DataFrame:
+        """The table that tables and charts are made of: the results, or over iterations the curves behind them."""
+        if self.named != "iteration" or self.frame.is_empty():
+            return self.frame
+        evaluated = self.curves
+        if "test_accuracy" in evaluated.columns:
+            evaluated = evaluated.filter(pl.col("test_accuracy").is_not_null())
+        return evaluated.join(self.frame.select("chain", "step", "density", "kept", "weights"), on=["chain", "step"])
 
     @cached_property
     def axis(self) -> Axis:
         """The axis: the named one, or what varies where that is density and nothing was pruned."""
-        planned = self.frame
+        planned = self.drawn
         if len(self.absent):
-            planned = pl.concat([self.frame, self.absent], how="diagonal_relaxed")
+            planned = pl.concat([planned, self.absent], how="diagonal_relaxed")
         return fitting_axis(planned, self.named, sweep_columns(planned) if len(planned) else ())
 
     @cached_property
     def arms(self) -> list[Arm]:
         """The arms over :attr:`axis`."""
-        return [] if self.frame.is_empty() else arms(self.frame, self.axis)
+        return [] if self.drawn.is_empty() else arms(self.drawn, self.axis)
 
     @cached_property
     def lacks(self) -> str | None:
