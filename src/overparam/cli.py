@@ -128,6 +128,9 @@ def table(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="One row per layer.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="One row per epoch or evaluated iteration.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the numbers of a finished study to this file, to be kept (JSON).")
+    ] = None,
 ) -> None:
     """Print a study's results: means as text, or every checkpoint as csv, json or parquet."""
     with clear_errors():
@@ -144,6 +147,12 @@ def table(
         if format == "text" and (chosen or out is not None):
             raise SpecError(f"{chosen[0] if chosen else '--out'} needs --format csv, json or parquet")
         results = _results(study, set_, sweep, store, data)
+        if save is not None:
+            from overparam.lab.keep import keep
+
+            check_writable(save, "--save")
+            say(str(keep(results, save)))
+            return
         frame = results.layers if layers else results.curves if curves else results.frame
         if format == "text":
             _print_table(results)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from overparam.lab import Store, built_in_studies, parse_yaml
-from overparam.lab.record import Record, records, studies
+from overparam.lab.keep import differences
+from overparam.lab.record import records, studies
 from overparam.networks import NETWORKS
 from overparam.probes import PROBES
 from overparam.prune import CRITERIA, SCOPES
@@ -38,21 +39,7 @@ def entries(kind: str, store: Path) -> list[tuple[str, str]]:
 def _revisions(store: Store, name: str) -> Iterator[tuple[str, str]]:
     found, damaged = records(store, name)
     for record in found:
-        changed = ", ".join(differences(record, found[0]))
+        changed = ", ".join(differences(record.spec, found[0].spec))
         yield str(record), record.extent(store) + (f"; differs from the newest in {changed}" if changed else "")
     for sentence in damaged:
         yield name, sentence
-
-
-def differences(one: Record, other: Record) -> list[str]:
-    """Return the dotted paths at which the specifications of two records differ."""
-    first, second = (dict(_leaves(parse_yaml(record.spec, str(record)))) for record in (one, other))
-    return sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, entry in value.items():
-            yield from _leaves(entry, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, value

@@ -1,0 +1,74 @@
+"""Results that last: what of a finished study is committed, and whether it is of the study as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from overparam.errors import SpecError, StoreError
+from overparam.lab.about import About
+from overparam.lab.dialect import parse_yaml
+from overparam.lab.fingerprint import fingerprint
+from overparam.lab.results import Results
+from overparam.lab.study import Study, built_in_studies
+from overparam.papers.numbers import Numbers, save
+
+UNIMPORTANT = ("name", "description", "engine", *(field.name for field in fields(About)))
+"""What of a specification decides no result."""
+
+
+def specification(spec: str) -> str:
+    """Return the hash of what a study computes, given as YAML: 12 hexadecimal digits that change with no code.
+
+    Two files of one meaning may have two: defaults that one of them spells out count.
+    """
+    document = parse_yaml(spec, "the study")
+    return fingerprint({name: part for name, part in document.items() if name not in UNIMPORTANT})[:12]
+
+
+def differences(one: str, other: str) -> list[str]:
+    """Return the dotted paths at which two specifications differ, given as YAML."""
+    first, second = (dict(_leaves(parse_yaml(spec, "a specification"))) for spec in (one, other))
+    return sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, entry in value.items():
+            yield from _leaves(entry, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def keep(results: Results, path: str | Path) -> Path:
+    """Write the numbers of a finished study as a file that can be committed (:mod:`overparam.papers.numbers`).
+
+    Raises:
+        StoreError: rows are missing.
+        SpecError: a study of this name comes with overparam, and these results are of another specification.
+    """
+    if not results.complete or results.failures:
+        whole = len(results.frame) + results.missing
+        raise StoreError(f"{len(results.frame)} of {whole} rows of study {results.name!r} are there; run it to the end")
+    if results.name in built_in_studies():
+        ours = Study.named(results.name).yaml()
+        if specification(ours) != specification(results.spec):
+            other = ", ".join(name for name in differences(ours, results.spec) if name.split(".")[0] not in UNIMPORTANT)
+            raise SpecError(f"these results are of another specification of {results.name!r}: it differs in {other}")
+    numbers = Numbers(
+        results.name,
+        results.about.edition,
+        specification(results.spec),
+        {name: told for name, told in results.facts.items() if name not in ("run", "results")},
+        _seconds(results.frame),
+        results.frame,
+    )
+    return save(numbers, path)
+
+
+def _seconds(frame: pl.DataFrame) -> float:
+    return float(frame["seconds"].sum()) if "seconds" in frame.columns else 0.0
