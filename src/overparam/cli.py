@@ -150,7 +150,6 @@ def table(
         if save is not None:
             from overparam.lab.keep import keep
 
-            check_writable(save, "--save")
             say(str(keep(results, save)))
             return
         frame = results.layers if layers else results.curves if curves else results.frame
