@@ -117,8 +117,11 @@ def cached_steps() -> float:
             study.run(folder, jobs=1, threads=1)
 
         found()
-        files = [path for path in Path(folder).rglob("*") if path.is_file()]
-        return faster(found, lambda: [path.read_bytes() for path in files], 3)
+
+        def read() -> list[bytes]:
+            return [path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()]
+
+        return faster(found, read, 3)
 
 
 def phase_statistics() -> float:

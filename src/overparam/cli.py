@@ -375,8 +375,7 @@ def _print_table(results: Results) -> None:
     sections, _ = results.sections()
     for table in tables_of(sections):
         show(rich_table(table))
-        if table.finding:
-            show(table.finding)
+        show(table.finding)
     for verdict in (verdict for section in sections for verdict in section.verdicts):
         if verdict.verdict != "not tested":
             show(f"{verdict.id} {verdict.verdict}: {verdict.sentence}")
