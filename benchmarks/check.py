@@ -1,7 +1,8 @@
 """Six ratios in one run, under a minute: has something become slow? Each is how many times faster ours is.
 
 Compared are two ways to do the same on one thread, in turns, so that a slow moment of the machine meets both; a ratio is
-of the minima of their processor's time, which others on the machine disturb less. It says little about another machine, and much about a change of the code on the same one.
+of the minima of their processor's time, which others on the machine disturb less than the clock's. It says little about
+another machine, and much about a change of the code on the same one.
 
 Run: ``python benchmarks/check.py`` compares with ``benchmarks/expected.json`` and names what fell below 0.9 of it; its
 exit status is 0 all the same. ``--write`` puts what was measured there.
