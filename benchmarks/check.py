@@ -1,6 +1,6 @@
 """Six ratios in one run, under a minute: has something become slow? Each is how many times faster ours is.
 
-Compared are two ways to do the same on one thread, in turns, so that a slow moment of the machine meets both; a ratio is
+Compared are two ways to do the same on one thread, in turns, so that a slow moment meets both; a ratio is
 of the minima of their processor's time, which others on the machine disturb less than the clock's. It says little about
 another machine, and much about a change of the code on the same one.
 
