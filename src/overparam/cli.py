@@ -367,18 +367,12 @@ def _results(given: str, set_: list[str] | None, sweep: list[str] | None, store:
 
 
 def _print_table(results: Results) -> None:
-    from overparam.report import rich_table, tables_of
+    from overparam.report import printed
 
     if not len(results.frame):
         say("no checkpoint is finished yet")
-        return
-    sections, _ = results.sections()
-    for table in tables_of(sections):
-        show(rich_table(table))
-        show(table.finding)
-    for verdict in (verdict for section in sections for verdict in section.verdicts):
-        if verdict.verdict != "not tested":
-            show(f"{verdict.id} {verdict.verdict}: {verdict.sentence}")
+    for part in printed(results.sections()[0]) if len(results.frame) else ():
+        show(part)
 
 
 def _complain(results: Results, notes: bool = True) -> None:

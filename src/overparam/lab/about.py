@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from overparam.errors import SpecError
+from overparam.lab.record import stated_columns
 from overparam.papers import check_paper
 from overparam.probes import Probe
 from overparam.registry import suggest
+from overparam.worlds import World
 
 EDITIONS = ("laptop", "paper")
 
@@ -43,20 +45,29 @@ def check_about(
     laptop_minutes: Any,
     swept: Mapping[str, Sequence[Any]],
     probes: Sequence[Probe],
+    worlds: Callable[[], Sequence[World]],
 ) -> About:
-    """Return what a study says of itself; raises :class:`SpecError` if it cannot be so."""
+    """Return what a study says of itself; raises :class:`SpecError` if it cannot be so.
+
+    ``worlds`` are asked for only where an axis must be looked for among what is measured in them.
+    """
     if edition not in EDITIONS:
         raise SpecError(f"edition must be laptop or paper, got {edition!r}{suggest(str(edition), EDITIONS)}")
-    return About(_axis(axis, swept, probes), check_paper(paper), edition, _minutes(laptop_minutes))
+    return About(_axis(axis, swept, probes, worlds), check_paper(paper), edition, _minutes(laptop_minutes))
 
 
-def _axis(name: Any, swept: Mapping[str, Sequence[Any]], probes: Sequence[Probe]) -> str:
+def _axis(
+    name: Any, swept: Mapping[str, Sequence[Any]], probes: Sequence[Probe], worlds: Callable[[], Sequence[World]]
+) -> str:
     if name == "density":
         return "density"
-    from overparam.report.axis import check_axis
+    from overparam.report.axis import check_axis, is_simple
 
-    measured = {column: kind.__name__ for probe in probes for column, kind in probe.columns.items()}
-    return check_axis(name, swept, measured, any(not probe.columns for probe in probes))
+    if is_simple(name, swept):
+        return check_axis(name, swept, {}, False)
+    there = worlds()
+    open_ended = any(not probe.columns_in(world) for probe in probes for world in there)
+    return check_axis(name, swept, stated_columns(probes, there), open_ended)
 
 
 def _minutes(given: Any) -> float | None:

@@ -31,6 +31,7 @@ from overparam.registry import suggest
 from overparam.spec import check_field, native
 from overparam.steps import STEPS
 from overparam.train.engines import check_engine
+from overparam.worlds import World
 
 FIELDS = (
     *("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes", "engine"),
@@ -110,7 +111,10 @@ class Study:
         self.sweep = _sweep(sweep)
         self.variants = _variants(variants)
         self.probes, self.probes_given = _probes(probes), tuple(probes)
-        self.about = check_about(axis, paper, edition, laptop_minutes, self.sweep, self.probes)
+        self.about = check_about(axis, paper, edition, laptop_minutes, self.sweep, self.probes, self._worlds)
+
+    def _worlds(self) -> list[World]:
+        return [experiment.world for experiment in self.experiments[:1]]
 
     @classmethod
     def from_mapping(cls, given: Any, source: str = "study") -> Study:

@@ -15,7 +15,7 @@ from overparam.report.axis import AXES, Axis
 from overparam.report.claims import Verdict
 from overparam.report.curves import curve, curves
 from overparam.report.sections import Material, Section
-from overparam.report.tables import export, level_table, rich_table, tables_of
+from overparam.report.tables import export, level_table, printed, rich_table
 
 if TYPE_CHECKING:
     from overparam.report.figures import write_charts
@@ -43,8 +43,8 @@ __all__ = [
     "general_sections",
     "lacking",
     "level_table",
+    "printed",
     "rich_table",
-    "tables_of",
     "write_charts",
     "write_page",
 ]

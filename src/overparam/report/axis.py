@@ -78,6 +78,18 @@ def axis_for(column: str) -> Axis:
     return replace(known, title=known.title or known.word, column=column)
 
 
+def is_simple(name: Any, swept: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether an axis can be told by what every table has and what is swept."""
+    paths = [path for path in swept if path != "seed"]
+    return isinstance(name, str) and (name in (*COLUMNS, *paths) or _by_last_part(name, paths) is not None)
+
+
+def _by_last_part(name: Any, paths: Iterable[str]) -> str | None:
+    """Return the one path whose last part is ``name``."""
+    found = [path for path in paths if path.rpartition(".")[2] == name]
+    return found[0] if len(found) == 1 else None
+
+
 def check_axis(name: Any, swept: Mapping[str, Sequence[Any]], measured: Mapping[str, str], open_ended: bool) -> str:
     """Return the column that ``name`` means: one of a table's, or a swept path, or the last part of a single one.
 
@@ -92,8 +104,7 @@ def check_axis(name: Any, swept: Mapping[str, Sequence[Any]], measured: Mapping[
     """
     paths = {path: values for path, values in swept.items() if path != "seed"}
     known = [*paths, *COLUMNS, *(column for column, kind in measured.items() if kind in NUMBERS)]
-    short = [path for path in paths if path.rpartition(".")[2] == name]
-    column = short[0] if name not in known and len(short) == 1 else name
+    column = name if name in known else _by_last_part(name, paths) or name
     if not isinstance(column, str) or not (column in known or open_ended):
         near = suggest(str(name), [*known, *(path.rpartition(".")[2] for path in paths)])
         raise SpecError(f"axis {name!r} is neither swept nor measured here{near} (known: {', '.join(known)})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from overparam.registry import suggest
 from overparam.report.arms import Arm
 from overparam.report.curves import curve
 from overparam.report.panels import noisy, other_columns
-from overparam.report.sections import Column, Table
+from overparam.report.sections import Column, Section, Table
 from overparam.report.statistics import FEW, spread_is
 from overparam.report.words import count, number, percent, plain_number, points
 
@@ -177,6 +177,16 @@ def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = Non
     return None
 
 
-def tables_of(sections: Sequence[Any]) -> list[Table]:
-    """Return the tables of sections that commands print."""
+def tables_of(sections: Sequence[Section]) -> list[Table]:
+    """Return the tables of a page that have a row for each measured place."""
     return [table for section in sections for table in section.tables if table.look == "levels"]
+
+
+def printed(sections: Sequence[Section]) -> Iterator[RichTable | str]:
+    """Yield what of a page commands print: each arm's table and finding, and the claims that were tested."""
+    for table in tables_of(sections):
+        yield rich_table(table)
+        yield table.finding
+    for verdict in (verdict for section in sections for verdict in section.verdicts):
+        if verdict.verdict != "not tested":
+            yield f"{verdict.id} {verdict.verdict}: {verdict.sentence}"
