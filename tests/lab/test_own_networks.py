@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from overparam import Chain, Checkpoint, Network, Prune, Results, SpecError, Study, Train, World
 from overparam.checkpoint import state_of
 from overparam.lab.plan import Plan
+from overparam.papers.sparse_double_descent.phases import find_phases
 from overparam.prune import Evidence
-from overparam.report import arms, find_phases
+from overparam.report import arms
 from overparam.spec import spec
 from overparam.steps import Context, Outcome, Step
 from overparam.train import TrainSettings, fit
