@@ -337,7 +337,4 @@ def test_numbers_below_zero_are_numbers(tmp_path: Path) -> None:
         assert set(found.layers["low"]) == {-1.5, -2.5, -3.5}
     table = results.table()
     assert table["below"].to_list() == [-1.5, -2.5, -3.5]
-    page = results.report(tmp_path / "page.html").read_text()
-    assert "-2.5" in page
-    assert "-1e-07" in page
     assert not results.failures

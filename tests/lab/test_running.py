@@ -68,7 +68,7 @@ def failing(made: Study, store: Path, **options: Any) -> Results:
 
 def ran(results: Results) -> tuple[int, int]:
     """How many steps the run ran and found."""
-    found = re.match(r"(\d+) steps run and (\d+) found in the store", results.facts["run"])
+    found = re.match(r"(\d+) steps? run and (\d+) found in the store", results.facts["run"])
     assert found
     return int(found[1]), int(found[2])
 

@@ -2,11 +2,12 @@
 
 from overparam.lab.chain import Chain, Repeat
 from overparam.lab.dialect import parse_yaml
+from overparam.lab.parsing import built_in_studies
 from overparam.lab.progress import LogReporter, PlainReporter, Reporter, reporter_for
 from overparam.lab.results import Results, load_module, load_results
 from overparam.lab.status import status
 from overparam.lab.store import Store
-from overparam.lab.study import Study, built_in_studies
+from overparam.lab.study import Study
 
 __all__ = [
     "Chain",

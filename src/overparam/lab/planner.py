@@ -12,8 +12,8 @@ from overparam.lab.experiment import Experiment
 from overparam.lab.fingerprint import fingerprint, part_identity
 from overparam.lab.materials import Materials
 from overparam.lab.plan import Node, Plan, Row, Source
+from overparam.lab.readable import cell
 from overparam.lab.references import Chains, Place
-from overparam.lab.rows import cell
 from overparam.lab.torch_settings import check_torch
 from overparam.length import Length
 from overparam.probes import Probe

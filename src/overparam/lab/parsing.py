@@ -1,0 +1,138 @@
+"""From what a study file or a script gives to what a study holds; whatever is wrong is told by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overparam.errors import SpecError
+from overparam.files import why
+from overparam.lab.dialect import parse_yaml
+from overparam.probes import PROBES, Probe
+from overparam.registry import suggest
+from overparam.spec import check_field, native
+from overparam.steps import STEPS
+
+FIELDS = (
+    *("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes", "engine"),
+    *("axis", "paper", "edition", "laptop_minutes"),
+)
+LARGEST = 1_000_000  # bytes of a study file
+
+
+def fields_of(given: Any, source: str) -> dict[str, Any]:
+    """Return the arguments of a study that a mapping from ``source`` holds; raises :class:`SpecError`."""
+    if not isinstance(given, Mapping):
+        raise SpecError(f"{source} must hold a mapping with the fields {', '.join(FIELDS)}, got {given!r}")
+    allowed = [*FIELDS, *STEPS.names()]
+    for key in given:
+        if key not in allowed and ":" not in str(key):
+            raise SpecError(
+                f"{source}: no such field {key!r}{suggest(str(key), allowed)} (known: {', '.join(allowed)})"
+            )
+    missing = [key for key in ("name", "world", "network", "chain") if given.get(key) is None]
+    if missing:
+        raise SpecError(f"{source}: {missing[0]} is required")
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def file_of(path: str | Path) -> Any:
+    """Return what a study file holds; raises :class:`SpecError` naming the file and the place."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST + 1)
+        text = content[:LARGEST].decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = why(error, path) if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise SpecError(f"study file {str(path)!r} cannot be read ({reason})") from None
+    if len(content) > LARGEST:
+        raise SpecError(f"study file {str(path)!r} cannot be a study: it has more than {LARGEST:,} bytes")
+    return parse_yaml(text, str(path))
+
+
+def built_in_studies() -> dict[str, str]:
+    """Return the YAML texts of the studies that come with overparam, by name."""
+    found = {}
+    for paper in sorted(resources.files("overparam.papers").iterdir(), key=lambda p: p.name):
+        if paper.is_dir():
+            for file in sorted(paper.iterdir(), key=lambda p: p.name):
+                if file.name.endswith(".yaml"):
+                    text = file.read_text(encoding="utf-8")
+                    found[parse_yaml(text, file.name)["name"]] = text
+    return found
+
+
+def settings_from(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return settings by the name of their step; raises :class:`SpecError` for another, or a field that it has not."""
+    settings = {}
+    for keyword, fields in given.items():
+        name = _step_name(keyword)
+        if not STEPS.knows(name):
+            allowed = [*FIELDS, *STEPS.names()]
+            raise SpecError(f"study has no field {keyword!r}{suggest(keyword, allowed)} (known: {', '.join(allowed)})")
+        if not isinstance(fields, Mapping):
+            raise SpecError(f"{keyword} must be a mapping of settings, got {fields!r}")
+        for field in fields:
+            check_field(STEPS.get(name), str(field), f"{name}.{field}")
+        settings[name] = dict(fields)
+    return settings
+
+
+def study_name(name: Any) -> str:
+    """Return ``name`` if results can be found under it; raises :class:`SpecError`."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise SpecError(f"name must be letters, digits, '.', '_' and '-', at most 100, got {name!r}")
+    return name
+
+
+def _values(path: str, values: Any) -> list[Any]:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if isinstance(values, str | Mapping) or not isinstance(values, Sequence) or not values:
+        raise SpecError(f"sweep.{path} must be a list of at least one value, got {values!r}")
+    listed = [native(value) for value in values]
+    doubled = [value for place, value in enumerate(listed) if value in listed[:place]]
+    if doubled:
+        raise SpecError(f"sweep.{path} has {doubled[0]!r} twice")
+    return listed
+
+
+def sweep_from(given: Any) -> dict[str, list[Any]]:
+    """Return swept values by dotted path, each once; raises :class:`SpecError`."""
+    if not isinstance(given or {}, Mapping):
+        raise SpecError(f"sweep must map dotted paths to lists of values, got {given!r}")
+    return {str(path): _values(path, values) for path, values in (given or {}).items()}
+
+
+def variants_from(given: Any) -> dict[str, dict[str, Any]]:
+    """Return the changes of each variant by dotted path; raises :class:`SpecError`."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not given:
+        raise SpecError(f"variants must map names to changes by dotted path, got {given!r}")
+    for name, changes in given.items():
+        if changes is not None and not isinstance(changes, Mapping):
+            raise SpecError(f"variants.{name} must be a mapping of dotted paths to values, got {changes!r}")
+    return {str(name): {str(path): value for path, value in (changes or {}).items()} for name, changes in given.items()}
+
+
+def probes_from(given: Any) -> tuple[Probe, ...]:
+    """Return probes whose columns do not meet; raises :class:`SpecError`."""
+    if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
+        raise SpecError(f"probes must be a list such as [accuracy, cost], got {given!r}")
+    probes = tuple(PROBES.resolve(each) for each in given)
+    columns = [(probe.kind, probe.suffix) for probe in probes]
+    doubled = [kind for place, (kind, suffix) in enumerate(columns) if (kind, suffix) in columns[:place]]
+    if doubled:
+        raise SpecError(f"probes has {doubled[0]!r} twice; its columns would have two meanings")
+    return probes
+
+
+def _step_name(keyword: str) -> str:
+    """Return the name of a step that a keyword means: ``lr_rewind`` is ``lr-rewind``."""
+    return keyword if ":" in keyword else keyword.replace("_", "-")
