@@ -13,7 +13,8 @@ from polars.testing import assert_frame_equal
 
 from overparam import Chain, Network, Prune, Study, Train, World
 from overparam.lab.journal import FileJournal
-from overparam.lab.results import Results
+from overparam.lab.results import Results, load_module
+from overparam.train import evaluate
 
 LETTERS = "".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)[:4])[:8000]
 TEXT = {"text": {"path": "letters.txt", "context": 16}}
@@ -193,6 +194,12 @@ def test_stopped_in_the_middle_it_ends_with_the_same_bits(
     assert resumed.curves.equals(whole.curves)
     assert COLUMNS[name] <= set(whole.frame.columns)
     assert whole.frame["density"][1] < 1
+    assert whole.chosen_on == ("validation" if "validation_loss" in whole.frame.columns else "test")
+    data = from_yaml(name, tmp_path).experiments[0].world.build()
+    rebuilt = evaluate(load_module(tmp_path / "whole", whole.frame["fingerprint"][-1]), data.test.examples(), data.task)
+    assert {f"test_{metric}": rebuilt[metric] for metric in data.task.metrics} == {
+        f"test_{metric}": whole.frame[f"test_{metric}"][-1] for metric in data.task.metrics
+    }
     assert whole.frame.select(COLUMNS[name]).null_count().sum_horizontal().item() == 0
 
 

@@ -88,6 +88,17 @@ class Results:
         """Whether every row is there."""
         return self.missing == 0
 
+    @property
+    def chosen_on(self) -> str:
+        """Which set to choose by, such as the best level or a phase: ``validation``, or ``test`` where there is none.
+
+        A choice is made on ``f"{chosen_on}_accuracy"`` (or ``_loss``, ``_r2``, ...) and says which set it used; what is
+        then reported of the chosen one is its test metric.
+        """
+        column = "validation_loss"
+        there = column in self.frame.columns and len(self.frame) > 0 and not self.frame[column].null_count()
+        return "validation" if there else "test"
+
     def phases(self) -> pl.DataFrame:
         """Return the light, critical, sweet and collapsed phase of each arm: densities, with intervals over seeds.
 
