@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -73,6 +74,7 @@ class Tally:
         name = self.subject(node)
         so_far = self._open.get(name)
         if done is not None:
+            done = replace(done, ran=done.ran and node.kind == "steps")
             self._open[name] = so_far = done if so_far is None else so_far.followed_by(done)
         if any(self.subject(self.plan.nodes[other]) == name for other in under_way):
             return
