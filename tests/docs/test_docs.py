@@ -110,6 +110,14 @@ def test_own_model_and_data_in_a_study_file(tmp_path: Path, monkeypatch: pytest.
     assert "400 training and 200 test examples, 4 classes, shape (20,), 20.0% wrong labels" in result.stdout
 
 
+def test_the_two_studies_of_other_checkpoints_are_one() -> None:
+    page = ROOT / "docs" / "other-checkpoints.md"
+    space: dict[str, Any] = {}
+    exec(blocks(page, "python")[0].partition("results = ")[0], space)
+    from_file = Study.from_mapping(parse_yaml(blocks(page, "yaml")[0], "page"))
+    assert list(from_file.plan.nodes) == list(space["study"].plan.nodes)
+
+
 def test_the_two_studies_of_sparse_training_are_one() -> None:
     page = ROOT / "docs" / "sparse-training.md"
     (study,) = blocks(page, "yaml")
