@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
-from overparam import Dataset, SpecError
+from overparam import Dataset, Network, SpecError
 from overparam.train import Fit, StopAt, TrainSettings, fit
-from overparam.worlds import Regression
-from small import MLP, begin, built, vectors
+from overparam.worlds import NextToken, Regression
+from small import MLP, TOKEN_NETWORKS, begin, built, half_pruned, vectors
 
 DATA = built(vectors(), validation=10)
 
@@ -91,3 +92,21 @@ def test_a_regression_is_trained_by_its_own_loss() -> None:
     assert found.curve[-1]["loss"] == pytest.approx(found.curve[-1]["train_mse"], rel=0.1)
     assert "test_r2" not in found.curve[-1], "one target has no spread"
     assert found.curve[0]["loss"] > found.curve[-1]["loss"]
+
+
+@pytest.mark.parametrize("name", TOKEN_NETWORKS)
+def test_engines_agree_on_sequences(name: str) -> None:
+    tokens = torch.randint(0, 7, (40, 6), generator=torch.Generator().manual_seed(0))
+    parts = (tokens[:30, :-1], tokens[:30, 1:], tokens[30:, :-1], tokens[30:, 1:])
+    data = built(Dataset.from_arrays(*parts, task=NextToken(7)))
+    network = Network(name, {"transformer": {"width": 8, "heads": 2}, "gru": {"hidden": 8}}[name])
+    start = half_pruned(begin(network, data), 0.3)
+    settings = TrainSettings(epochs=3, batch_size=8, lr=0.1, evaluate_every=1)
+    dense, sparse = (
+        fit(start.load_into(network.build(**data.form, seed=0)), data, settings, masks=start.masks, engine=engine)
+        for engine in ("dense", "sparse")
+    )
+    assert "sparse" in sparse.engines.values()
+    for weight, tensor in dense.state.items():
+        torch.testing.assert_close(sparse.state[weight], tensor, rtol=1e-3, atol=1e-5)
+    assert sparse.curve[-1] == pytest.approx(dense.curve[-1], rel=1e-3)

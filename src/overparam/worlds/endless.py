@@ -11,10 +11,13 @@ from torch import Tensor
 
 from overparam.errors import OverparamError, SpecError, in_words
 from overparam.identity import comes_with_overparam, identity_of
+from overparam.recent import Recent
 from overparam.streams import stream_seed
 from overparam.worlds.checks import check_inputs, form
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.splits import EndlessSplit, FiniteSplit
+
+_known: Recent[tuple[int, int], tuple[Dataset, dict[str, Any]]] = Recent(16)
 
 LOOKED_AT = torch.tensor([0, 1, 2, 3, 1000, 1001, 10**6, 10**9, 10**12])
 """Numbers of the examples by which a stream is known and tried."""
@@ -78,8 +81,14 @@ def draw(dataset: Dataset, seed: int, indices: Tensor) -> tuple[Tensor, Tensor]:
 def stream_identity(dataset: Dataset, seed: int) -> dict[str, Any]:
     """Return what a dataset's stream is, JSON-able, for fingerprints: examples of it, and the code of one's own.
 
-    Raises :class:`SpecError` if an example is another one in other company, as it then depends on more than its number.
+    It is looked at once in a process. Raises :class:`SpecError` if an example is another one in other company, as it
+    then depends on more than its number.
     """
+    # the dataset is kept beside what was found, so that its id is not given to another object
+    return _known.get((id(dataset), seed), lambda: (dataset, _stream_identity(dataset, seed)))[1]
+
+
+def _stream_identity(dataset: Dataset, seed: int) -> dict[str, Any]:
     seed = stream_seed(seed, "endless", "train")
     inputs, targets = draw(dataset, seed, LOOKED_AT)
     for place in range(0, len(LOOKED_AT), 4):
