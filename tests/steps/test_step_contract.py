@@ -25,6 +25,7 @@ from overparam import (
 from overparam.lab.fingerprint import fingerprint
 from overparam.spec import plain
 from overparam.steps import STEPS, Context, Outcome, Step
+from overparam.steps.traits import traits_of
 from overparam.worlds import Augmentation, LabelNoise
 from small import CONV, begin, built, context_of, frozen, half_pruned, images, zeros_are_clean
 
@@ -151,3 +152,28 @@ def test_a_main_field_is_a_field(kind: str) -> None:
     names = {field.name for field in fields(step)}
     assert step.main is None or step.main in names
     assert all(set(group) <= names for group in step.alternatives)
+
+
+@pytest.mark.parametrize("step", ALL)
+def test_its_traits_are_words(step: Step) -> None:
+    traits = step.traits()
+    assert all(isinstance(name, str) and isinstance(value, str) and value for name, value in traits.items())
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([Train(epochs=1)], ("none", "none")),
+        ([Rewind(), Reinit(), Train(epochs=1)], ("none", "none")),
+        ([Prune(fraction=0.5)], ("magnitude", "none")),
+        ([Train(epochs=1), Prune("random", fraction=0.5), Train(epochs=1)], ("random", "finetune")),
+        (
+            [Prune(fraction=0.5), Reinit(), Train(epochs=1), Prune("random", fraction=0.5), Rewind()],
+            ("magnitude", "reinit"),
+        ),
+        ([Train(epochs=1), Prune(fraction=0.5), LrRewind("1ep"), Train(epochs=1)], ("magnitude", "lr-rewind")),
+        ([Train(epochs=1), Rewind(), Prune(fraction=0.5), Train(epochs=1)], ("magnitude", "finetune")),
+    ],
+)
+def test_the_traits_of_a_chain(steps: list[Step], expected: tuple[str, str]) -> None:
+    assert tuple(traits_of(steps).values()) == expected

@@ -13,7 +13,7 @@ from overparam.lab.chain import Chain, chain_from, with_field
 from overparam.networks import Network
 from overparam.registry import suggest
 from overparam.spec import check_field, field_names
-from overparam.steps import STEPS, Step
+from overparam.steps import STEPS
 from overparam.worlds import World
 
 Document = dict[str, Any]
@@ -164,15 +164,3 @@ def _replaced(here: Any, rest: list[str], value: Any, path: str) -> Any:
             raise SpecError(f"cannot set {path!r}: no field {key!r}{suggest(key, known)} (known: {', '.join(known)})")
         return dataclasses.replace(here, **{key: _replaced(getattr(here, key), rest[1:], value, path)})
     raise SpecError(f"cannot set {path!r}: {here!r} has no parts")
-
-
-def retraining_of(steps: Sequence[Step]) -> str:
-    """Return how a chain retrains after pruning: rewind, reinit, lr-rewind, finetune, or none if it never does."""
-    kinds = [step.kind for step in steps]
-    if "prune" not in kinds:
-        return "none"
-    after = kinds[kinds.index("prune") :]
-    for kind in ("reinit", "rewind", "lr-rewind"):
-        if kind in after:
-            return kind
-    return "finetune" if any(step.trains for step in steps[kinds.index("prune") :]) else "none"

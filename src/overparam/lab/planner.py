@@ -83,7 +83,7 @@ class _Planner:
         if self.materials.comes_with_weights(network, world, experiment.seed):
             self.plan.rows.append(Row(chain, made[0], 0, -1, "init", ()))
         for position, step in enumerate(self.chains.steps[chain]):
-            level += step.kind == "prune"
+            level += step.next_level
             if step.trains:
                 self.plan.rows.append(Row(chain, made[position + 1], level, position, step.name, ()))
 
@@ -118,7 +118,7 @@ class _Planner:
             self._saving(chain, position),
             self._at[chain],
         )
-        self._levels[chain] += step.kind == "prune"
+        self._levels[chain] += step.next_level
         here = self.materials.step_world(experiment, step, world)
         given = {}
         for name in step.references():

@@ -83,6 +83,7 @@ class Step:
     version: ClassVar[int] = 1  # raise it when the same parameters begin to mean another result
     trains: ClassVar[bool] = False  # whether its result is a trained network, worth measuring
     main: ClassVar[str | None] = None  # the field that a bare value in a study file sets
+    next_level: ClassVar[bool] = False  # whether its result is at the next level of a chain, as that of pruning is
 
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()  # fields of which only one can be given
 
@@ -101,6 +102,13 @@ class Step:
         world, whatever the architecture. It is checked before anything is run.
         """
         return "tensors"
+
+    def traits(self) -> Mapping[str, str]:
+        """Return columns of a study's table that it decides for its chain; of several steps the first does.
+
+        What comes before the first ``next_level`` decides nothing.
+        """
+        return {}
 
     def check(self, data: WorldData) -> None:
         """Raise :class:`SpecError` if this step can be told not to work in a world before anything is run."""

@@ -46,6 +46,7 @@ class Prune(Step):
 
     kind: ClassVar[str] = "prune"
     main: ClassVar[str | None] = "fraction"
+    next_level: ClassVar[bool] = True
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("fraction", "density"),)
     moved: ClassVar[Mapping[str, str]] = {"rates": "they belong to the scope, as {per-layer: {rates: {output: 0.5}}}"}
 
@@ -80,6 +81,10 @@ class Prune(Step):
     def _looked_at(self) -> tuple[str, ...]:
         """Return the checkpoints that the criterion looks at."""
         return tuple(getattr(CRITERIA.resolve(self.criterion), "references", tuple)())
+
+    def traits(self) -> Mapping[str, str]:
+        """Return by what is pruned."""
+        return {"criterion": CRITERIA.label(self.criterion)}
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""

@@ -1,6 +1,7 @@
 """The step that draws a new initialisation."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 from overparam.checkpoint import Checkpoint, state_of
@@ -18,6 +19,10 @@ class Reinit(Step):
     """
 
     kind: ClassVar[str] = "reinit"
+
+    def traits(self) -> Mapping[str, str]:
+        """Return how is retrained from here on."""
+        return {"retraining": "reinit"}
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start``'s masks over newly initialised weights."""

@@ -1,6 +1,7 @@
 """The steps that go back: weights to an earlier checkpoint, or the learning-rate schedule alone."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 from overparam.checkpoint import Checkpoint
@@ -32,6 +33,10 @@ class Rewind(Step):
         """Return the checkpoint rewound to."""
         return (self.to,)
 
+    def traits(self) -> Mapping[str, str]:
+        """Return how is retrained from here on."""
+        return {"retraining": "rewind"}
+
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with the weights, bit for bit, of the checkpoint named by ``to``."""
         earlier = context.given[self.to].checkpoint
@@ -55,6 +60,10 @@ class LrRewind(Step):
     def __post_init__(self) -> None:
         if self.to != "init" and not is_length(self.to):
             raise ValueError(f"to must be 'init' or a point of the schedule such as '500it' or '80ep', got {self.to!r}")
+
+    def traits(self) -> Mapping[str, str]:
+        """Return how is retrained from here on."""
+        return {"retraining": "lr-rewind"}
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with another position in the schedule."""

@@ -118,6 +118,14 @@ class World:
         )
         return FiniteSplit(split.inputs, targets, split.targets)
 
+    def traits(self) -> dict[str, Any]:
+        """Return what tells worlds apart, as columns of a study's table."""
+        return {
+            "dataset": self.dataset if isinstance(self.dataset, str) else load_dataset(self.dataset).name,
+            "noise_rate": self.label_noise.rate if self.label_noise else 0.0,
+            "noise_realised": self.build().noise_realised,
+        }
+
     def notes(self) -> tuple[str, ...]:
         """Return sentences on what may be wrong with the dataset though it can be used; raises as :meth:`build`."""
         return load_dataset(self.dataset).notes()
