@@ -41,6 +41,11 @@ def test_a_fall_and_what_the_seeds_do_not_tell() -> None:
     assert "one seed, no interval" in finding(over("bits", [0.9, 0.8], seeds=1))
 
 
+def test_no_accuracy_changes_by_more_than_all() -> None:
+    assert "[" in (said := finding(over("bits", [0.1, 0.95], seeds=2, noise=0.03)))
+    assert ", 100.0] points" in said
+
+
 def test_one_place_is_told_as_one() -> None:
     assert finding(over("rank", [0.9])) == "Test accuracy is 90.0 % at rank 1."
 

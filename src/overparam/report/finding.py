@@ -34,6 +34,7 @@ def finding(arm: Arm, lacks: str | None = None) -> str:
         return _turns(arm, places, turning)
     (start, first), (end, last) = places[0], places[-1]
     change = estimate(arm.table("test_accuracy")[:, -1] - arm.table("test_accuracy")[:, 0])
+    change = change.map(lambda size: min(1.0, max(-1.0, size)))  # no share changes by more
     text = f"{_changes(change)} from {percent(first)} at {axis.at(start)} to {percent(last)} at {axis.at(end)}"
     where, best = max(places, key=lambda place: place[1])
     if best - max(first, last) >= LEAST:

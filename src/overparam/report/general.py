@@ -33,8 +33,9 @@ def general_sections(material: Material, verdicts: Sequence[Verdict] = ()) -> li
         return [nothing()]
     told = [finding(arm, material.lacks) for arm in material.arms]
     tiles = size_tiles(material.arms[0]) if material.lacks is None else []
+    text = [f"The headline is the arm “{material.arms[0].label}”."] if len(material.arms) > 1 else []
     return [
-        lead(material, told[0], tiles=tiles),
+        lead(material, told[0], text=text, tiles=tiles),
         *side_by_side(material.arms),
         *claims(verdicts),
         *other_charts(material.arms),
@@ -72,7 +73,8 @@ def _remarks(material: Material) -> list[str]:
         said.append(f"Nothing was pruned, so tables and charts are over {axis.title} (axis: {axis.column}).")
     if not any(arm.has("test_accuracy") for arm in material.arms):
         missing = "evaluate_every to the training" if material.named == "iteration" else "the accuracy probe"
-        said.append(f"Test accuracy was not measured, so there is no curve of it to show; add {missing}.")
+        advice = "" if any(arm.has("test_loss") for arm in material.arms) else f"; add {missing}"
+        said.append(f"Test accuracy was not measured, so there is no curve of it to show{advice}.")
     if any(arm.every is not None for arm in material.arms):
         said.append("Where a chain was measured more than once at one place, charts show the last; tables have all.")
     return said
