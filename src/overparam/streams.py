@@ -66,15 +66,19 @@ def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 @contextmanager
 def global_stream(seed: int, purpose: str, *names: str | int) -> Iterator[None]:
-    """Run a block with the global generators of torch (CPU), Python and NumPy set to the stream, then put them back.
+    """Run a block with the global generators of torch, Python and NumPy set to the stream, then put them back.
 
+    Those of torch are the one of the CPU and, once CUDA is in use, those of its cards.
     For code that cannot be handed a generator: constructors of modules, dropout, whatever users write.
     """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        with torch.random.fork_rng(devices=[]):
+        cards = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+        with torch.random.fork_rng(devices=cards):
             # torch.manual_seed would also keep a stack trace for every kind of device that is not there
             torch.default_generator.manual_seed(stream_seed(seed, purpose, *names))
+            if cards:
+                torch.cuda.manual_seed_all(stream_seed(seed, purpose, *names))
             random.seed(stream_seed(seed, purpose, *names, "random"))
             np.random.seed(stream_seed(seed, purpose, *names, "numpy") % 2**32)  # noqa: NPY002
             yield

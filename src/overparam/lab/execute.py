@@ -136,6 +136,7 @@ class Workshop:
             progress=progress,
             journal=journal,
             engine=self.setup.engine,
+            device=self.setup.device,
         )
         with global_stream(node.seed, "step", node.position), self._watched(node.part):
             return node.part.run(start, context)
@@ -151,6 +152,7 @@ class Workshop:
             lambda: operate(self.inputs.module(node), checkpoint.surgery),
             facts,
             against[0] if against else None,
+            self.setup.device,
         )
         with global_stream(node.seed, "probe", probe.kind), self._watched(probe):
             found = probe.measure(checkpoint, view)

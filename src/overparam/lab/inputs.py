@@ -46,7 +46,7 @@ class Setup:
         worlds, networks: the plan's lists.
         world_prints: the fingerprint of each world.
         threads: torch threads, recorded with each result.
-        engine: what trainings compute with.
+        engine, device: what trainings compute with, and where.
     """
 
     worlds: Sequence[World]
@@ -54,6 +54,7 @@ class Setup:
     networks: Sequence[Network]
     threads: int
     engine: str = "auto"
+    device: str = "cpu"
 
 
 class Inputs:

@@ -18,7 +18,7 @@ from overparam.lab.results import Results
 from overparam.lab.study import Study
 from overparam.papers.numbers import Numbers, save
 
-UNIMPORTANT = ("name", "description", "engine", *(field.name for field in fields(About)))
+UNIMPORTANT = ("name", "description", "engine", "device", *(field.name for field in fields(About)))
 """What of a specification decides no result."""
 
 

@@ -19,7 +19,7 @@ from overparam.spec import check_field, native
 from overparam.steps import STEPS
 
 FIELDS = (
-    *("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes", "engine"),
+    *("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes", "engine", "device"),
     *("axis", "paper", "edition", "laptop_minutes"),
 )
 LARGEST = 1_000_000  # bytes of a study file

@@ -19,6 +19,7 @@ from overparam.lab.status import status
 from overparam.lab.store import Store
 from overparam.machine import available_cores
 from overparam.train.engines import check_engine
+from overparam.train.place import device_named
 
 DEATHS = 2  # a step whose worker died so often is given up
 BREAKS = 3  # a step whose result was found damaged so often in one run is given up: the disk or the memory is bad
@@ -41,6 +42,7 @@ def execute(
     jobs: int | None = None,
     threads: int | None = None,
     engine: str = "auto",
+    device: str = "cpu",
     reporter: Reporter | None = None,
     retry_failed: bool = False,
 ) -> Summary:
@@ -54,6 +56,7 @@ def execute(
         threads: torch threads a job; None shares the cores out. Results are the same bits for the same threads
             and engine.
         engine: what trainings compute with, ``auto``, ``dense`` or ``sparse``; see :func:`overparam.train.fit`.
+        device: where trainings and measurements compute: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
         reporter: hears of what happens.
         retry_failed: run steps again that are recorded as failed.
 
@@ -66,7 +69,7 @@ def execute(
         Stopped: likewise, on SIGTERM or SIGHUP.
     """
     with obeyed():
-        return _Run(plan, store, reporter or Reporter(), retry_failed).go(jobs, threads, check_engine(engine))
+        return _Run(plan, store, reporter or Reporter(), retry_failed).go(jobs, threads, check_engine(engine), device)
 
 
 class _Run:
@@ -94,7 +97,7 @@ class _Run:
         self.deaths: dict[str, int] = {}
         self.breaks: dict[str, int] = {}
 
-    def go(self, jobs: int | None, threads: int | None, engine: str) -> Summary:
+    def go(self, jobs: int | None, threads: int | None, engine: str, device: str) -> Summary:
         stuck = self._stuck()
         missing = [node for name, node in self.plan.nodes.items() if name not in self.done and name not in stuck]
         try:
@@ -106,7 +109,7 @@ class _Run:
                 jobs = min(jobs, self.order.width(missing))
                 journal_seconds()  # a wrong setting is told here, once
                 self.reporter.begin(len(self.plan.steps), len(self.found), jobs, sum(node.trains for node in missing))
-                with contextlib.closing(self._executor(jobs, threads, engine)) as executor:
+                with contextlib.closing(self._executor(jobs, threads, engine, str(device_named(device)))) as executor:
                     self._loop(executor)
         finally:
             self.reporter.end()
@@ -120,9 +123,9 @@ class _Run:
                 stuck.add(name)
         return stuck
 
-    def _executor(self, jobs: int, threads: int, engine: str) -> Executor:
+    def _executor(self, jobs: int, threads: int, engine: str, device: str) -> Executor:
         plan = self.plan
-        setup = Setup(list(plan.worlds), list(plan.world_prints), list(plan.networks), threads, engine)
+        setup = Setup(list(plan.worlds), list(plan.world_prints), list(plan.networks), threads, engine, device)
         if jobs > 1:
             if engine != "dense":
                 writable_cache_folder()  # tells of one that cannot be used, once and for all workers

@@ -14,6 +14,7 @@ from overparam.lab.results import Results, load_results
 from overparam.lab.run import Summary, execute
 from overparam.lab.store import Store
 from overparam.train.engines import check_engine
+from overparam.train.place import device_named
 
 
 def run_study(
@@ -23,6 +24,7 @@ def run_study(
     jobs: int | None,
     threads: int | None,
     engine: str,
+    device: str,
     reporter: Reporter | None,
     retry_failed: bool,
 ) -> Results:
@@ -36,11 +38,19 @@ def run_study(
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise SpecError(f"{option} must be a whole number, 1 or more, got {value!r}")
     check_engine(engine)
+    device_named(device)
     opened = store if isinstance(store, Store) else Store(store)
     began = time.perf_counter()
     _open(record, planned, opened)
     summary = execute(
-        planned, opened, jobs=jobs, threads=threads, engine=engine, reporter=reporter, retry_failed=retry_failed
+        planned,
+        opened,
+        jobs=jobs,
+        threads=threads,
+        engine=engine,
+        device=device,
+        reporter=reporter,
+        retry_failed=retry_failed,
     )
     spent = time.perf_counter() - began
     line = f"{counted(summary.ran, 'step')} run and {summary.found} found in the store, in {spent:.1f} s"

@@ -35,6 +35,7 @@ from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
 from overparam.spec import native
 from overparam.train.engines import check_engine
+from overparam.train.place import check_device
 from overparam.worlds import World
 
 DEFAULT_PROBES = ("accuracy", "learning-distance", "density", "cost")
@@ -57,6 +58,8 @@ class Study:
         probes: names or probe objects; measured on every trained checkpoint.
         engine: what trainings compute with: ``auto``, ``dense`` or ``sparse``. No result depends on it but for the
             rounding of sums, so results are found in the store whatever engine made them.
+        device: where trainings and measurements compute: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` (a CUDA
+            card if there is one); results are found in the store wherever they were made.
         axis: what tables and charts are over: a swept path such as ``network.width`` (or its last part), or a
             measured column. Where it is ``density`` and nothing is pruned, it is what varies.
         paper: the paper whose sections the report has and whose claims are judged, e.g. ``sparse-double-descent``.
@@ -80,6 +83,7 @@ class Study:
         variants: Mapping[str, Any] | None = None,
         probes: Sequence[str | Mapping[str, Any] | Probe] = DEFAULT_PROBES,
         engine: str = "auto",
+        device: str = "cpu",
         description: str = "",
         axis: str = "density",
         paper: str = "",
@@ -91,7 +95,7 @@ class Study:
         if not isinstance(description, str):
             raise SpecError(f"description must be text, got {description!r}")
         self.description = description
-        self.engine = check_engine(engine)
+        self.engine, self.device = check_engine(engine), check_device(device)
         self.document = {
             **settings_from(settings),
             "world": world,
@@ -138,7 +142,7 @@ class Study:
         made = object.__new__(Study)
         made.name, made.description, made.document = self.name, self.description, document
         made.sweep = {**kept, **sweep_from(sweep)}
-        made.variants, made.engine = self.variants, self.engine
+        made.variants, made.engine, made.device = self.variants, self.engine, self.device
         made.probes, made.probes_given = self.probes, self.probes_given
         made.about = replace(self.about, axis="density") if self.about.axis in (changes or {}) else self.about
         return made
@@ -160,6 +164,7 @@ class Study:
         jobs: int | None = None,
         threads: int | None = None,
         engine: str | None = None,
+        device: str | None = None,
         reporter: Reporter | None = None,
         retry_failed: bool = False,
     ) -> Results:
@@ -168,15 +173,15 @@ class Study:
         What fails stops only what depends on it, and all else is computed; Python is warned that rows are missing
         (:class:`IncompleteWarning`), which ``results.failures`` explains.
 
-        Args: see :func:`overparam.lab.run.execute`; ``engine`` None means the study's own.
+        Args: see :func:`overparam.lab.run.execute`; ``engine`` and ``device`` None mean the study's own.
 
         Raises:
             RunError: there is not a single row; the error's ``results`` tell of each failure.
             StoreError, KeyboardInterrupt: see :func:`overparam.lab.run.execute`.
         """
         planned = self.plan
-        chosen = self.engine if engine is None else engine
-        return run_study(self._record(planned), planned, store, jobs, threads, chosen, reporter, retry_failed)
+        chosen = self.engine if engine is None else engine, self.device if device is None else device
+        return run_study(self._record(planned), planned, store, jobs, threads, *chosen, reporter, retry_failed)
 
     def results(self, store: str | Path | Store = "runs") -> Results:
         """Return what ``store`` has of this study as it is now; nothing is computed.
@@ -215,6 +220,7 @@ class Study:
             **({"variants": readable(self.variants)} if self.variants else {}),
             "probes": readable([PROBES.checked(given) for given in self.probes_given]),
             **({"engine": self.engine} if self.engine != "auto" else {}),
+            **({"device": self.device} if self.device != "cpu" else {}),
             **self.about.plain(),
         }
         return dump_yaml(document)

@@ -37,13 +37,14 @@ def check_torch() -> None:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Run a block with products of float32 matrices in full float32, as workers do, whatever the script has set."""
+    """Run a block with products of float32 matrices in full float32, as workers do, whatever the script has set.
+
+    On a card convolutions are in full float32 too, and by algorithms that give the same bits each time.
+    """
     before = torch.get_float32_matmul_precision()
-    if before == "highest":
-        yield
-        return
     torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
     finally:
         torch.set_float32_matmul_precision(before)

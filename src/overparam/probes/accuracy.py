@@ -36,6 +36,7 @@ class Accuracy(Probe):
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Evaluate the network on every example once."""
-        module, world = checkpoint.load_into(view.module()), view.world
+        module, world = checkpoint.load_into(view.module()).to(view.device), view.world
+        world = world if view.device == "cpu" else world.to(view.device)
         found = measured(lambda batch: sums(module, batch, world.task), world, world.splits)
         return Measurements({name: found.get(name) for name in world.metrics})

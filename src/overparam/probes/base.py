@@ -25,6 +25,7 @@ class View:
         module: returns a fresh module of the checkpoint's network, removed units and all; weights are to be loaded
             over.
         facts: what was recorded of the step that made the checkpoint (seconds, peak memory, bytes, engines).
+        device: where a network may be run.
         against: the other checkpoint, for a :class:`PairProbe`.
     """
 
@@ -32,6 +33,7 @@ class View:
     module: Callable[[], nn.Module]
     facts: Mapping[str, Any] = field(default_factory=dict)
     against: Given | None = None
+    device: str = "cpu"
 
     @property
     def other(self) -> Given:

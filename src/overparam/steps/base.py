@@ -32,6 +32,7 @@ class Context:
         journal: keeps the state of long steps; may be None.
         engine: ``auto``, ``dense`` or ``sparse``: what a training computes with. It changes no result but for the
             rounding of sums, so it is no parameter of a step.
+        device: where a training computes, likewise.
     """
 
     world: WorldData
@@ -42,6 +43,7 @@ class Context:
     progress: Progress | None = None
     journal: Journal | None = None
     engine: str = "dense"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

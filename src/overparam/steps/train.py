@@ -52,6 +52,7 @@ class Train(Step, TrainSettings):
             progress=context.progress,
             journal=context.journal,
             engine=context.engine,
+            device=context.device,
             fresh=context.module,
         )
         done = dataclasses.replace(start, position=START)

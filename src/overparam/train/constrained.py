@@ -12,6 +12,7 @@ from overparam.constraints import EVALUATION, TRAINING, Constraint, Masked, effe
 from overparam.errors import SpecError
 from overparam.train.losses import BatchLoss
 from overparam.train.optimisers.state import Slots
+from overparam.train.place import Place
 from overparam.train.settings import TrainSettings
 from overparam.train.trainees import ModuleTrainee, checked, masked_slots
 from overparam.worlds import Batch, WorldData
@@ -26,17 +27,25 @@ class ConstrainedTrainee(ModuleTrainee):
     """
 
     def __init__(
-        self, module: nn.Module, data: WorldData, settings: TrainSettings, constraints: Mapping[str, Constraint]
+        self,
+        module: nn.Module,
+        data: WorldData,
+        settings: TrainSettings,
+        constraints: Mapping[str, Constraint],
+        place: Place | None = None,
     ) -> None:
-        made = {name: each for name, each in constraints.items() if not isinstance(each, Masked)}
+        self.place = place or Place(module, None, "float32")
+        others = {name: each for name, each in constraints.items() if not isinstance(each, Masked)}
+        made: dict[str, Constraint] = {name: self.place.under(each) for name, each in others.items()}
         _prepare(module, made)
         self.own = {n: p for n, p in module.named_parameters() if p.requires_grad and n in made}
-        self.made = {name: constraints[name] for name in self.own}
+        self.made = {name: made[name] for name in self.own}
         self.free = {
             name: {key: _trainable(name, key, tensor) for key, tensor in each.free(self.own[name].detach()).items()}
             for name, each in self.made.items()
         }
-        super().__init__(module, data, settings, {n: c.mask for n, c in constraints.items() if isinstance(c, Masked)})
+        masks = {name: each.mask for name, each in constraints.items() if isinstance(each, Masked)}
+        super().__init__(module, data, settings, masks, self.place)
         self.engines = {name: "dense" for name, each in constraints.items() if each.kept() is not None}
         self.network = _WithLoss(module, self.batch_loss)
         self.settled = True
@@ -88,21 +97,23 @@ class ConstrainedTrainee(ModuleTrainee):
     def constraints(self) -> dict[str, Constraint]:
         """Return the constraints as training has moved them."""
         moved = {
-            name: each.moved({key: tensor.detach().cpu().clone() for key, tensor in self.free[name].items()})
+            name: self.place.back(
+                each.moved({key: tensor.detach().clone() for key, tensor in self.free[name].items()}), self.under[name]
+            )
             for name, each in self.made.items()
         }
         return {**self.under, **moved}
 
     def constrain(self, constraints: Mapping[str, Constraint]) -> None:
         """Go on under other constraints."""
-        self.made |= {name: each for name, each in constraints.items() if name in self.made}
+        self.made |= {name: self.place.under(each) for name, each in constraints.items() if name in self.made}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor], slots: Slots) -> None:
         """Go back to a state."""
         super().restore(state, slots)
         for name, each in self.made.items():
-            for key, tensor in each.free(state[name]).items():
+            for key, tensor in each.free(self.place.moved(state[name])).items():
                 self.free[name][key].copy_(tensor)
         self.settled = False
 

@@ -49,7 +49,7 @@ class Kept:
             under, facts["under"][place] = to_parts(point.under)
             tensors |= {f"state/{place}/{name}": tensor for name, tensor in point.state.items()}
             tensors |= {f"under/{place}/{name}": tensor for name, tensor in under.items()}
-        return tensors, facts
+        return {name: tensor.cpu() for name, tensor in tensors.items()}, facts
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], names: list[str]) -> Kept:

@@ -25,6 +25,7 @@ from overparam.train.kept import Kept, Point
 from overparam.train.losses import LOSSES, loss_for, on_batch
 from overparam.train.optimisers.state import Slots
 from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held, is_its_weights
+from overparam.train.place import Place, device_named
 from overparam.train.settings import TrainSettings
 from overparam.train.timeline import Timeline
 from overparam.worlds import WorldData
@@ -94,6 +95,7 @@ def fit(
     journal: Journal | None = None,
     engine: str = "dense",
     fresh: Callable[[], nn.Module] | None = None,
+    device: str | None = None,
 ) -> Fit:
     """Train ``module`` in place and return copies of what came out.
 
@@ -121,6 +123,8 @@ def fit(
         journal: keeps the state of long trainings between epochs.
         engine: ``dense`` (torch's own layers), ``sparse`` (:mod:`overparam.sparse`) or ``auto`` (what is faster on
             this machine, layer by layer). Results agree to the rounding of sums.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto`` (a CUDA card if there is one); the module comes back
+            to where it was. None trains it where it is.
         fresh: returns a new module as ``module`` was; with it the weights are proven to be all that was trained.
 
     Raises:
@@ -130,7 +134,11 @@ def fit(
             ``engine="sparse"`` cannot compute with.
     """
     under = {**masked(masks or {}), **(constraints or {})}
-    return _Training(module, data, settings, under, seed, start, progress, journal, engine, fresh).run()
+    place = Place(module, None if device is None else device_named(device), settings.precision)
+    try:
+        return _Training(module, data, settings, under, seed, start, progress, journal, engine, fresh, place).run()
+    finally:
+        place.give_back()
 
 
 def check_settings(settings: TrainSettings, data: WorldData) -> None:
@@ -188,8 +196,10 @@ class _Training:
         journal: Journal | None,
         engine: str,
         fresh: Callable[[], nn.Module] | None,
+        place: Place,
     ) -> None:
-        self.module, self.data, self.settings, self.seed = module, data, settings, seed
+        self.module, self.settings, self.seed = module, settings, seed
+        self.place, self.data = place, place.data(data)
         self.progress, self.journal, self.fresh = progress, journal, fresh
         self.per_epoch = data.batch_count(settings.batch_size, settings.drop_last)
         self.total = settings.duration.iterations(self.per_epoch)
@@ -203,8 +213,8 @@ class _Training:
         self.rate = settings.rates(self.per_epoch)
         self.evaluated = settings.evaluated(self.per_epoch)
         self.engine, events = engine, tuple(EVENTS.resolve(event) for event in settings.events)
-        self.timeline = Timeline(module, events, data, settings.batch_size, self.per_epoch, self.total, seed)
-        self.trainee = trainee_for(module, data, settings, constraints, engine)
+        self.timeline = Timeline(module, events, self.data, settings.batch_size, self.per_epoch, self.total, seed)
+        self.trainee = trainee_for(module, self.data, settings, constraints, engine, self.place)
         self.out = Fit(state={}, engines=self.trainee.engines, engine_note=self.trainee.note)
         self.held = self._held()
 
@@ -216,7 +226,7 @@ class _Training:
                 ended = self.iteration == self.total or self.out.stopped_early
                 if self.journal is not None and not ended and self.journal.due():
                     self._keep()
-            self.out.state, self.out.constraints = self.trainee.state(), self.trainee.constraints()
+            self.out.state, self.out.constraints = self._state(), self.trainee.constraints()
             self._check_weights()
         finally:
             self.trainee.close()
@@ -281,9 +291,13 @@ class _Training:
         at = {"iteration": float(self.iteration), "epoch": self.iteration / self.per_epoch, "lr": rate}
         self.out.curve.append({**at, **measured})
 
+    def _state(self) -> dict[str, Tensor]:
+        """Return the weights in the types that the module had."""
+        return self.place.home(self.trainee.state())
+
     def _save_point(self) -> None:
         # a copy for each name that the point has, such as 1ep and 4it: the journal's files hold no tensor twice
-        self.out.points |= {point: self.trainee.state() for point in self.points[self.iteration]}
+        self.out.points |= {point: self._state() for point in self.points[self.iteration]}
         self.out.points_under |= {point: self.trainee.constraints() for point in self.points[self.iteration]}
 
     def _stop_if_reached(self) -> None:
@@ -362,7 +376,7 @@ class _Training:
         if self.timeline:
             settings = dataclasses.replace(self.settings, loss=self.trainee.loss)  # which may remember something
             self.trainee.close()
-            self.trainee = trainee_for(self.module, self.data, settings, at.under, self.engine)
+            self.trainee = trainee_for(self.module, self.data, settings, at.under, self.engine, self.place)
             self.out.engines, self.out.engine_note = self.trainee.engines, self.trainee.note
         self.trainee.constrain(at.under)
         self.trainee.restore(at.state, slots)

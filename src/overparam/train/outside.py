@@ -71,7 +71,8 @@ def is_its_weights(
     running: nn.Module, state: Mapping[str, Tensor], fresh: Callable[[], nn.Module], inputs: Tensor
 ) -> bool:
     """Tell whether a trained module computes in evaluation, to rounding, what a new one with its weights does."""
-    outputs, expected = run(running, inputs), run(_made(fresh, state, {}), inputs)
+    new = _made(fresh, state, {})
+    outputs, expected = (run(module, fitting(inputs, module)).float().cpu() for module in (running, new))
     return bool(torch.allclose(outputs, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()), equal_nan=True))
 
 
@@ -99,8 +100,14 @@ def _outcome(module: nn.Module, inputs: Tensor, training: bool) -> tuple[Tensor,
     """Return the outputs, and digests of what the module keeps and of its state after the call."""
     module.train(training)
     with global_stream(0, "look"), torch.set_grad_enabled(training):
-        outputs = module(inputs).detach()
+        outputs = module(fitting(inputs, module)).detach()
     return outputs, kept_outside(module), held_digest(state_of(module))
+
+
+def fitting(inputs: Tensor, module: nn.Module) -> Tensor:
+    """Return inputs on the device, and if they are floating-point in the type, of a module's parameters."""
+    like = next((p for p in module.parameters() if p.is_floating_point()), inputs)
+    return inputs.to(like.device, like.dtype if inputs.is_floating_point() else None)
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

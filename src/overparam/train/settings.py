@@ -11,6 +11,7 @@ from overparam.spec import field_names, spec
 from overparam.train.events import EVENTS
 from overparam.train.losses import GivenLoss
 from overparam.train.optimisers import OPTIMISERS
+from overparam.train.place import Precision
 from overparam.train.schedules import SCHEDULES, learning_rate
 
 BELONGS_TO_OPTIMIZER = "it belongs to the optimizer, as in optimizer: {sgd: {momentum: 0.9, weight_decay: 0.0001}}"
@@ -83,6 +84,8 @@ class TrainSettings:
         evaluate_at: measure there too: lengths such as ``[100it, 1ep]``, or ``log``, which is ten iterations a decade.
         events: what changes masks in between: ``rigl``, ``{"gradual": {"density": 0.1}}``, or one's own, see
             :class:`overparam.train.events.Event`. Those of one iteration happen in this order.
+        precision: ``float32``; ``bfloat16`` for forward and backward passes under autocast, weights in float32; or
+            ``float64`` throughout, results rounded to the network's float32.
         save: points on the way to keep, for rewinding to them later.
     """
 
@@ -105,6 +108,7 @@ class TrainSettings:
     evaluate_every: Length | None = None
     evaluate_at: tuple[Length, ...] | Literal["log"] = ()
     events: tuple[Annotated[Any, EVENTS], ...] = ()
+    precision: Precision = "float32"
     save: tuple[Length, ...] = ()
 
     def __post_init__(self) -> None:

@@ -14,9 +14,10 @@ from overparam.constraints import Constraint
 from overparam.errors import SpecError
 from overparam.identity import for_one_use
 from overparam.train.evaluate import sums
-from overparam.train.losses import Loss, loss_for, not_usual, on_batch
+from overparam.train.losses import BatchLoss, Loss, loss_for, not_usual, on_batch
 from overparam.train.optimisers import OPTIMISERS, behaviour
 from overparam.train.optimisers.state import GROUP, KeptState, Slots, add_momentum
+from overparam.train.place import Place
 from overparam.train.settings import TrainSettings
 from overparam.worlds import Batch, WorldData
 from overparam.worlds.task import Sums
@@ -83,13 +84,18 @@ class ModuleTrainee(Trainee):
     """A module under torch's autograd and optimisers; what is pruned is held at zero by masking the gradients."""
 
     def __init__(
-        self, module: nn.Module, data: WorldData, settings: TrainSettings, masks: Mapping[str, Tensor]
+        self,
+        module: nn.Module,
+        data: WorldData,
+        settings: TrainSettings,
+        masks: Mapping[str, Tensor],
+        place: Place | None = None,
     ) -> None:
         self.module, self.data, self.settings, self.masks = module, data, settings, dict(masks)
+        self.place = place or Place(module, None, "float32")
         self.engines = dict.fromkeys(masks, "dense")
-        self.loss = for_one_use(
-            loss_for(settings.loss, data.task), [*module.modules(), *module.parameters(), *module.buffers()]
-        )
+        shared = [*module.modules(), *module.parameters(), *module.buffers()]
+        self.loss = self.place.loss(for_one_use(loss_for(settings.loss, data.task), shared))
         parameters = self._parameters()
         self.names, self.trained = list(parameters), list(parameters.values())
         optimiser = OPTIMISERS.resolve(settings.optimizer)
@@ -100,8 +106,13 @@ class ModuleTrainee(Trainee):
         self.pruned = [parameters[name] for name in pruned]
         self.factors = [masks[name].to(parameters[name]) for name in pruned]
         self.prunable = [parameters[name] for name in masks if name in parameters]
-        self.batch_loss, self.measured_loss = on_batch(self.loss), not_usual(self.loss, data.task)
+        self.batch_loss, self.measured_loss = self._called(), not_usual(self.loss, data.task)
         self.batches: Iterator[Batch] = iter(())
+
+    def _called(self) -> BatchLoss:
+        """Return the loss as it is called on outputs, which it gets in float32 at least."""
+        loss = on_batch(self.loss)
+        return loss if self.place.precision != "bfloat16" else lambda outputs, batch: loss(outputs.float(), batch)
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         """Return what the optimiser moves, by name."""
@@ -136,7 +147,8 @@ class ModuleTrainee(Trainee):
         """Take one step on one batch; return its loss."""
         for parameter in self.trained:
             parameter.grad = None
-        loss, penalised = self._losses(batch)
+        with self.place.autocast():
+            loss, penalised = self._losses(batch)
         penalised.backward()  # type: ignore[no-untyped-call]
         if self.settings.l1:
             for weight in self.prunable:
@@ -208,7 +220,7 @@ def _zeroed(value: Any, mask: Tensor | None) -> Any:
     """Return a part of an optimiser's state with zeros outside a mask, if it has a number for each weight."""
     if mask is None or not isinstance(value, Tensor) or not value.shape == mask.shape != ():  # not a count of steps
         return value
-    return value.masked_fill(~mask, 0)
+    return value.masked_fill(~mask.to(value.device), 0)
 
 
 def checked(loss: Any) -> Tensor:

@@ -35,9 +35,14 @@ class Batch:
         """Return the examples that a mask, numbers or a slice choose."""
         return Batch(*(each if each is None else each[which] for each in self._tensors()))  # type: ignore[arg-type]
 
-    def to(self, device: torch.device | str) -> Batch:
-        """Return the batch on ``device``."""
-        return Batch(*(each if each is None else each.to(device) for each in self._tensors()))  # type: ignore[arg-type]
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
+        """Return the batch on ``device``, its floating-point tensors in ``dtype``, if one is given."""
+        return Batch(*(None if each is None else moved(each, device, dtype) for each in self._tensors()))  # type: ignore[arg-type]
 
     def _tensors(self) -> tuple[Tensor | None, ...]:
         return self.inputs, self.targets, self.indices, self.clean
+
+
+def moved(tensor: Tensor, device: torch.device | str, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a tensor on ``device``, in ``dtype`` if it is floating-point and one is given."""
+    return tensor.to(device, dtype if tensor.is_floating_point() else None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from overparam.worlds.batch import Batch
+from overparam.worlds.batch import Batch, moved
 
 
 class Split(ABC):
@@ -34,8 +34,8 @@ class Split(ABC):
         """Return the examples that metrics of this split are measured on."""
 
     @abstractmethod
-    def to(self, device: torch.device | str) -> Split:
-        """Return the split on ``device``."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Split:
+        """Return the split on ``device``, its floating-point tensors in ``dtype``, if one is given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +71,10 @@ class FiniteSplit(Split):
         """Return all, without copies."""
         return Batch(self.inputs, self.targets, clean=self.clean)
 
-    def to(self, device: torch.device | str) -> FiniteSplit:
-        """Return the split on ``device``."""
-        clean = None if self.clean is None else self.clean.to(device)
-        return FiniteSplit(self.inputs.to(device), self.targets.to(device), clean)
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> FiniteSplit:
+        """Return the split there."""
+        clean = None if self.clean is None else moved(self.clean, device, dtype)
+        return FiniteSplit(moved(self.inputs, device, dtype), moved(self.targets, device, dtype), clean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +88,14 @@ class EndlessSplit(Split):
         draw: the examples with given numbers, as a network sees them.
         epoch: how many count as one epoch.
         held_out: other examples of the same distribution, which metrics are measured on.
-        device: where the examples are wanted.
+        device, dtype: where the examples are wanted, and in which numbers; None: as they are drawn.
     """
 
     draw: Callable[[Tensor], tuple[Tensor, Tensor]]
     epoch: int
     held_out: Batch
     device: torch.device | str = "cpu"
+    dtype: torch.dtype | None = None
 
     def order(self, epoch: int, generator: torch.Generator) -> Tensor:
         """Return the numbers of this epoch as they come: all are new, so there is nothing to shuffle."""
@@ -102,12 +103,12 @@ class EndlessSplit(Split):
 
     def fetch(self, indices: Tensor) -> Batch:
         """Make the examples."""
-        return Batch(*self.draw(indices.cpu()), indices).to(self.device)
+        return Batch(*self.draw(indices.cpu()), indices).to(self.device, self.dtype)
 
     def examples(self) -> Batch:
         """Return the examples that were held out: none of them is ever trained on."""
         return self.held_out
 
-    def to(self, device: torch.device | str) -> EndlessSplit:
-        """Return the split on ``device``."""
-        return replace(self, held_out=self.held_out.to(device), device=device)
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> EndlessSplit:
+        """Return the split there; examples are drawn on the CPU and moved."""
+        return replace(self, held_out=self.held_out.to(device, dtype), device=device, dtype=dtype)

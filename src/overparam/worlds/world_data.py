@@ -11,7 +11,7 @@ from torch import Tensor
 
 from overparam.errors import SpecError
 from overparam.worlds.augmentation import Augmentation, Draws
-from overparam.worlds.batch import Batch
+from overparam.worlds.batch import Batch, moved
 from overparam.worlds.splits import FiniteSplit, Split
 from overparam.worlds.task import Classification, Task, metric_names
 
@@ -66,10 +66,10 @@ class WorldData:
             self.task, {name: split.examples().clean is not None for name, split in self.splits.items()}
         )
 
-    def to(self, device: torch.device | str) -> WorldData:
-        """Return the same data on ``device``."""
-        moved = {name: split.to(device) for name, split in self.splits.items()}
-        return replace(self, **moved, black=self.black.to(device))  # type: ignore[arg-type]
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> WorldData:
+        """Return the same data on ``device``, its floating-point tensors in ``dtype``, if one is given."""
+        there = {name: split.to(device, dtype) for name, split in self.splits.items()}
+        return replace(self, **there, black=moved(self.black, device, dtype))  # type: ignore[arg-type]
 
     def batch_count(self, batch_size: int, drop_last: bool = False) -> int:
         """Return the number of batches an epoch has; raises :class:`SpecError` if there are none."""

@@ -47,11 +47,19 @@ class KeptState:
         """Go back to a state, bit for bit and in its own dtypes."""
         self.optimiser.state.clear()
         for number, state in slots.items():
-            copied = {name: v.clone() if isinstance(v, Tensor) else v for name, v in state.items()}
+            copied = {name: self._there(name, v, number) for name, v in state.items()}
             if number == GROUP:
                 self.group.update(copied)
             else:
                 self.optimiser.state[self.group["params"][number]] = copied
+
+    def _there(self, name: str, value: Any, number: int) -> Any:
+        """Return a copy of a part of the state on the device where the optimiser wants it."""
+        if not isinstance(value, Tensor):
+            return value
+        counts_here = name == "step" and not (self.group.get("fused") or self.group.get("capturable"))
+        stays = number == GROUP or counts_here  # torch counts steps on the CPU, but for fused optimisers
+        return value.clone() if stays else value.to(self.group["params"][number].device, copy=True)
 
     def check(self) -> None:
         """Raise :class:`SpecError` if a journal could not keep what the optimiser remembers."""

@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from overparam.cli.options import (
+    DataOption,
+    DeviceOption,
+    EngineOption,
+    ResultsArgument,
+    SetOption,
+    StoreOption,
+    StudyArgument,
+    SweepOption,
+)
 from overparam.files import check_writable
 from overparam.terminal import clear_errors, open_standard_streams, say, say_exactly, show, tell
 
@@ -27,34 +37,6 @@ app = typer.Typer(
 )
 
 KINDS = ("datasets", "networks", "criteria", "scopes", "steps", "probes", "studies", "results")
-
-StudyArgument = Annotated[
-    str, typer.Argument(help="A study's name, or the path of a YAML file.", show_default=False, metavar="STUDY")
-]
-ResultsArgument = Annotated[
-    str,
-    typer.Argument(
-        help="The path of a YAML file: its own results. A study's name: the results of its newest revision. "
-        "NAME@REVISION: those of another, as `overparam list results` has them.",
-        show_default=False,
-        metavar="STUDY",
-    ),
-]
-StoreOption = Annotated[Path, typer.Option(help="Folder of results.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Set a value, e.g. world.train_size=10000."),
-]
-SweepOption = Annotated[
-    list[str] | None,
-    typer.Option("--sweep", metavar="PATH=A,B,C", help="Sweep over values, e.g. seed=0,1,2."),
-]
-EngineOption = Annotated[
-    str | None, typer.Option(help="auto, dense or sparse: what trainings compute with.", show_default=False)
-]
-DataOption = Annotated[
-    str | None, typer.Option("--data", metavar="FOLDER", help="Where datasets are (or set OVERPARAM_DATA).")
-]
 
 
 def _version(asked: bool) -> None:
@@ -83,6 +65,7 @@ def run(
     jobs: Annotated[int | None, typer.Option(min=1, help="Steps at a time; default: cores or chains.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads a job; default: cores / jobs.")] = None,
     engine: EngineOption = None,
+    device: DeviceOption = None,
     data: DataOption = None,
     report: Annotated[Path | None, typer.Option(help="Write the report page here when done.")] = None,
     log: Annotated[Path | None, typer.Option(help="Append every event to this file, a JSON object a line.")] = None,
@@ -101,7 +84,7 @@ def run(
         if log is not None:
             reporter = LogReporter(reporter, log)
         try:
-            results = _run(chosen, store, jobs, threads, engine, reporter, retry_failed)
+            results = _run(chosen, store, jobs, threads, engine, device, reporter, retry_failed)
         except (KeyboardInterrupt, Stopped) as stop:
             tell(f"\nstopped; every finished step of {chosen.name} is in {store}. Run the same command again to go on.")
             raise typer.Exit(stop.code if isinstance(stop, Stopped) else 130) from None
@@ -292,6 +275,7 @@ def _run(
     jobs: int | None,
     threads: int | None,
     engine: str | None,
+    device: str | None,
     reporter: Reporter,
     retry_failed: bool,
 ) -> Results:
@@ -302,7 +286,13 @@ def _run(
         warnings.simplefilter("ignore", IncompleteWarning)
         try:
             return study.run(
-                store, jobs=jobs, threads=threads, engine=engine, reporter=reporter, retry_failed=retry_failed
+                store,
+                jobs=jobs,
+                threads=threads,
+                engine=engine,
+                device=device,
+                reporter=reporter,
+                retry_failed=retry_failed,
             )
         except RunError as error:
             results: Results = error.results
@@ -394,7 +384,3 @@ def main() -> None:
     """Entry point of the ``overparam`` command."""
     open_standard_streams()
     app()
-
-
-if __name__ == "__main__":
-    main()

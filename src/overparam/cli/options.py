@@ -1,0 +1,40 @@
+"""What several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyArgument = Annotated[
+    str, typer.Argument(help="A study's name, or the path of a YAML file.", show_default=False, metavar="STUDY")
+]
+ResultsArgument = Annotated[
+    str,
+    typer.Argument(
+        help="The path of a YAML file: its own results. A study's name: the results of its newest revision. "
+        "NAME@REVISION: those of another, as `overparam list results` has them.",
+        show_default=False,
+        metavar="STUDY",
+    ),
+]
+StoreOption = Annotated[Path, typer.Option(help="Folder of results.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Set a value, e.g. world.train_size=10000."),
+]
+SweepOption = Annotated[
+    list[str] | None,
+    typer.Option("--sweep", metavar="PATH=A,B,C", help="Sweep over values, e.g. seed=0,1,2."),
+]
+EngineOption = Annotated[
+    str | None, typer.Option(help="auto, dense or sparse: what trainings compute with.", show_default=False)
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="cpu, cuda, cuda:1, mps or auto: where trainings and measurements compute.", show_default=False),
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="FOLDER", help="Where datasets are (or set OVERPARAM_DATA).")
+]
