@@ -10,7 +10,7 @@ from test_resume import Killed, MemoryJournal
 from torch import nn
 
 from overparam import Checkpoint, Network, Study, World
-from overparam.constraints import Frozen
+from overparam.constraints import Frozen, Supermask
 from overparam.errors import SpecError
 from overparam.train import Fit, TrainSettings, fit
 from overparam.train.place import Place, check_device, device_named
@@ -124,3 +124,16 @@ def test_a_card_that_is_not_there_is_said() -> None:
     assert device_named("auto") == torch.device("cpu")
     with pytest.raises(SpecError, match="finds 0 CUDA devices here"):
         device_named("cuda")
+
+
+def test_scores_of_a_supermask_go_on_in_double_precision() -> None:
+    data = built(vectors())
+    start = begin(MLP, data)
+    under = {n: Supermask(torch.rand(start.state[n].shape), start.state[n], density=0.5) for n in start.masks}
+    whole = run(MLP, data, start.constrained(under), "float64")
+    journal = MemoryJournal(die_after=2)
+    with pytest.raises(Killed):
+        run(MLP, data, start.constrained(under), "float64", journal)
+    resumed = run(MLP, data, start.constrained(under), "float64", journal)
+    assert all(resumed.constraints[name].scores.equal(each.scores) for name, each in whole.constraints.items())
+    assert all(each.scores.dtype == torch.float32 for each in whole.constraints.values())

@@ -12,7 +12,7 @@ from overparam.constraints import EVALUATION, TRAINING, Constraint, Masked, effe
 from overparam.errors import SpecError
 from overparam.train.losses import BatchLoss
 from overparam.train.optimisers.state import Slots
-from overparam.train.place import Place
+from overparam.train.place import Place, on_cpu
 from overparam.train.settings import TrainSettings
 from overparam.train.trainees import ModuleTrainee, checked, masked_slots
 from overparam.worlds import Batch, WorldData
@@ -97,9 +97,7 @@ class ConstrainedTrainee(ModuleTrainee):
     def constraints(self) -> dict[str, Constraint]:
         """Return the constraints as training has moved them."""
         moved = {
-            name: self.place.back(
-                each.moved({key: tensor.detach().clone() for key, tensor in self.free[name].items()}), self.under[name]
-            )
+            name: on_cpu(each.moved({key: tensor.detach().clone() for key, tensor in self.free[name].items()}))
             for name, each in self.made.items()
         }
         return {**self.under, **moved}

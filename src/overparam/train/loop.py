@@ -25,7 +25,7 @@ from overparam.train.kept import Kept, Point
 from overparam.train.losses import LOSSES, loss_for, on_batch
 from overparam.train.optimisers.state import Slots
 from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held, is_its_weights
-from overparam.train.place import Place, device_named
+from overparam.train.place import Place, device_named, on_cpu
 from overparam.train.settings import TrainSettings
 from overparam.train.timeline import Timeline
 from overparam.worlds import WorldData
@@ -215,6 +215,7 @@ class _Training:
         self.engine, events = engine, tuple(EVENTS.resolve(event) for event in settings.events)
         self.timeline = Timeline(module, events, self.data, settings.batch_size, self.per_epoch, self.total, seed)
         self.trainee = trainee_for(module, self.data, settings, constraints, engine, self.place)
+        self.under = self.trainee.under
         self.out = Fit(state={}, engines=self.trainee.engines, engine_note=self.trainee.note)
         self.held = self._held()
 
@@ -226,7 +227,7 @@ class _Training:
                 ended = self.iteration == self.total or self.out.stopped_early
                 if self.journal is not None and not ended and self.journal.due():
                     self._keep()
-            self.out.state, self.out.constraints = self._state(), self.trainee.constraints()
+            self.out.state, self.out.constraints = self._state(), self._constraints()
             self._check_weights()
         finally:
             self.trainee.close()
@@ -295,10 +296,14 @@ class _Training:
         """Return the weights in the types that the module had."""
         return self.place.home(self.trainee.state())
 
+    def _constraints(self) -> dict[str, Constraint]:
+        """Return the constraints in the types that they had."""
+        return {name: on_cpu(each, self.under[name]) for name, each in self.trainee.constraints().items()}
+
     def _save_point(self) -> None:
         # a copy for each name that the point has, such as 1ep and 4it: the journal's files hold no tensor twice
         self.out.points |= {point: self._state() for point in self.points[self.iteration]}
-        self.out.points_under |= {point: self.trainee.constraints() for point in self.points[self.iteration]}
+        self.out.points_under |= {point: self._constraints() for point in self.points[self.iteration]}
 
     def _stop_if_reached(self) -> None:
         stop = self.settings.stop_at

@@ -96,12 +96,6 @@ class Place:
         """Return a frozen object, such as a constraint, with its tensors here."""
         return _with_tensors(thing, {name: self.moved(tensor) for name, tensor in _fields(thing).items()})
 
-    def back(self, thing: Any, like: Any) -> Any:
-        """Return what :meth:`under` made with its tensors on the CPU, in the types of ``like``."""
-        types = {name: tensor.dtype for name, tensor in _fields(like).items()}
-        found = {name: tensor.to("cpu", types.get(name)) for name, tensor in _fields(thing).items()}
-        return _with_tensors(thing, found)
-
     def home(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a state dict in the types that the module had."""
         return {n: t.to(self.before[n][1]) if n in self.before else t for n, t in state.items()}
@@ -119,6 +113,12 @@ class Place:
             if name in self.before:
                 device, dtype = self.before[name]
                 tensor.data = tensor.data.to(device, dtype)
+
+
+def on_cpu(thing: Any, like: Any = None) -> Any:
+    """Return a frozen object, such as a constraint, with its tensors on the CPU, in the types of those of ``like``."""
+    types = {} if like is None else {name: tensor.dtype for name, tensor in _fields(like).items()}
+    return _with_tensors(thing, {name: tensor.to("cpu", types.get(name)) for name, tensor in _fields(thing).items()})
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
