@@ -13,7 +13,7 @@ from overparam.papers.sparse_double_descent.sections import marks_of
 from overparam.report import level_table
 from overparam.report.charts import comparison_chart, panel_chart, panel_data
 from overparam.report.figures import figure, save_chart
-from overparam.report.panels import ACCURACY, DISTANCE, KEPT_DISTANCE, SOFT_ERROR, named_panel, series_of
+from overparam.report.panels import ACCURACY, DISTANCE, KEPT_DISTANCE, SOFT_ERROR, series_of
 from overparam.report.sections import ArmCharts
 from overparam.report.theme import theme
 
@@ -127,8 +127,6 @@ def test_charts_are_written_to_files(found, tmp_path, suffix, start):
         assert json.loads(content)["config"]["axis"]
 
 
-def test_other_suffixes_and_panels_are_refused(found, tmp_path):
+def test_other_suffixes_are_refused(found, tmp_path):
     with pytest.raises(SpecError, match=r"cannot be written as 'chart.bmp'; end it in .png, .svg, .pdf or .json"):
         save_chart(stacked(found), tmp_path / "chart.bmp")
-    with pytest.raises(SpecError, match="unknown panel 'acuracy'"):
-        named_panel("acuracy")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from overparam.errors import SpecError
 from overparam.report.arms import MEASURED, TRAITS, Arm
 from overparam.report.words import number, percent, plain_number
 
@@ -88,15 +87,6 @@ PARTS = Panel(
     170,
 )
 SOFT_ERROR = Panel("soft-error", "Soft error", {"test_soft_error": "test"}, "~%", percent, 170)
-
-PANELS: dict[str, Panel] = {panel.name: panel for panel in (ACCURACY, DISTANCE, KEPT_DISTANCE, PARTS, LOSS, SOFT_ERROR)}
-
-
-def named_panel(name: str) -> Panel:
-    """Return a panel by its name; raises :class:`SpecError` listing them."""
-    if name not in PANELS:
-        raise SpecError(f"unknown panel {name!r} (known: {', '.join(PANELS)})")
-    return PANELS[name]
 
 
 def series_of(arm: Arm, panel: Panel) -> dict[str, str]:
