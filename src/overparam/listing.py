@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from overparam.constraints import CONSTRAINTS
 from overparam.lab import Store, built_in_studies, parse_yaml
 from overparam.lab.keep import differences
 from overparam.lab.record import records, studies
 from overparam.networks import NETWORKS
 from overparam.probes import PROBES
-from overparam.prune import CRITERIA, SCOPES
+from overparam.prune import CRITERIA, PATTERNS, SCOPES
 from overparam.registry import Registry
 from overparam.steps import STEPS
+from overparam.train import LOSSES, OPTIMISERS, SCHEDULES
+from overparam.train.events import EVENTS
 from overparam.worlds import DATASETS
 
 REGISTRIES: dict[str, Registry[Any]] = {
@@ -21,8 +24,14 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "networks": NETWORKS,
     "criteria": CRITERIA,
     "scopes": SCOPES,
+    "patterns": PATTERNS,
     "steps": STEPS,
     "probes": PROBES,
+    "losses": LOSSES,
+    "optimisers": OPTIMISERS,
+    "schedules": SCHEDULES,
+    "events": EVENTS,
+    "constraints": CONSTRAINTS,
 }
 
 

@@ -168,3 +168,32 @@ def test_a_broken_plug_in_is_told_in_words(tmp_path: Path) -> None:
         assert THINGS.listed()[-1][1].startswith("cannot be used: thing 'bad_plug_in:Thing': importing 'bad_plug_in'")
         with pytest.raises(SpecError, match="importing 'bad_plug_in' failed with ZeroDivisionError: division by zero"):
             THINGS.resolve("bad")
+
+
+def test_what_a_field_names_belongs_to_the_identity_of_what_has_it() -> None:
+    """Also in a list, and within a thing of one's own: by its name nobody knows what stands at an import path."""
+
+    @spec
+    class Holder:
+        inner: Annotated[Any, THINGS] = "power"
+
+    holders = Registry[Any]("holder", fits=lambda thing: True)
+
+    @spec
+    class Settings:
+        several: tuple[Annotated[Any, holders], ...] = ()
+
+    def found(inner: Any) -> str:
+        return json.dumps(identified(Settings((Holder(inner),))))
+
+    import things
+
+    before = found("things:scaled")
+    assert found("things:scaled") == before
+    assert found("things:Power") != before
+    original = things.scaled
+    try:
+        things.scaled = lambda value, by=2.0: value - by  # as an edited file would have it
+        assert found("things:scaled") != before
+    finally:
+        things.scaled = original

@@ -36,7 +36,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-KINDS = ("datasets", "networks", "criteria", "scopes", "steps", "probes", "studies", "results")
+KINDS = (
+    *("datasets", "networks", "criteria", "scopes", "patterns", "steps", "probes"),
+    *("losses", "optimisers", "schedules", "events", "constraints", "studies", "results"),
+)
 
 
 def _version(asked: bool) -> None:

@@ -16,7 +16,6 @@ from overparam.networks.factory import fails_on_one
 from overparam.probes import Probe
 from overparam.spec import field_names
 from overparam.steps import Step
-from overparam.train import TrainSettings
 from overparam.worlds import World, WorldData
 
 INIT_VERSION = 1  # raise it when the same network and seed begin to mean another initialisation
@@ -107,15 +106,16 @@ class Materials:
         step.check(data)
         form = self.form(world)
         key = (network, form)
-        if not isinstance(step, TrainSettings) or step.smallest_batch(data.train.epoch) > 1 or key in self._tried:
+        if step.smallest_batch(data.train.epoch) != 1 or key in self._tried:
             return
         chosen = self.plan.networks[network]
         why = fails_on_one(chosen.fresh(**form._asdict(), seed=seed), form)
         if why is not None:
-            which = "each batch" if step.batch_size == 1 else "the last batch of an epoch"
-            advice = "raise batch_size" if step.batch_size == 1 else "set drop_last: true, or another batch_size"
+            batch_size = getattr(step, "batch_size", 1)
+            which = "each batch" if batch_size == 1 else "the last batch of an epoch"
+            advice = "raise batch_size" if batch_size == 1 else "set drop_last: true, or another batch_size"
             raise SpecError(
-                f"{step.kind}: {which} has a single example (batch_size {step.batch_size}, {data.train.epoch} training "
+                f"{step.kind}: {which} has a single example (batch_size {batch_size}, {data.train.epoch} training "
                 f"examples), on which network {chosen.label!r} fails in training: {why}; {advice}"
             )
         self._tried.add(key)

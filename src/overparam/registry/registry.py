@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
@@ -148,7 +149,8 @@ as 'package.module:name')
         thing = self.resolve(given)
         name = self.name_of(thing)
         if name is None or not comes_with_overparam(_core(thing)):
-            return identity_of(thing)
+            inner = plain(_known(thing))  # by its name, the digest of a thing does not tell what it is made of
+            return {**identity_of(thing), **({"fields": inner} if inner else {})}
         return _with(name, plain(_values(thing)))
 
     def names(self) -> list[str]:
@@ -245,15 +247,31 @@ def first_line(thing: Any) -> str:
 
 def identified(thing: Any, skipped: Sequence[str] = ()) -> dict[str, Any]:
     """Return the fields of a spec object but those ``skipped``, a thing that a registry knows by its identity."""
-    known = getattr(type(thing), "__pydantic_fields__", {})
-    found = {}
-    for field in _fields(thing):
-        if field.name not in skipped:
-            value = getattr(thing, field.name)
-            metadata = known[field.name].metadata if field.name in known else ()
-            registry = next((each for each in metadata if isinstance(each, Registry)), None)
-            found[field.name] = value if registry is None or value is None else registry.identity(value)
+    values = {field.name: getattr(thing, field.name) for field in _fields(thing) if field.name not in skipped}
+    known = _known(thing)
+    return {name: known.get(name, value) for name, value in values.items()}
+
+
+def _known(thing: Any) -> dict[str, Any]:
+    """Return the identities of the things that the fields of a spec object name, by field; those in tuples as lists."""
+    found: dict[str, Any] = {}
+    for name, info in getattr(type(thing), "__pydantic_fields__", {}).items():
+        value = getattr(thing, name)
+        if value is not None and (registry := _in_metadata(info.metadata)):
+            found[name] = registry.identity(value)
+        elif isinstance(value, tuple) and (registry := _in_annotation(info.annotation)):
+            found[name] = [registry.identity(each) for each in value]
     return found
+
+
+def _in_metadata(metadata: Sequence[Any]) -> Registry[Any] | None:
+    return next((each for each in metadata if isinstance(each, Registry)), None)
+
+
+def _in_annotation(annotation: Any) -> Registry[Any] | None:
+    """Return the registry that checks the entries of a tuple so annotated."""
+    inner = (_in_metadata(getattr(each, "__metadata__", ())) for each in typing.get_args(annotation))
+    return next((each for each in inner if each is not None), None)
 
 
 def _with(name: str, fields: Mapping[str, Any]) -> Any:
@@ -274,9 +292,7 @@ def _values(thing: Any) -> dict[str, Any]:
     """Return the fields of a thing with their values."""
     if isinstance(thing, functools.partial):
         return dict(thing.keywords)
-    if hasattr(thing, "parameters") and _fields(thing):
-        return dict(thing.parameters())
-    return {field.name: getattr(thing, field.name) for field in _fields(thing)}
+    return dict(thing.parameters()) if hasattr(thing, "parameters") and _fields(thing) else identified(thing)
 
 
 def _changed(thing: Any) -> dict[str, Any]:

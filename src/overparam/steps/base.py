@@ -120,6 +120,10 @@ class Step:
         """Make the result of this step from ``start``."""
         raise NotImplementedError
 
+    def smallest_batch(self, examples: int) -> int | None:
+        """Return how many examples the smallest batch has that a network is trained on; None if none is."""
+        return None
+
     def saving(self, points: tuple[Length, ...]) -> "Step":
         """Return this step so that it also keeps ``points`` on its way; only a training can."""
         return self

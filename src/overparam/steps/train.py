@@ -27,6 +27,10 @@ class Train(Step, TrainSettings):
     main: ClassVar[str | None] = "length"
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("epochs", "length"),)
 
+    def smallest_batch(self, examples: int) -> int:
+        """Return how many examples the smallest batch has."""
+        return TrainSettings.smallest_batch(self, examples)
+
     def check(self, data: WorldData) -> None:
         """Raise :class:`SpecError` for milestones or points to save that do not fit the number of examples."""
         check_settings(self, data)
