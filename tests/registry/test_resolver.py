@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+import things
 from things import Needs, Power, Strict, scaled
 
 from overparam.errors import SpecError
@@ -21,6 +22,7 @@ THINGS.register("power", Power)
 THINGS.register("strict", Strict)
 THINGS.register("scaled", scaled)
 THINGS.register("needs", Needs)
+HOLDERS = Registry[Any]("holder", fits=lambda thing: True)
 
 PLUG_IN = """
 class Tripled:
@@ -177,16 +179,12 @@ def test_what_a_field_names_belongs_to_the_identity_of_what_has_it() -> None:
     class Holder:
         inner: Annotated[Any, THINGS] = "power"
 
-    holders = Registry[Any]("holder", fits=lambda thing: True)
-
     @spec
     class Settings:
-        several: tuple[Annotated[Any, holders], ...] = ()
+        several: tuple[Annotated[Any, HOLDERS], ...] = ()
 
     def found(inner: Any) -> str:
         return json.dumps(identified(Settings((Holder(inner),))))
-
-    import things
 
     before = found("things:scaled")
     assert found("things:scaled") == before

@@ -257,9 +257,9 @@ def _known(thing: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, info in getattr(type(thing), "__pydantic_fields__", {}).items():
         value = getattr(thing, name)
-        if value is not None and (registry := _in_metadata(info.metadata)):
+        if value is not None and (registry := _in_metadata(info.metadata)) is not None:
             found[name] = registry.identity(value)
-        elif isinstance(value, tuple) and (registry := _in_annotation(info.annotation)):
+        elif isinstance(value, tuple) and (registry := _in_annotation(info.annotation)) is not None:
             found[name] = [registry.identity(each) for each in value]
     return found
 
