@@ -299,15 +299,15 @@ def test_fingerprints_are_the_same_for_ever() -> None:
 
 PINNED_STEPS = [
     ("initialisation", "aa72985dbbbdd1947da893049fc15f26"),
-    ("train (level 0)", "90b4905540fd139da6b25d53e4cbf848"),
-    ("prune (level 1)", "0ba1fba71fa0b85f8effe258018da927"),
-    ("rewind (level 1)", "c8d0c769b2e1f958b4ed63aee445691e"),
-    ("finetune (level 1)", "193e1acfab0c43a9b01e12ab0ad9c9f3"),
+    ("train (level 0)", "9c684e8dd3118e34fafc9cf2c480f882"),
+    ("prune (level 1)", "6e4eb736ba0e88ce8d9c14d20637b919"),
+    ("rewind (level 1)", "83135375dd68418760787fb8d3ed8908"),
+    ("finetune (level 1)", "faae44eedecb4dbc0ec3264b2c0e6e37"),
 ]
 
 PINNED_PROBES = [
-    "790e06e206953024886060f4ee736d7a",
-    "7c1e36a405786b62bc4be04683c7e917",
-    "01483fe0b968ed2f626ca3be77ce7fb4",
-    "b56c5d2c03150fa6608b752697f79af2",
+    "49d686bf66ed01b9ebbc5ff64f0e80ea",
+    "b12d5297c92d8ad221a79a5629aa598e",
+    "42d5beba2a86412387cd4267805af07b",
+    "ac564f00522716b6dd6fa5e15f72d341",
 ]

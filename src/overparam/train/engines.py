@@ -50,8 +50,8 @@ def trainee_for(
         raise SpecError(f"module: {lazy!r} has no shape yet; call the module on a batch first")
     place = place or Place(module, None, "float32")
     moved = {n: each if isinstance(each, Masked) else place.under(each) for n, each in constraints.items()}
+    names = first_names(module)  # before layers become sparse ones, whose values have other names
     trainee = _made(module, data, settings, _by_first_names(module, moved), engine, place)
-    names = first_names(module)
     trainee.under = {names[name]: each for name, each in constraints.items()}
     return trainee
 
