@@ -160,3 +160,16 @@ def test_the_resolution_is_that_of_rounding_to_a_level_of_twenty_percent():
     (found,) = arms(arm().with_columns((0.8 ** pl.col("level")).alias("density")))
     assert resolution(found) == pytest.approx(1.96 * 0.22314 / 12**0.5, abs=1e-4)
     assert find_phases(found).over_seeds("trough").known
+
+
+def test_places_are_found_on_the_validation_set_where_there_is_one():
+    tests, other = arm(worst=0.07), arm(worst=0.15)
+    both = tests.with_columns(validation_accuracy=other["test_accuracy"])
+    found, alone, aside = only(both), only(tests), only(other)
+    assert found.shape.chosen_on == "validation"
+    assert alone.shape.chosen_on == "test"
+    assert found.shape.trough.level == aside.shape.trough.level != alone.shape.trough.level
+    accuracies = tests.filter(pl.col("level") == found.shape.trough.level)["test_accuracy"]
+    assert found.shape.trough.accuracy == pytest.approx(accuracies.mean())
+    assert any("found on the validation set" in note for note in notes(found))
+    assert not any("validation" in note for note in notes(alone))

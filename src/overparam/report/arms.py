@@ -79,6 +79,12 @@ class Arm:
         """Whether ``column`` was measured on at least one checkpoint."""
         return column in self.frame.columns and self.frame[column].count() > 0
 
+    @property
+    def chosen_on(self) -> str:
+        """The set by whose accuracy a place is chosen: ``validation`` if it was measured everywhere, else ``test``."""
+        whole = np.isfinite(self.table("validation_accuracy")).all()
+        return "validation" if self.has("validation_accuracy") and whole else "test"
+
     def at(self, column: str, place: Any) -> dict[int, float | None]:
         """Return ``{seed: value of column at a place}``; empty when column or place was not measured."""
         if place is None or not self.has(column):

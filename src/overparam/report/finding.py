@@ -36,9 +36,12 @@ def finding(arm: Arm, lacks: str | None = None) -> str:
     change = estimate(arm.table("test_accuracy")[:, -1] - arm.table("test_accuracy")[:, 0])
     change = change.map(lambda size: min(1.0, max(-1.0, size)))  # no share changes by more
     text = f"{_changes(change)} from {percent(first)} at {axis.at(start)} to {percent(last)} at {axis.at(end)}"
-    where, best = max(places, key=lambda place: place[1])
+    column = f"{arm.chosen_on}_accuracy"
+    chosen = {float(str(row[axis.column])): float(str(row[column])) for row in rows_with(curve(arm, [column]), column)}
+    where, best = max(places, key=lambda place: chosen.get(place[0], -1.0))
     if best - max(first, last) >= LEAST:
-        text += f"; the best is {percent(best)} at {axis.at(where)}"
+        by = "" if arm.chosen_on == "test" else f" (chosen on the {arm.chosen_on} set)"
+        text += f"; the best is {percent(best)} at {axis.at(where)}{by}"
     return f"{text} ({seeds(change.n)})."
 
 

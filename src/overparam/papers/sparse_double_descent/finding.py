@@ -96,6 +96,11 @@ def notes(found: ArmPhases) -> list[str]:
             f"The dense network fits only {percent(mean)} of its training labels; the first fall shows best "
             "when it fits them all (train longer)."
         )
+    if shape.chosen_on != "test":
+        said.append(
+            f"All places were found on the {shape.chosen_on} set, and so were the sizes of falls and rises; the "
+            "accuracies told are those of the test set."
+        )
     if found.verdict == "not decided":
         what = "the second fall" if found.moving == "rising" and shape.trough else "where this ends"
         said.append(f"Test accuracy is still {found.moving} at the last level: prune further to see {what}.")

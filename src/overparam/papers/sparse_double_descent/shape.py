@@ -45,6 +45,8 @@ class Shape:
         threshold: 99.5 %, or half a point under the best mean train accuracy if that never reaches 99.5 %.
         fitted: best mean train accuracy over all levels; None when it was not measured.
         turning: the fits and draws behind all this; None where the rows have gaps or there is one level.
+        chosen_on: the set on whose accuracy all places were found, ``validation`` where there is one; the accuracies
+            told are those of the test set.
     """
 
     dense: Turn
@@ -56,6 +58,7 @@ class Shape:
     threshold: float | None
     fitted: float | None
     turning: Turning | None
+    chosen_on: str = "test"
 
     def density(self, border: str) -> float | None:
         """Return the density of a border by name, None when the curve has none."""
@@ -72,10 +75,11 @@ def find_shape(arm: Arm, whole: bool = True) -> Shape | None:
     seen = np.isfinite(tests).any(axis=0)
     if not seen.any():
         return None
-    tests, densities = tests[:, seen], densities[:, seen]
+    chosen_on = arm.chosen_on
+    tests, densities, chosen = tests[:, seen], densities[:, seen], arm.table(f"{chosen_on}_accuracy")[:, seen]
     levels = np.array(arm.places)[seen]
     whole = whole and len(levels) > 1 and bool(np.isfinite(tests).all())
-    turning = find_turns(tests) if whole else None
+    turning = find_turns(chosen) if whole else None
 
     def turn(place: int) -> Turn:
         return Turn(int(levels[place]), float(np.nanmean(densities[:, place])), float(np.nanmean(tests[:, place])))
@@ -87,7 +91,7 @@ def find_shape(arm: Arm, whole: bool = True) -> Shape | None:
         spans = {"light_end": turning.halfway, "trough": turning.turns[0], "peak": turning.turns[1]}
         borders = {name: _over_seeds(span, densities) for name, span in spans.items()}
     if turning is not None:
-        dense = float(tests[:, 0].mean())
+        dense = float(chosen[:, 0].mean())
         falls = {"collapse": crossing(turning, dense - LEAST)}
         if trough:
             falls["sweet_end"] = crossing(turning, dense, turning.turns[1].at)
@@ -97,8 +101,8 @@ def find_shape(arm: Arm, whole: bool = True) -> Shape | None:
         left = _onset(arm.table("train_accuracy"), threshold)
         if left is not None:
             borders["onset"] = _over_seeds(left, arm.table("density"))
-    best = turn(int(np.nanmean(tests, axis=0).argmax()))
-    return Shape(turn(0), turn(-1), trough, peak, best, borders, threshold, fitted, turning)
+    best = turn(int(np.nanmean(chosen, axis=0).argmax()))
+    return Shape(turn(0), turn(-1), trough, peak, best, borders, threshold, fitted, turning, chosen_on)
 
 
 def _fit_of_labels(arm: Arm) -> tuple[float | None, float | None]:
