@@ -187,5 +187,7 @@ def test_columns_say_what_they_are_against() -> None:
 def test_a_pair_needs_two() -> None:
     with pytest.raises(SpecError, match="compares two checkpoints and was given one"):
         MaskOverlap().measure(kept(a=[1]), View(BLANK, nn.Identity))
+    with pytest.raises(SpecError, match=r"tensor 'a' has shape \(1,\) here and \(2,\) in 'previous'"):
+        pair(kept(a=[1]), kept(a=[1, 1]), MaskOverlap(), BLANK)
     with pytest.raises(SpecError, match="points"):
         LinearPath(points=2)

@@ -69,11 +69,11 @@ class _Planner:
         """Yield what the steps of a chain and the probes on it refer to."""
         for position, step in enumerate(self.chains.steps[chain]):
             for name in step.references():
-                yield self.chains.find(name, chain, position, step.name)
+                yield self.chains.find(name, chain, position, called(step))
             for probe in self.probes if step.trains else ():
                 for name in probe.references():
                     if chain < self.chains.measured or not name.startswith("seed+"):
-                        yield self.chains.find(name, chain, position, f"probe {probe.kind}", measures=True)
+                        yield self.chains.find(name, chain, position, called(probe), measures=True)
 
     def add(self, chain: int) -> None:
         """Add all steps of a chain of the study, and its rows."""
@@ -113,20 +113,11 @@ class _Planner:
 
     def _step(self, chain: int, position: int) -> str:
         """Add the node of a step and return its fingerprint."""
-        experiment, step, (network, world) = (
-            self.chains.experiments[chain],
-            self._saving(chain, position),
-            self._at[chain],
-        )
-        self._levels[chain] += step.next_level
+        experiment, step = self.chains.experiments[chain], self._saving(chain, position)
+        network, world = self._at[chain]
         here = self.materials.step_world(experiment, step, world)
-        given = {}
-        for name in step.references():
-            arm = f" in {experiment.variant!r}" if experiment.variant else ""
-            self._under_way[chain] = f"{step.name}{arm} refers to {name!r}"
-            given[name] = self._source(self.chains.find(name, chain, position, step.name))
-            self.materials.check_given(step, name, here, self._at[chain], given[name])
-        parent = self._made[chain][position]
+        given, parent = self._given(step, chain, position, here), self._made[chain][position]
+        self._levels[chain] += step.next_level
         made = fingerprint(
             {
                 "step": step.kind,
@@ -146,6 +137,18 @@ class _Planner:
         alike = self._traits.setdefault(made, traits)
         self._traits[made] = {name: value for name, value in alike.items() if traits.get(name) == value}
         return made
+
+    def _given(self, part: Step | Probe, chain: int, position: int, world: int) -> dict[str, Source]:
+        """Return where the checkpoints come from that a step or probe names, which runs in ``world``."""
+        given, variant = {}, self.chains.experiments[chain].variant
+        for name in part.references():
+            if chain in self._under_way:
+                arm = f" in {variant!r}" if variant else ""
+                self._under_way[chain] = f"{called(part)}{arm} refers to {name!r}"
+            place = self.chains.find(name, chain, position, called(part), isinstance(part, Probe))
+            given[name] = self._source(place)
+            self.materials.check_given(part, name, world, self._at[chain], given[name])
+        return given
 
     def _saving(self, chain: int, position: int) -> Step:
         """Return a step, a training so that it keeps the points on its way that others refer to."""
@@ -178,11 +181,7 @@ class _Planner:
     def _measurement(self, probe: Probe, row: Row) -> str:
         """Add the node of a probe on a row and return its fingerprint."""
         seed, (network, world) = self.chains.experiments[row.experiment].seed, self._at[row.experiment]
-        given = {}
-        for name in probe.references():
-            found = self.chains.find(name, row.experiment, row.step, f"probe {probe.kind}", measures=True)
-            given[name] = self._source(found)
-            self.materials.check_given(probe, name, world, (network, world), given[name])
+        given = self._given(probe, row.experiment, row.step, world)
         made = fingerprint(
             {
                 "probe": probe.kind,
@@ -193,10 +192,15 @@ class _Planner:
             }
         )
         if made not in self.plan.nodes:
-            title = f"probe {', '.join([probe.kind, *given])} of {self.plan.nodes[row.node].title}"
+            title = f"{', '.join([called(probe), *given])} of {self.plan.nodes[row.node].title}"
             node = Node(made, title, probe, row.node, given, world, network, seed, row.step)
             self.plan.nodes[made] = node
         return made
+
+
+def called(part: Step | Probe) -> str:
+    """Return what a step or probe is called in sentences."""
+    return f"probe {part.kind}" if isinstance(part, Probe) else part.name
 
 
 def _plain(given: Mapping[str, Source]) -> dict[str, tuple[str, str | None]]:

@@ -35,13 +35,6 @@ class View:
     against: Given | None = None
     device: str = "cpu"
 
-    @property
-    def other(self) -> Given:
-        """The other checkpoint, with its network; raises :class:`SpecError` if there is none."""
-        if self.against is None:
-            raise SpecError("it compares two checkpoints and was given one; set the view's against")
-        return self.against
-
 
 @dataclass(frozen=True)
 class Measurements:
@@ -117,7 +110,7 @@ class Probe:
 
 @spec
 class PairProbe(Probe):
-    """Base of the probes that compare a checkpoint with another one, which they find in ``view.other``.
+    """Base of the probes that compare a checkpoint with another one, which they get by :meth:`other`.
 
     A study may have the same one several times, against different checkpoints: where ``against`` is not the usual one
     of its kind, it stands behind the names of the columns, as in ``learning_distance_previous``.
@@ -132,6 +125,20 @@ class PairProbe(Probe):
     def references(self) -> tuple[str, ...]:
         """Return the reference to the other checkpoint."""
         return (self.against,)
+
+    def other(self, checkpoint: Checkpoint, view: View) -> Checkpoint:
+        """Return the other checkpoint; raises :class:`SpecError` if there is none, or its tensors have other shapes."""
+        if view.against is None:
+            raise SpecError("it compares two checkpoints and was given one; set the view's against")
+        other = view.against.checkpoint
+        shapes, others = ({name: tuple(t.shape) for name, t in each.state.items()} for each in (checkpoint, other))
+        for name in [*shapes, *others]:
+            if shapes.get(name) != others.get(name):
+                raise SpecError(
+                    f"tensor {name!r} has shape {shapes.get(name)} here and {others.get(name)} in {self.against!r}, so "
+                    "the two cannot be compared; name a checkpoint of the same shapes"
+                )
+        return other
 
     @property
     def suffix(self) -> str:

@@ -32,7 +32,7 @@ class LearningDistance(PairProbe):
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Compare with the other checkpoint in float64."""
-        other = view.other.checkpoint
+        other = self.other(checkpoint, view)
         if checkpoint.surgery != other.surgery:  # weights have no counterparts
             return Measurements(dict.fromkeys(self.columns))
         kept_square = pruned_square = 0.0

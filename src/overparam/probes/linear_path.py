@@ -54,7 +54,8 @@ class LinearPath(PairProbe):
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Evaluate the network at each point."""
-        begin, end, module, world = view.other.checkpoint.state, checkpoint.state, view.module(), view.world
+        begin, end = self.other(checkpoint, view).state, checkpoint.state
+        module, world = checkpoint.load_into(view.module()), view.world
         found: list[dict[str, float]] = []
         for place in range(self.points):
             load_state(module, between(begin, end, place / (self.points - 1)))

@@ -27,7 +27,7 @@ class MaskOverlap(PairProbe):
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Count what is kept by both masks and by each."""
-        masks, others = checkpoint.masks, view.other.checkpoint.masks
+        masks, others = checkpoint.masks, self.other(checkpoint, view).masks
         counts = {}
         for name in dict.fromkeys([*masks, *others]):
             one, other = (
