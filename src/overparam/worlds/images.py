@@ -21,7 +21,7 @@ from overparam.worlds.dataset import Dataset
 from overparam.worlds.files import keep, located
 from overparam.worlds.pictures import decode
 
-_FORMAT = 2  # of the cached file; bump it when decoding changes
+_FORMAT = 3  # of the cached file; bump it when decoding or its fields change
 _FIELDS = ("train_inputs", "train_targets", "test_inputs", "test_targets", "class_names", "remarks")
 Arrays = dict[str, NDArray[np.generic]]
 Side = Annotated[int, Field(ge=1)]
