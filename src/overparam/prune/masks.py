@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,12 +92,19 @@ def highest(ranked: Tensor, keep: int) -> Tensor:
     """Return a mask of the ``keep`` highest numbers of a vector; of equal ones the first."""
     if keep == 0:
         return torch.zeros_like(ranked, dtype=torch.bool)
-    lowest = torch.topk(ranked, keep, sorted=False).values.min().item()
+    lowest = _nth_highest(ranked, keep)
     chosen = ranked >= lowest
     surplus = int(chosen.sum()) - keep
     if surplus:
         chosen[(ranked == lowest).nonzero()[-surplus:]] = False
     return chosen
+
+
+def _nth_highest(ranked: Tensor, place: int) -> float:
+    if ranked.device.type == "cpu" and ranked.dtype in (torch.float32, torch.float64):  # NumPy takes half as long
+        at = len(ranked) - place
+        return float(np.partition(ranked.numpy(), at)[at])
+    return torch.topk(ranked, place, sorted=False).values.min().item()
 
 
 def _comparable(scores: Tensor) -> Tensor:
