@@ -172,6 +172,9 @@ def test_a_constraint_of_one_s_own_by_its_import_path(stopped_and_taken_up: Any)
         Binarise(exclude=("output",)),
         Train(**MOMENTUM, lr=0.05, epochs=6, batch_size=50),
     )
+    chain = '[{"own_constraint:Binarise": {exclude: [output]}}, train]'
+    text = written("own", "optimizer: {sgd: {momentum: 0.9}}, lr: 0.05", 6, chain)
+    assert list(text.plan.steps) == list(study.plan.steps)
     results, found = stopped_and_taken_up(study, 1)
     assert results.frame["test_accuracy"].item() > 0.7
     last = list(found.values())[-1]
