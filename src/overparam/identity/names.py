@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import functools
 import importlib.util
 import types
 from collections.abc import Iterable
@@ -21,8 +22,9 @@ class Names:
     imports: set[str] = field(default_factory=set)
 
 
+@functools.lru_cache(maxsize=1024)  # a study looks at the same functions before and after each step
 def names_in(code: types.CodeType, package: str) -> Names:
-    """Return the names that a code object of ``package`` uses, those of the code inside it included."""
+    """Return the names that a code object of ``package`` uses, those of the code inside it too; do not change them."""
     found, codes = Names(), [code]
     for each in codes:  # grows while it is walked
         codes += [inner for inner in each.co_consts if isinstance(inner, types.CodeType)]
