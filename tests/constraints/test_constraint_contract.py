@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from constraint_cases import CASES, DATA, start
+from own_constraint import Signs
 from torch import Tensor
 
 from overparam import Checkpoint, SpecError, StoreError
@@ -205,6 +206,13 @@ def test_the_sparse_engine_takes_plain_masks_alone(case: str) -> None:
     assert found.engine_note == f"'0.weight' is under {kind}, and sparse layers know plain masks alone"
     assert set(found.engines) == set(begin.masks)
     assert set(found.engines.values()) == {"dense"}
+
+
+@pytest.mark.parametrize("change", [{"__module__": "__main__"}, {"__qualname__": "made.<locals>.Signs"}], ids=str)
+def test_a_class_that_nobody_could_import_is_not_stored(change: dict[str, str]) -> None:
+    kind = type("Signs", (Signs,), change)
+    with pytest.raises(SpecError, match=r"^constraint 'Signs' could not be found again .* module of its own"):
+        to_parts({"w": kind(torch.ones(2))})
 
 
 @pytest.mark.parametrize("case", CASES)

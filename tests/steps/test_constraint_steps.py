@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from overparam import Checkpoint, Hold, Prune, Quantise, Redense, Reinit, Rewind, SpecError, Supermask, Train
+from overparam import Checkpoint, Compact, Hold, Prune, Quantise, Redense, Reinit, Rewind, SpecError, Supermask, Train
 from overparam import constraints as kinds
 from overparam.constraints import Frozen, Masked, Quantised
 from overparam.steps import Context, Step
@@ -164,6 +164,10 @@ def test_more_than_scores_is_trained_where_asked() -> None:
         ),
         ((Hold("initial"), Quantise(4)), r"^quantise: 'fc1\.weight' is under Frozen"),
         ((Prune(fraction=0.5), Supermask(0.4)), r"^supermask: 'fc1\.weight' is pruned already.*redense first"),
+        (
+            (Prune(fraction=0.9, allow_empty=True), Quantise(4), Compact()),
+            r"^compact: 'fc1\.weight' is under Quantised",
+        ),
         ((Quantise(4, exclude=("fc9*",)),), r"^exclude: 'fc9\*' is no role and matches no parameter"),
     ],
 )

@@ -44,7 +44,13 @@ def _copy(tensor: Tensor) -> Tensor:
 
 
 def _kind(made: type[Constraint]) -> str:
-    return CONSTRAINTS.name_of(made) or f"{made.__module__}:{made.__qualname__}"
+    name = CONSTRAINTS.name_of(made)
+    if name is None and (made.__module__ == "__main__" or "<locals>" in made.__qualname__):
+        raise SpecError(
+            f"constraint {made.__name__!r} could not be found again by who reads what is stored: put its class into "
+            "a module of its own, at the top level, not into a function, a notebook or the file that is run"
+        )
+    return name or f"{made.__module__}:{made.__qualname__}"
 
 
 def _class(kind: str) -> type[Constraint]:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from overparam.checkpoint import Checkpoint, state_of
-from overparam.constraints import Constraint
+from overparam.constraints import Constraint, Masked
 from overparam.errors import SpecError
 from overparam.networks.removal import Removal, removal
 from overparam.networks.surgery import merged, operate
@@ -46,9 +46,9 @@ def _smaller(found: Removal, name: str, constraint: Constraint) -> Constraint:
     """Return what is left of a constraint of the tensor ``name``."""
     if name not in found.left:
         return constraint
-    mask = constraint.kept()
-    if mask is None or not constraint.zero_outside:
+    if not isinstance(constraint, Masked):
         raise SpecError(
-            f"compact: {name!r} is under {type(constraint).__name__}; only what is pruned to zero can be made smaller"
+            f"compact: {name!r} is under {type(constraint).__name__}; only what has a plain mask can be made smaller, "
+            "which the step 'hold: zero' makes of it"
         )
-    return constraint.under(found.smaller(name, mask))
+    return Masked(found.smaller(name, constraint.mask))
