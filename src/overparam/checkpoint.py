@@ -91,7 +91,7 @@ class Checkpoint:
         Weights outside plain masks are set to exactly ``+0.0``. Raises :class:`SpecError` for a weight whose
         constraint takes no mask.
         """
-        others = {name: kept for name, kept in self.constraints.items() if name not in self.masks and name not in masks}
+        others = {n: each for n, each in self.constraints.items() if n not in self.masks and n not in masks}
         return self._made(self.state, {**others, **{name: self._under(name, mask) for name, mask in masks.items()}})
 
     def _under(self, name: str, mask: Tensor) -> Constraint:
@@ -116,7 +116,7 @@ class Checkpoint:
                     f"{name!r} has the shape {tuple(tensor.shape)} here and {given} there; weights from before a "
                     "surgery, such as compact, do not fit the layers after it"
                 )
-        return self._made(state, {name: kept.onto(state[name]) for name, kept in self.constraints.items()})
+        return self._made(state, {name: each.onto(state[name]) for name, each in self.constraints.items()})
 
     def beneath(self) -> dict[str, Tensor]:
         """Return the weights that lie under the constraints: what :meth:`with_state` would take to give the same."""
