@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import dense_products as reference
 import pytest
 import torch
 from hypothesis import assume, example, given, settings
@@ -12,7 +13,6 @@ from sparse_cases import close, divisors, first, last, normal, poisoned_memory, 
 
 from overparam.sparse.kernels.program import At, Program
 from overparam.sparse.kernels.structure import Axis, conv_structure, linear_structure
-from overparam.sparse.layers import reference
 from overparam.sparse.layers.fused import add_gradient, add_product
 from overparam.sparse.layers.layout import TILE, tile_width, to_batch_first, to_batch_last
 

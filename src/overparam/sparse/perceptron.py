@@ -356,7 +356,7 @@ class Perceptron:
     ) -> None:
         rows, columns = self.shapes[layer.weight]
         to, wide = self._number(layer.weight, GRADIENTS), At(WIDTH)
-        program.add(products.to_batch_first, _all(products.ALL), wide, columns, columns, inputs, rowwise)
+        program.add(products.transpose, _all(products.ALL), wide, columns, columns, inputs, rowwise, 1)
         whole = rows, columns, wide, errors, wide, 1, 0, rowwise, columns, to, columns
         program.add(dense.matrix_product, ONE, *whole, 0, 0)
         if layer.bias is not None:

@@ -300,28 +300,18 @@ def _move(zero, kind, item, back, width, columns, run, source, target):
                 transpose_block(zero, source, first, columns, target, last, runs * width)
 
 
-def _to_batch_last(kind, part, lo, hi, arguments):
-    width, columns, run, source, target = unpack(arguments, 5)
-    for item in range(lo, hi):
-        _move(zeros(kind, 1), kind, item, False, width, columns, run, source, target)
-
-
-to_batch_last = Kernel(_to_batch_last)
-"""Copy ``source`` (batch, columns) to ``target`` (tiles, columns, width), channels last among the columns.
-
-Columns are runs of ``run`` positions, one for each channel; in ``target`` the channels of a position are neighbours.
-With ``run = columns`` it is a plain transposition. Items are registers of examples, tile by tile; what does not fill
-one counts as one. Arguments: ``width, columns, run, source, target``.
-"""
-
-
-def _to_batch_first(kind, part, lo, hi, arguments):
-    width, columns, run, source, target = unpack(arguments, 5)
+def _transpose(kind, part, lo, hi, arguments):
+    width, columns, run, source, target, back = unpack(arguments, 6)
     if hi == ALL:
         hi = (width + register_width(kind) - 1) // register_width(kind)
     for item in range(lo, hi):
-        _move(zeros(kind, 1), kind, item, True, width, columns, run, source, target)
+        _move(zeros(kind, 1), kind, item, back != 0, width, columns, run, source, target)
 
 
-to_batch_first = Kernel(_to_batch_first)
-"""Copy back what :data:`to_batch_last` made; the same arguments. With ``ALL`` as number of items: one whole tile."""
+transpose = Kernel(_transpose)
+"""Copy ``source`` (batch, columns) to ``target`` (tiles, columns, width), channels last among the columns, or ``back``.
+
+Columns are runs of ``run`` positions, one for each channel; in the tiles the channels of a position are neighbours.
+With ``run = columns`` it is a plain transposition. Items are registers of examples, tile by tile; what does not fill
+one counts as one; ``ALL`` means one whole tile. Arguments: ``width, columns, run, source, target, back``.
+"""

@@ -6,6 +6,7 @@ exist nowhere, neither in the weight nor in its gradient nor in the state of an 
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 import weakref
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, NoReturn, Self
 import torch
 from torch import Tensor, nn
 
-from overparam.errors import SpecError
+from overparam.errors import SpecError, in_words
 from overparam.prune.counts import exact_count
 from overparam.sparse.kernels.structure import LARGEST, Indices, Structure
 from overparam.sparse.layers.autograd import DTYPES, Link, forget_programs
@@ -46,26 +47,27 @@ class SparseLayer(nn.Module):
     change them during training see :func:`overparam.sparse.rewire`. It computes in float32 or float64, on the CPU.
     """
 
+    DENSE: ClassVar[type[Any]]
+    kinds: ClassVar[dict[type[nn.Module], type[SparseLayer]]] = {}
     values: nn.Parameter
     bias: nn.Parameter | None
     checksum: Tensor
     shape: tuple[int, ...]
-    kinds: ClassVar[dict[type[nn.Module], type[SparseLayer]]] = {}
 
-    def __init_subclass__(cls, dense: type[nn.Module] | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if dense is not None:
-            SparseLayer.kinds[dense] = cls
+        if "DENSE" in vars(cls):
+            SparseLayer.kinds[cls.DENSE] = cls
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        bias: bool,
-        density: float | Fraction | None,
-        indices: Tensor | None,
-        generator: torch.Generator | None,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        *arguments: Any,
+        density: float | Fraction | None = None,
+        indices: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **named: Any,
     ) -> None:
         super().__init__()
         dtype = dtype or torch.get_default_dtype()
@@ -74,7 +76,10 @@ class SparseLayer(nn.Module):
         device = torch.device(device or torch.get_default_device())
         if device.type not in ("cpu", "meta"):
             raise SpecError(f"device must be 'cpu' or 'meta', as sparse layers compute on the CPU, got '{device}'")
-        self.shape = shape
+        dense = self._dense(*arguments, **named)
+        for name in self.DENSE.__constants__:
+            setattr(self, name, getattr(dense, name))
+        self.shape = shape = tuple(dense.weight.shape)
         size = math.prod(shape)
         if (density is None) == (indices is None):
             raise SpecError("give either density (for a random structure) or indices (of the nonzeros), not both")
@@ -87,13 +92,33 @@ class SparseLayer(nn.Module):
             raise SpecError(f"a sparse layer can have {LARGEST:,} nonzeros, got {count:,}; use a lower density")
         self._keep(random_indices(count, size, generator) if indices is None else indices.clone())
         self.values = nn.Parameter(torch.empty(1, 1, count, device=device, dtype=dtype))
-        self.register_parameter(
-            "bias", nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype)) if bias else None
-        )
+        bias = None if dense.bias is None else nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype))
+        self.register_parameter("bias", bias)
         self.register_buffer("checksum", checksum_of(self._places, shape).to(device))
         self._structures = Made()
         self._family = Family([self])
         self.reset_parameters(generator)
+
+    @classmethod
+    def _dense(cls, *arguments: Any, **named: Any) -> Any:
+        """Return a dense layer of these arguments, without memory."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns that there is nothing to draw for a weight of no elements
+            try:
+                dense = cls.DENSE(*arguments, **named, device="meta")
+            except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+                raise SpecError(f"{cls.__name__}: {in_words(error)}") from error
+        return cls._checked(dense)
+
+    @classmethod
+    def _checked(cls, dense: Any) -> Any:
+        """Return a dense layer; raises SpecError if there is no sparse one like it."""
+        return dense
+
+    @classmethod
+    def _arguments(cls, layer: Any) -> dict[str, Any]:
+        """Return what a layer, dense or sparse, was made with, but for the bias."""
+        return {name: getattr(layer, name) for name in inspect.signature(cls.DENSE).parameters if name in vars(layer)}
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw values and bias anew, as torch does but with the inputs that each unit has on average.
@@ -188,9 +213,8 @@ class SparseLayer(nn.Module):
                 f"mask must be a bool tensor of shape {tuple(weight.shape)}, got {mask.dtype} of {tuple(mask.shape)}"
             )
         # a generator of its own: values are overwritten, and the global one must not notice
-        make: Any = cls
-        made: Self = make(
-            *cls._arguments(layer),
+        made = cls(
+            **cls._arguments(layer),
             bias=layer.bias is not None,
             indices=mask.reshape(-1).nonzero().reshape(-1).cpu(),
             generator=torch.Generator(),
@@ -204,20 +228,12 @@ class SparseLayer(nn.Module):
             made.bias.requires_grad_(layer.bias.requires_grad)
         return made.train(layer.training)
 
-    @staticmethod
-    def _arguments(layer: Any) -> tuple[Any, ...]:
-        """Return what the dense layer was made with, up to its bias, in the order of this class's arguments."""
-        raise NotImplementedError
-
     def to_dense(self) -> Any:
         """Return the dense layer (nn.Linear, nn.Conv1d or nn.Conv2d) with this weight, +0.0 where there is no nonzero.
 
         Values and bias are copies and keep their bits; so do ``requires_grad`` and ``training``.
         """
-        dense = next(dense for dense, sparse in SparseLayer.kinds.items() if isinstance(self, sparse))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns that there is nothing to draw for a weight of no elements
-            made: Any = dense(*self._arguments(self), bias=self.bias is not None, device="meta")
+        made = self._dense(**self._arguments(self), bias=self.bias is not None)
         made.weight = nn.Parameter(self.weight(), requires_grad=self.values.requires_grad)
         if self.bias is not None:
             made.bias = nn.Parameter(self.bias.detach().clone(), requires_grad=self.bias.requires_grad)
@@ -264,17 +280,11 @@ class SparseLayer(nn.Module):
         """Return the layer's output; shapes, and the argument's name, as those of the dense layer."""
         raise NotImplementedError
 
-    def forward_last(self, tiles: Tensor, order: Indices | None = None) -> Tensor:
-        """Return the output, batch-last and in tiles, of batch-last tiles: (tiles, *positions, features, width).
-
-        Between sparse layers this spares the way back to batch-first. ``order`` is
-        for linear layers whose input's features come in another order than the weight's columns: for each column the
-        row of the input that holds it. Pass the same array each time, as lists are made for it once.
-        """
-        raise NotImplementedError
-
     def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
         """Return what a row of layers needs of this one; ``inputs`` are the sizes (*positions, features) of an input.
+
+        ``order`` is for linear layers whose input's features come in another order than the weight's columns: for each
+        column the row of the input that holds it. Pass the same array each time, as lists are made for it once.
 
         Raises :class:`SpecError` if the layer does not take such inputs.
         """
@@ -313,6 +323,10 @@ class SparseLayer(nn.Module):
 
     def _build(self, key: Any, held: Any) -> Structure:
         raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """Describe the layer in its repr."""
+        return f"{self.DENSE.extra_repr(self)}, nonzeros={self.nonzeros}"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_structures": Made()}

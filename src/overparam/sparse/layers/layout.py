@@ -74,8 +74,8 @@ def add_move(program: Program, shape: Sequence[int], width: int, source: At, tar
     if columns:
         registers = -(-width * program.dtype.itemsize // REGISTER_BYTES)  # that a tile's examples fill
         run = math.prod(positions) if positions else columns
-        kernel = products.to_batch_first if back else products.to_batch_last
-        program.add(kernel, program.by_tile(registers), width, columns, run, source, target)
+        examples = program.by_tile(registers)
+        program.add(products.transpose, examples, width, columns, run, source, target, int(back))
 
 
 def moved_last(inputs: Tensor, width: int) -> Tensor:

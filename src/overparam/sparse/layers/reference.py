@@ -1,77 +1,32 @@
-"""What the kernels compute, in a few lines of torch: tests compare the two.
-
-:func:`layer_product` also computes what kernels cannot: second derivatives, and what torch.func and torch.export
-want to look into.
-
-Batches are batch-first here, ``(batch, features)`` or ``(batch, channels, *positions)``, and weights dense, of shape
-``(outputs, inputs / groups, *kernel)``. ``indices`` are the flat indices of the nonzeros.
-"""
+"""What kernels cannot compute, in a few lines of torch: second derivatives, and what torch.func and others trace."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from overparam.sparse.kernels.structure import Axis, Structure
+from overparam.sparse.kernels.structure import Structure
 
 
 def layer_product(structure: Structure, inputs: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
     """Return a layer's outputs (batch, outputs, *positions), differentiable as often as one likes.
 
-    A linear layer takes memory of order nonzeros times batch, a convolution that of its dense weight.
+    Inputs are batch-first. A linear layer takes memory of order nonzeros times batch, a convolution that of its dense
+    weight.
     """
     values, whole = values.reshape(-1), structure.convolution
     if whole is not None:
         weight = values.new_zeros(math.prod(whole.weight)).scatter(0, torch.from_numpy(whole.indices), values)
-        return conv_product(inputs, weight.reshape(whole.weight), bias, axes=whole.axes, groups=whole.groups)
+        padded = functional.pad(inputs, [side for axis in reversed(whole.axes) for side in (axis.before, axis.after)])
+        convolve = functional.conv1d if len(whole.axes) == 1 else functional.conv2d
+        strides, dilations = [axis.stride for axis in whole.axes], [axis.dilation for axis in whole.axes]
+        return convolve(padded, weight.reshape(whole.weight), bias, strides, 0, dilations, whole.groups)
     table = structure.forward
     rows = torch.from_numpy(np.repeat(np.arange(table.rows), table.nonzeros_by_row))
     columns = torch.from_numpy(table.offsets.astype(np.int64))
     outputs = inputs.new_zeros(inputs.shape[0], table.rows).index_add(1, rows, inputs[:, columns] * values)
     return outputs if bias is None else outputs + bias
-
-
-def linear_product(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return the outputs (batch, outputs) of inputs (batch, inputs)."""
-    outputs = inputs @ weight.T
-    return outputs if bias is None else outputs + bias
-
-
-def linear_transposed(errors: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient of the inputs (batch, inputs) from that of the outputs."""
-    return errors @ weight
-
-
-def linear_gradient(inputs: Tensor, errors: Tensor, indices: Tensor) -> Tensor:
-    """Return the gradient at the nonzeros (nonzeros,)."""
-    return (errors.T @ inputs).reshape(-1)[indices]
-
-
-def conv_product(
-    inputs: Tensor, weight: Tensor, bias: Tensor | None = None, *, axes: Sequence[Axis], groups: int = 1
-) -> Tensor:
-    """Return the outputs (batch, outputs, *positions) of a convolution over one or two ``axes``."""
-    padded = functional.pad(inputs, [side for axis in reversed(axes) for side in (axis.before, axis.after)])
-    convolve = functional.conv1d if len(axes) == 1 else functional.conv2d
-    strides, dilations = [axis.stride for axis in axes], [axis.dilation for axis in axes]
-    return convolve(padded, weight, bias, strides, 0, dilations, groups)
-
-
-def conv_transposed(errors: Tensor, weight: Tensor, *, inputs: int, axes: Sequence[Axis], groups: int = 1) -> Tensor:
-    """Return the gradient of the inputs (batch, ``inputs``, *positions) from that of the outputs."""
-    given = errors.new_zeros(len(errors), inputs, *(axis.size for axis in axes), requires_grad=True)
-    outputs = conv_product(given, weight, axes=axes, groups=groups)
-    return torch.autograd.grad(outputs, given, errors)[0]
-
-
-def conv_gradient(inputs: Tensor, errors: Tensor, indices: Tensor, *, axes: Sequence[Axis], groups: int = 1) -> Tensor:
-    """Return the gradient at the nonzeros (nonzeros,)."""
-    kernel = [axis.kernel for axis in axes]
-    weight = inputs.new_zeros(errors.shape[1], inputs.shape[1] // groups, *kernel, requires_grad=True)
-    outputs = conv_product(inputs, weight, axes=axes, groups=groups)
-    return torch.autograd.grad(outputs, weight, errors)[0].reshape(-1)[indices]

@@ -25,11 +25,7 @@ from overparam.sparse.networks.reach import address, reach, reach_of
 
 
 def convert(
-    model: nn.Module,
-    masks: Mapping[str, Tensor] | None = None,
-    *,
-    dense: Collection[str] = (),
-    strict: bool = False,
+    model: nn.Module, masks: Mapping[str, Tensor] | None = None, *, dense: Collection[str] = (), strict: bool = False
 ) -> SparseNetwork:
     """Return a network that computes what ``model`` under its masks does, at a cost of order of the nonzeros.
 

@@ -11,8 +11,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from overparam.sparse.kernels.structure import Indices
@@ -20,7 +18,7 @@ from overparam.sparse.layers.autograd import fused_layers
 from overparam.sparse.layers.fused import Borders
 from overparam.sparse.layers.kinds import SparseLayer
 from overparam.sparse.layers.layout import to_batch_first, to_batch_last
-from overparam.sparse.layers.tracing import is_differentiated, is_traced, uncompiled
+from overparam.sparse.layers.tracing import uncompiled
 
 
 class Tiles:
@@ -201,49 +199,6 @@ def _flatten(module: Any, tiles: Tiles) -> Tiles | None:
     return Tiles(data, channels if 1 < channels < data.shape[1] else None)
 
 
-@uncompiled
-def _linear(module: Any, tiles: Tiles) -> Tiles:
-    """Apply a dense linear layer to (batch, features)."""
-    data, weight, bias = _natural(tiles), module.weight, module.bias
-    if is_traced() or torch.is_autocast_enabled("cpu"):
-        return Tiles(F.linear(data.transpose(1, 2), weight, bias).transpose(1, 2))
-    out: Tensor = _DenseLinear.apply(data, weight, bias)  # type: ignore[no-untyped-call]
-    return Tiles(out)
-
-
-class _DenseLinear(torch.autograd.Function):
-    """Tile by tile: torch's batched product would make a weight's gradient for each tile and add them up."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(inputs, weight)
-        out = inputs.new_empty(len(inputs), len(weight), inputs.shape[-1])
-        for tile, target in zip(inputs, out, strict=True):
-            if bias is None:
-                torch.mm(weight, tile, out=target)
-            else:
-                torch.addmm(bias[:, None], weight, tile, out=target)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        inputs, weight = ctx.saved_tensors
-        if is_differentiated(errors):
-            return weight.t() @ errors, (errors @ inputs.transpose(1, 2)).sum(0), errors.sum((0, 2))
-        to_inputs = to_weight = to_bias = None
-        if ctx.needs_input_grad[0]:
-            to_inputs = errors.new_empty(inputs.shape)
-            for error, target in zip(errors, to_inputs, strict=True):
-                torch.mm(weight.t(), error, out=target)
-        if ctx.needs_input_grad[1]:
-            to_weight = torch.zeros_like(weight)
-            for error, tile in zip(errors, inputs, strict=True):
-                to_weight.addmm_(error, tile.t())
-        if ctx.needs_input_grad[2]:
-            to_bias = errors.sum((0, 2))
-        return to_inputs, to_weight, to_bias
-
-
 Native = Callable[[Any, Tiles], Tiles | None]  # None: not with these settings
 NATIVE: dict[type[nn.Module], tuple[Native, tuple[int, ...]]] = {
     **dict.fromkeys(
@@ -255,6 +210,5 @@ NATIVE: dict[type[nn.Module], tuple[Native, tuple[int, ...]]] = {
     nn.BatchNorm1d: (_batch_norm, (2, 3)),
     nn.BatchNorm2d: (_batch_norm, (4,)),
     nn.Flatten: (_flatten, ()),
-    nn.Linear: (_linear, (2,)),
 }
 """What is computed on tiles, of which ranks (of any, if none is named): what the built-in networks consist of."""
