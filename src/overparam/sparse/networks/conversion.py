@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from overparam.sparse.layers.hooks import carry_over
 from overparam.sparse.layers.kinds import SparseLayer
 from overparam.sparse.networks.graph import fused
 from overparam.sparse.networks.judge import AXES, Judgement, judge
-from overparam.sparse.networks.network import SparseNetwork
+from overparam.sparse.networks.network import SparseNetwork, dense_weights
 from overparam.sparse.networks.reach import address, reach, reach_of
 
 
@@ -71,10 +70,9 @@ def in_place(
     Whoever holds a layer holds the sparse one. Masks of dense parameters are not held yet.
     """
     judgement = judgement or judge(model)
-    keys = tuple(model.state_dict())
-    aliases = first_names(model)
-    chosen = _masks(model, masks, aliases)
-    kept = {_known("dense", name, aliases) for name in dense}
+    keys, first = tuple(model.state_dict()), first_names(model)
+    chosen = _masks(model, masks, first)
+    kept = {_known("dense", name, first) for name in dense}
     sparse, reasons = _sparse(model, {name: mask for name, mask in chosen.items() if name not in kept}, judgement)
     if masks is None:
         reasons += [f"{path} stays dense, as its weight is no parameter of its own" for path in _made_weights(model)]
@@ -84,22 +82,13 @@ def in_place(
     else:
         whole = None
         reasons.insert(0, f"the network runs layer by layer, as {judgement.unknown}")
-    paths = {aliases[_weight(path)]: path for path in sparse}
-    others = {name: mask for name, mask in chosen.items() if name not in paths}
+    layers = {first[_weight(path)]: path for path in sparse}
+    others = {name: mask for name, mask in chosen.items() if name not in layers}
     if masks is None:
         others = {name: mask for name, mask in others.items() if not bool(mask.all())}
     for path, layer in sparse.items():
         become(model.get_submodule(path), layer)
-    return SparseNetwork(
-        model,
-        whole,
-        keys,
-        layers={name: paths[first] for name, first in aliases.items() if first in paths},
-        masks=others,
-        aliases={name: first for name, first in aliases.items() if first not in paths},
-        dense=tuple(name for name in _weights(model) if name not in others),
-        fallbacks=tuple(dict.fromkeys(reasons)),
-    )
+    return SparseNetwork(model, whole, keys, first, layers, others, reasons)
 
 
 def replace_layers(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> nn.Module:
@@ -139,15 +128,11 @@ def _sparse(
         if path is not None:
             obstacle = judgement.layers[path]
             if obstacle is None:
-                found[path] = SparseLayer.from_dense(_layer(model, path), mask)
+                found[path] = SparseLayer.from_dense(model.get_submodule(path), mask)  # type: ignore[arg-type]
                 continue
             reason = obstacle
         reasons.append(f"{name} stays dense, as {reason}")
     return found, reasons
-
-
-def _layer(model: nn.Module, path: str) -> Any:
-    return model.get_submodule(path)
 
 
 def become(layer: nn.Module, other: nn.Module) -> None:
@@ -222,19 +207,13 @@ def _known(argument: str, name: str, aliases: Mapping[str, str]) -> str:
 def _masks(model: nn.Module, masks: Mapping[str, Tensor] | None, aliases: Mapping[str, str]) -> dict[str, Tensor]:
     """Return the masks by the first names of their parameters, checked."""
     if masks is None:
-        return {name: model.get_parameter(name).detach() != 0 for name in _weights(model)}
+        return {name: model.get_parameter(name).detach() != 0 for name in dense_weights(model)}
     for name, mask in masks.items():
         shape = model.get_parameter(_known("masks", name, aliases)).shape
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != shape:
             got = f"{mask.dtype} of {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
             raise SpecError(f"masks: {name!r} must be a bool tensor of shape {tuple(shape)}, got {got}")
     return {name: mask.detach().cpu().clone() for name, mask in by_first_names(model, masks).items()}
-
-
-def _weights(model: nn.Module) -> list[str]:
-    """Return the first names of the dense weights of linear layers and convolutions."""
-    weights = {id(part._parameters.get("weight")) for part in model.modules() if isinstance(part, nn.Linear | _ConvNd)}
-    return [name for name, parameter in model.named_parameters() if id(parameter) in weights]
 
 
 def _made_weights(model: nn.Module) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from overparam.errors import SpecError
 from overparam.sparse.layers.hooks import calls_more, carry_over, hold
@@ -38,12 +39,11 @@ class SparseNetwork(nn.Module):
         self,
         model: nn.Module,
         fused: nn.Module | None,
-        keys: tuple[str, ...],
+        keys: Sequence[str],
+        first: Mapping[str, str],
         layers: Mapping[str, str],
         masks: Mapping[str, Tensor],
-        aliases: Mapping[str, str],
-        dense: tuple[str, ...],
-        fallbacks: tuple[str, ...],
+        fallbacks: Sequence[str],
     ) -> None:
         """Use :func:`overparam.sparse.convert`.
 
@@ -51,30 +51,23 @@ class SparseNetwork(nn.Module):
             model: with sparse layers in it.
             fused: what computes it as a whole, of the same modules; None to call it.
             keys: of the user's state_dict.
-            layers: path of the sparse layer by the name of its weight, under all names.
-            masks: of dense parameters.
-            aliases: first name of a dense parameter by each of its names.
-            dense: names of weights that are dense and without a mask.
+            first: first name of each parameter of the user's, by all its names.
+            layers: path of the sparse layer, by the first name of its weight.
+            masks: of dense parameters, by their first names.
             fallbacks: see above.
         """
         super().__init__()
         self.model = model
         vars(self)["_fused"] = fused  # not registered: its modules are those of the model
-        self._keys = keys
-        self._layers = dict(layers)
-        self._aliases = dict(aliases)
-        self._dense = dense
+        self.fallbacks = tuple(dict.fromkeys(fallbacks))
+        self._keys, self._first, self._layers = tuple(keys), dict(first), dict(layers)
         self._inner = tuple(model.modules())
         self._holds = False
         self.dense_masks = nn.Module()
         for name, mask in masks.items():
             self.dense_masks.register_buffer(_buffer(name), mask)
-        self.fallbacks = fallbacks
-        weights: dict[str, str] = {}
-        for name, path in layers.items():
-            weights.setdefault(f"{path}.values".lstrip("."), name)
-        inner = [name for name, _ in model.named_parameters()]
-        self.names = {f"model.{name}": weights.get(name, name) for name in inner}
+        values = {f"{path}.values".lstrip("."): name for name, path in layers.items()}
+        self.names = {f"model.{name}": values.get(name, name) for name, _ in model.named_parameters()}
         self.training = model.training  # its parts keep the flags that they had
 
     @property
@@ -85,10 +78,8 @@ class SparseNetwork(nn.Module):
     def hold(self) -> None:
         """Hold the masks of dense parameters from now on: zeros outside of them, now and in their gradients."""
         self._holds = True
-        for name in dict.fromkeys(self._aliases.values()):
-            mask = self._mask(name)
-            if mask is not None:
-                hold(self.model.get_parameter(name), mask)
+        for name, mask in self._dense_masks().items():
+            hold(self.model.get_parameter(name), mask)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return what the user's module would, for the same arguments."""
@@ -101,31 +92,20 @@ class SparseNetwork(nn.Module):
         inner = self._inner
         return any(map(operator.is_not, inner, self.model.modules())) or calls_more(inner)
 
-    def _layer(self, path: str) -> SparseLayer:
-        layer = self.model.get_submodule(path)
-        assert isinstance(layer, SparseLayer)
-        return layer
-
-    def _mask(self, name: str) -> Tensor | None:
-        found: Tensor | None = getattr(self.dense_masks, _buffer(self._aliases.get(name, name)), None)
-        return found
-
     def _sparse(self) -> dict[str, SparseLayer]:
-        """Return each sparse layer once, by the first name of its weight."""
-        found: dict[str, SparseLayer] = {}
-        for name, path in self._layers.items():
-            layer = self._layer(path)
-            if not any(layer is known for known in found.values()):
-                found[name] = layer
-        return found
+        """Return the sparse layers by the first names of their weights."""
+        return {name: self.model.get_submodule(path) for name, path in self._layers.items()}  # type: ignore[misc]
+
+    def _dense_masks(self) -> dict[str, Tensor]:
+        """Return the masks of dense parameters by their first names."""
+        held = dict(self.dense_masks.named_buffers())
+        return {name: held[_buffer(name)] for name in self.names.values() if _buffer(name) in held}
 
     def masks(self) -> dict[str, Tensor]:
         """Return the masks by the names of the user's weights: bool, True where a weight is there."""
-        dense = {name: self._mask(name) for name in dict.fromkeys(self._aliases.values())}
-        found = {name: mask.clone() for name, mask in dense.items() if mask is not None}
+        found = {name: mask.clone() for name, mask in self._dense_masks().items()}
         found |= {name: layer.mask() for name, layer in self._sparse().items()}
-        order = {name: number for number, name in enumerate(self.names.values())}
-        return dict(sorted(found.items(), key=lambda item: order[item[0]]))
+        return {name: found[name] for name in self.names.values() if name in found}
 
     @property
     def nonzeros(self) -> int:
@@ -139,24 +119,25 @@ class SparseNetwork(nn.Module):
         return nonzeros / size if size else 1.0
 
     def _counts(self) -> tuple[int, int]:
-        layers = self._sparse().values()
-        masks = list(self.dense_masks.buffers())
-        plain = sum(self.model.get_parameter(name).numel() for name in self._dense)
-        nonzeros = sum(layer.nonzeros for layer in layers) + sum(int(mask.sum()) for mask in masks) + plain
-        return nonzeros, sum(math.prod(layer.shape) for layer in layers) + sum(map(torch.numel, masks)) + plain
+        layers, masks = self._sparse().values(), self._dense_masks()
+        plain = sum(self.model.get_parameter(name).numel() for name in dense_weights(self.model) if name not in masks)
+        nonzeros = sum(layer.nonzeros for layer in layers) + sum(int(mask.sum()) for mask in masks.values()) + plain
+        size = sum(math.prod(layer.shape) for layer in layers) + sum(mask.numel() for mask in masks.values()) + plain
+        return nonzeros, size
 
     def dense_state(self) -> dict[str, Any]:
         """Return the state_dict of the user's module with the present values: copies, +0.0 where a mask is False."""
-        inner = self.model.state_dict()
-        return {key: self._dense_tensor(key, inner) for key in self._keys}
-
-    def _dense_tensor(self, key: str, inner: Mapping[str, Any]) -> Any:
-        if key in self._layers:
-            return self._layer(self._layers[key]).weight()
-        value, mask = inner[key], self._mask(key)
-        if not isinstance(value, Tensor):
-            return value
-        return value.detach().clone() if mask is None else torch.where(mask, value.detach(), 0)
+        inner, layers, masks = self.model.state_dict(), self._sparse(), self._dense_masks()
+        found: dict[str, Any] = {}
+        for key in self._keys:
+            first = self._first.get(key, key)
+            if first in layers:
+                found[key] = layers[first].weight()
+            elif isinstance(inner[key], Tensor):
+                found[key] = _masked(inner[key].detach(), masks.get(first))
+            else:
+                found[key] = inner[key]
+        return found
 
     def load_dense_state(self, state: Mapping[str, Any]) -> None:
         """Take the values of a state_dict of the user's module; those where a mask is False are left out.
@@ -167,20 +148,19 @@ class SparseNetwork(nn.Module):
         unknown = [key for key in state if key not in self._keys]
         if missing or unknown:
             raise SpecError(f"state must have the names of the user's module; missing: {missing}, unknown: {unknown}")
-        inner = self.model.state_dict()
+        inner, layers, masks = self.model.state_dict(), self._sparse(), self._dense_masks()
+        loaded: dict[str, Any] = {}
         for key in self._keys:
-            shape = self._layer(self._layers[key]).shape if key in self._layers else getattr(inner[key], "shape", None)
-            given = getattr(state[key], "shape", None)
-            if (shape is None) != (given is None) or (shape is not None and tuple(shape) != tuple(given or ())):
+            first, value = self._first.get(key, key), state[key]
+            shape = layers[first].shape if first in layers else getattr(inner[key], "shape", None)
+            given = getattr(value, "shape", None)
+            if given != shape:
                 raise SpecError(f"state: {key!r} must be of shape {shape}, got {given}")
-        translated: dict[str, Any] = {}
-        for key in self._keys:
-            mask = self._mask(key)
-            if key not in self._layers:
-                translated[key] = state[key] if mask is None else torch.where(mask, state[key], 0)
-                continue
-            translated[f"{key.removesuffix('weight')}values"] = self._layer(self._layers[key]).gather(state[key])
-        self.model.load_state_dict(translated, strict=False)  # indices stay as they are
+            if first in layers:
+                loaded[f"{key.removesuffix('weight')}values"] = layers[first].gather(value)
+            else:
+                loaded[key] = _masked(value, masks.get(first)) if isinstance(value, Tensor) else value
+        self.model.load_state_dict(loaded, strict=False)  # indices stay as they are
 
     def to_dense(self) -> nn.Module:
         """Return a new copy of the user's module with the present values, +0.0 where a mask is False."""
@@ -193,6 +173,17 @@ class SparseNetwork(nn.Module):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         if self._holds:  # copies of parameters have no hooks
             self.hold()
+
+
+def dense_weights(model: nn.Module) -> list[str]:
+    """Return the first names of the dense weights of linear layers and convolutions."""
+    weights = {id(part._parameters.get("weight")) for part in model.modules() if isinstance(part, nn.Linear | _ConvNd)}
+    return [name for name, parameter in model.named_parameters() if id(parameter) in weights]
+
+
+def _masked(value: Tensor, mask: Tensor | None) -> Tensor:
+    """Return a copy that is +0.0 where a mask is False."""
+    return value.clone() if mask is None else torch.where(mask, value, 0)
 
 
 def _buffer(name: str) -> str:
