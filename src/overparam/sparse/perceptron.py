@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from overparam.sparse.networks.judge import judge, unknown
 # Arrays of a part besides those that a training fills in.
 INPUTS, LABELS, ORDER, NUMBERS, GRADIENTS, BUFFERS, STARTS, ENTRIES = range(ARRAYS, ARRAYS + 8)
 
+Place = At | int  # in memory; 0 where there is nothing
 EVALUATED = 128  # examples a thread takes at once in an evaluation
 
 
@@ -59,28 +61,22 @@ def perceptron_layers(module: nn.Module) -> list[Layer] | None:
         return None
     layers: list[Layer] = []
     for path, part in module.named_modules(remove_duplicate=False):  # those of nn.Sequential are in the order of calls
-        kind = _kind(part)
-        if kind == "linear" and (not layers or layers[-1].relu):
+        if type(part) is nn.Linear and (not layers or layers[-1].relu):
             layers.append(Layer(f"{path}.weight", f"{path}.bias" if part.bias is not None else None, False))
-        elif kind == "relu" and layers:
-            layers[-1] = Layer(layers[-1].weight, layers[-1].bias, True)
-        elif kind != "nothing" and not (kind == "flatten" and not layers):
+        elif type(part) is nn.ReLU and layers:
+            layers[-1] = replace(layers[-1], relu=True)
+        elif not _is_idle(part, first=not layers):
             return None
     named = [name for layer in layers for name in (layer.weight, layer.bias) if name is not None]
     whole = sorted(named) == sorted(parameters)  # each once, and no other
     return layers if layers and not layers[-1].relu and whole else None
 
 
-def _kind(part: nn.Module) -> str:
-    """Return what a module does: one of the few things a perceptron consists of, or ``other``."""
-    if type(part) is nn.Linear:
-        return "linear"
-    if type(part) is nn.ReLU:
-        return "relu"
-    if type(part) is nn.Flatten and (part.start_dim, part.end_dim) == (1, -1):
-        return "flatten"
-    idle = type(part) in (nn.Sequential, nn.Identity) or (type(part) is nn.Dropout and part.p == 0)
-    return "nothing" if idle else "other"
+def _is_idle(part: nn.Module, first: bool) -> bool:
+    """Tell whether a module leaves examples as they are; flattening does so before the ``first`` layer."""
+    if type(part) is nn.Flatten:
+        return first and (part.start_dim, part.end_dim) == (1, -1)
+    return type(part) in (nn.Sequential, nn.Identity) or (type(part) is nn.Dropout and part.p == 0)
 
 
 @dataclass(frozen=True)
@@ -142,24 +138,19 @@ class Perceptron:
         self.dtype = state[layers[0].weight].dtype
         self.register = REGISTER_BYTES // self.dtype.itemsize
         self.parts = max(1, min(threads, batch_size // (2 * self.register)))
-        self.capacity = max(self._padded(-(-batch_size // self.parts)), EVALUATED)
+        pair, share = 2 * self.register, -(-batch_size // self.parts)
+        self.capacity = max(-(-share // pair) * pair, EVALUATED)  # columns that a part takes: whole pairs of registers
         self.steps = 0
-        self.shapes = {
-            name: tuple(state[name].shape)
-            for layer in layers
-            for name in (layer.weight, layer.bias)
-            if name is not None
-        }
-        self.nonzeros = {
-            layer.weight: _nonzeros(masks.get(layer.weight), self.shapes[layer.weight])
-            for layer in layers
-            if layer.weight not in dense
-        }
-        self.structures = {
-            name: linear_structure(nonzeros, self.shapes[name][0], self.shapes[name][1])
-            for name, nonzeros in self.nonzeros.items()
-        }
-        self._place()
+        weights, biases = [each.weight for each in layers], [each.bias for each in layers if each.bias is not None]
+        self.shapes = {name: tuple(state[name].shape) for name in (*weights, *biases)}
+        sparse = [name for name in weights if name not in dense]
+        self.nonzeros = {name: _nonzeros(masks.get(name), self.shapes[name]) for name in sparse}
+        self.structures = {k: linear_structure(self.nonzeros[k], self.shapes[k][0], self.shapes[k][1]) for k in sparse}
+        lengths = [len(self.nonzeros[k]) if k in self.nonzeros else math.prod(self.shapes[k]) for k in self.shapes]
+        ends = list(accumulate(lengths, initial=0))
+        self.places = {name: slice(*pair) for name, pair in zip(self.shapes, pairwise(ends), strict=True)}
+        self.weights = ends[len(weights)]  # how many numbers are of weights; they come first
+        self.size = -(-ends[-1] // self.register) * self.register
         self.parameters, self.first = self._numbers(self.size), self._numbers(self.size)
         self.second = self._numbers(0 if optimiser.name == "sgd" else self.size)
         self.factors = self._factors(masks)
@@ -169,44 +160,17 @@ class Perceptron:
         self._held: list[Any] = []  # what compiled code is given the addresses of
         self._build()
 
-    def _padded(self, count: int) -> int:
-        """Return the columns that so many examples take: whole pairs of registers."""
-        pair = 2 * self.register
-        return -(-count // pair) * pair
-
-    def _place(self) -> None:
-        """Decide where in the flat arrays each parameter is; weights come first."""
-        self.places: dict[str, slice] = {}
-        at = 0
-        for layer in self.layers:
-            nonzeros = self.nonzeros.get(layer.weight)
-            length = math.prod(self.shapes[layer.weight]) if nonzeros is None else len(nonzeros)
-            self.places[layer.weight] = slice(at, at + length)
-            at += length
-        self.weights = at
-        for layer in self.layers:
-            if layer.bias is not None:
-                self.places[layer.bias] = slice(at, at + self.shapes[layer.bias][0])
-                at += self.shapes[layer.bias][0]
-        self.size = -(-at // self.register) * self.register
-
     def _numbers(self, length: int) -> Tensor:
         # torch aligns memory to 64 bytes: a register is then read at once
         return torch.zeros(max(length, self.register), dtype=self.dtype)
 
     def _factors(self, masks: Mapping[str, Tensor]) -> Tensor | None:
         """Return 0 for what is pruned of dense weights, 1 for all else; None if that is everything."""
-        pruned = [
-            layer.weight
-            for layer in self.layers
-            if layer.weight not in self.nonzeros and layer.weight in masks and not bool(masks[layer.weight].all())
-        ]
-        if not pruned:
-            return None
         factors = torch.ones_like(self.parameters)
-        for name in pruned:
-            factors[self.places[name]] = masks[name].reshape(-1).to(self.dtype)
-        return factors
+        for layer in self.layers:
+            if self._is_dense(layer) and layer.weight in masks:
+                factors[self.places[layer.weight]] = masks[layer.weight].reshape(-1).to(self.dtype)
+        return None if bool(factors.all()) else factors
 
     def set(self, flat: Tensor, tensors: Mapping[str, Tensor]) -> None:
         """Copy dense ``tensors`` by parameter name into a flat tensor, the nonzeros of sparse weights only."""
@@ -219,11 +183,10 @@ class Perceptron:
         """Return dense tensors by parameter name of a flat tensor; zero outside the nonzeros."""
         found = {}
         for name, place in self.places.items():
-            nonzeros = self.nonzeros.get(name)
             values = flat[place].clone()
-            if nonzeros is not None:
+            if name in self.nonzeros:
                 values = flat.new_zeros(math.prod(self.shapes[name]))
-                values[torch.from_numpy(nonzeros)] = flat[place]
+                values[torch.from_numpy(self.nonzeros[name])] = flat[place]
             found[name] = values.reshape(self.shapes[name])
         return found
 
@@ -307,11 +270,11 @@ class Perceptron:
         read[self.structures[name].forward.offsets] = True
         return starts[[bool(read[start : start + self.register].any()) for start in starts]]
 
-    def _number(self, name: str | None, array: int = NUMBERS) -> At | int:
+    def _number(self, name: str | None, array: int = NUMBERS) -> Place:
         """Return where a parameter, or its gradient, is; 0 if there is none."""
         return 0 if name is None else At(array, self.places[name].start * self.dtype.itemsize)
 
-    def _forward(self, program: Program, memory: _Memory, order: At | int) -> None:
+    def _forward(self, program: Program, memory: _Memory, order: Place) -> None:
         """Gather a part of a batch, and compute each layer's outputs."""
         blocks = self._blocks()
         where = At(INPUTS), order, memory.values[0], self.shapes[self.layers[0].weight][1]
@@ -336,31 +299,40 @@ class Perceptron:
             layer, inputs, errors = self.layers[number], memory.values[number], memory.errors[number]
             below = memory.errors[number - 1] if number else None
             gate = inputs if number and self.layers[number - 1].relu else 0
-            (self._dense_back if self._is_dense(layer) else self._sparse_back)(
-                program, layer, inputs, errors, below, gate, memory.rowwise
-            )
+            to = self._number(layer.weight, GRADIENTS), self._number(layer.bias, GRADIENTS)
+            if self._is_dense(layer):
+                self._dense_back(program, layer, inputs, errors, below, gate, *to, memory.rowwise)
+            else:
+                self._sparse_back(program, layer, inputs, errors, below, gate, *to)
 
     def _sparse_back(
-        self, program: Program, layer: Layer, inputs: At, errors: At, below: At | None, gate: At | int, _: At
+        self,
+        program: Program,
+        layer: Layer,
+        inputs: At,
+        errors: At,
+        below: At | None,
+        gate: Place,
+        to: Place,
+        bias: Place,
     ) -> None:
         rows, columns = self.shapes[layer.weight]
         structure = self.structures[layer.weight]
-        to = self._number(layer.weight, GRADIENTS), self._number(layer.bias, GRADIENTS)
-        program.add(products.gradient, _all(rows), structure.forward.address, *to, inputs, errors, At(WIDTH), 1)
+        given = structure.forward.address, to, bias, inputs, errors, At(WIDTH), 1
+        program.add(products.gradient, _all(rows), *given)
         if below is not None:
             back = structure.backward.address, self._number(layer.weight), 0, errors, below, At(WIDTH), 0, gate
             program.add(products.product, _all(columns), *back)
 
     def _dense_back(
-        self, program: Program, layer: Layer, inputs: At, errors: At, below: At | None, gate: At | int, rowwise: At
+        self, program: Program, layer: Layer, inputs: At, errors: At, below: At | None, gate: Place, *more: Place
     ) -> None:
-        rows, columns = self.shapes[layer.weight]
-        to, wide = self._number(layer.weight, GRADIENTS), At(WIDTH)
+        (rows, columns), (to, bias, rowwise), wide = self.shapes[layer.weight], more, At(WIDTH)
         program.add(products.transpose, _all(products.ALL), wide, columns, columns, inputs, rowwise, 1)
         whole = rows, columns, wide, errors, wide, 1, 0, rowwise, columns, to, columns
         program.add(dense.matrix_product, ONE, *whole, 0, 0)
         if layer.bias is not None:
-            program.add(dense.row_sums, _all(rows), errors, wide, self._number(layer.bias, GRADIENTS))
+            program.add(dense.row_sums, _all(rows), errors, wide, bias)
         if below is not None:
             back = columns, wide, rows, self._number(layer.weight), 1, columns, 0, errors, wide, below, wide, 0, gate
             program.add(dense.matrix_product, ONE, *back)
