@@ -16,10 +16,10 @@ from sparse_cases import CASES, close, first, generator, last, normal, pair, ran
 from torch import nn
 
 from overparam.errors import SpecError
-from overparam.prune import ERK, Counted
+from overparam.prune import ERK, Counted, erdos_renyi_kernel
 from overparam.sparse.layers.autograd import fused_layers
-from overparam.sparse.layers.drawing import erdos_renyi_kernel, random_indices
 from overparam.sparse.layers.kinds import SparseConv1d, SparseConv2d, SparseLayer, SparseLinear
+from overparam.sparse.layers.nonzeros import random_indices
 
 
 @pytest.fixture(autouse=True)

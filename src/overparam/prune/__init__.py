@@ -10,7 +10,7 @@ from overparam.prune.masks import count_kept, density, empty_units, keep_top
 from overparam.prune.modules import apply_masks, dense_masks, prune
 from overparam.prune.patterns import PATTERNS, Pattern, Round, Units, Weights
 from overparam.prune.rounds import new_masks
-from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform
+from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform, erdos_renyi_kernel
 
 __all__ = [
     "CRITERIA",
@@ -42,6 +42,7 @@ __all__ = [
     "dense_masks",
     "density",
     "empty_units",
+    "erdos_renyi_kernel",
     "exact_count",
     "gradients",
     "hessian_diagonal",

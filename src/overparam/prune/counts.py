@@ -32,6 +32,14 @@ def exact(share: float | Fraction, name: str = "share") -> Fraction:
         raise SpecError(f"{name} must be a finite number, got {share!r}") from None
 
 
+def exact_density(density: float | Fraction) -> Fraction:
+    """Return ``density`` as the fraction that its decimal form stands for; SpecError unless it is in [0, 1]."""
+    found = exact(density, "density")
+    if not 0 <= found <= 1:
+        raise SpecError(f"density must be between 0 and 1, got {density!r}")
+    return found
+
+
 def exact_count(share: float | Fraction, total: int | Fraction, rounding: Rounding = "half-up") -> int:
     """Return ``share * total`` rounded to a whole number; halves go up unless another rounding is asked for.
 

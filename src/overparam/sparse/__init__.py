@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from overparam.sparse.layers.drawing import erdos_renyi_kernel
     from overparam.sparse.layers.kinds import SparseConv1d, SparseConv2d, SparseLayer, SparseLinear
     from overparam.sparse.layers.topology import drop, grow, rewire
     from overparam.sparse.networks.conversion import convert, replace_layers
@@ -17,11 +16,10 @@ if TYPE_CHECKING:
 
 # no module may have the name of a function here: importing it would put it in the function's place
 _HOMES = {
-    "networks.conversion": ("convert", "replace_layers"),
-    "layers.drawing": ("erdos_renyi_kernel",),
     "layers.kinds": ("SparseConv1d", "SparseConv2d", "SparseLayer", "SparseLinear"),
-    "networks.network": ("SparseNetwork",),
     "layers.topology": ("drop", "grow", "rewire"),
+    "networks.conversion": ("convert", "replace_layers"),
+    "networks.network": ("SparseNetwork",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -33,7 +31,6 @@ __all__ = [
     "SparseNetwork",
     "convert",
     "drop",
-    "erdos_renyi_kernel",
     "grow",
     "replace_layers",
     "rewire",

@@ -14,7 +14,6 @@ from overparam.sparse.kernels.lanes import (
     number,
     only_last,
     plus_scaled,
-    positive_part,
     put,
     store,
     total,
@@ -35,7 +34,7 @@ def _start(zero, kind, bias, row):
 @inner
 def _finish(sums, relu, gate, outputs, at):
     if relu != 0:
-        sums = positive_part(sums)
+        sums = where_positive(sums, sums)
     if gate != 0:
         sums = where_positive(load(gate, at, sums), sums)
     store(outputs, at, sums)

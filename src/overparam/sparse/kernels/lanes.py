@@ -115,20 +115,12 @@ def instruction(result: Callable[..., Any], literal: bool = False) -> Callable[[
     return declare
 
 
-def _third(one, two, like):
-    return like
-
-
 def _void(*_):
     return types.void
 
 
-def _first(one, *_):
-    return one
-
-
-def _second(one, two, *_):
-    return two
+def _like(*kinds):
+    return kinds[-1]
 
 
 @instruction(lambda like, registers: Lanes(like, _count(like, registers)), literal=True)
@@ -153,7 +145,7 @@ def part_of(builder, kinds, address, index, like):
     return builder.add(address, builder.mul(index, ir.Constant(INT64, kinds[2].bitwidth // 8)))
 
 
-@instruction(_third)
+@instruction(_like)
 def load(builder, kinds, address, index, like):
     """Return as many numbers from memory as ``like`` has."""
     return _load(builder, kinds[2], address, index)
@@ -165,7 +157,7 @@ def store(builder, kinds, address, index, vector):
     _store(builder, kinds[2], address, index, vector)
 
 
-@instruction(_third)
+@instruction(_like)
 def number(builder, kinds, address, index, like):
     """Return one number of the type of ``like`` from memory."""
     element = _element(kinds[2])
@@ -207,31 +199,20 @@ def narrow(typing, value, like):
     return like(value, like), generate
 
 
-@instruction(_second)
+@instruction(_like)
 def broadcast(builder, kinds, value, like):
     """Return ``value`` in every lane."""
     return _splat(builder, value, kinds[1])
 
 
-@instruction(_first)
-def added(builder, kinds, one, two):
-    """Return ``one + two``."""
-    return builder.fadd(one, two, flags=CONTRACT)
+def _arithmetic(name: str) -> Any:
+    return instruction(_like)(lambda builder, kinds, one, two: getattr(builder, name)(one, two, flags=CONTRACT))
 
 
-@instruction(_first)
-def times(builder, kinds, one, two):
-    """Return ``one * two``."""
-    return builder.fmul(one, two, flags=CONTRACT)
+added, times, divided = _arithmetic("fadd"), _arithmetic("fmul"), _arithmetic("fdiv")
 
 
-@instruction(_first)
-def divided(builder, kinds, one, two):
-    """Return ``one / two``."""
-    return builder.fdiv(one, two, flags=CONTRACT)
-
-
-@instruction(_first)
+@instruction(_like)
 def root(builder, kinds, vector):
     """Return the square root of each number."""
     (kind,) = kinds
@@ -240,28 +221,21 @@ def root(builder, kinds, vector):
     return builder.call(function, [vector])
 
 
-@instruction(_first)
+@instruction(_like)
 def plus_scaled(builder, kinds, sum, factor, vector):
     """Return ``sum + factor * vector`` for a number ``factor``."""
     product = builder.fmul(_splat(builder, factor, kinds[2]), vector, flags=CONTRACT)
     return builder.fadd(sum, product, flags=CONTRACT)
 
 
-@instruction(_first)
-def positive_part(builder, kinds, vector):
-    """Return the larger of each number and zero; NaN stays NaN."""
-    zero = ir.Constant(vector.type, None)
-    return builder.select(builder.fcmp_ordered("<=", vector, zero), zero, vector)
-
-
-@instruction(_second)
+@instruction(_like)
 def where_positive(builder, kinds, gate, vector):
     """Return ``vector`` where ``gate`` is above zero, else zero; NaN lets it pass, as torch's ReLU does."""
     zero = ir.Constant(gate.type, None)
     return builder.select(builder.fcmp_unordered(">", gate, zero), vector, zero)
 
 
-@instruction(_first)
+@instruction(lambda vector, count: vector)
 def only_last(builder, kinds, vector, count):
     """Return ``vector`` with all but its last ``count`` numbers set to zero."""
     lanes = kinds[0].count
@@ -343,29 +317,34 @@ def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     return rows
 
 
-def _block(builder: ir.IRBuilder, kind: Lanes, source: ir.Value, starts: list[ir.Value], *to: ir.Value) -> None:
-    target, target_start, target_step = to
+def _block(
+    builder: ir.IRBuilder,
+    kind: Lanes,
+    source: ir.Value,
+    starts: list[ir.Value],
+    target: ir.Value,
+    at: ir.Value,
+    step: Any,
+) -> None:
     columns = _transposed(builder, [_load(builder, kind, source, start) for start in starts])
     for place, column in enumerate(columns):
-        where = builder.add(target_start, builder.mul(target_step, ir.Constant(INT64, place)))
+        where = builder.add(at, builder.mul(step, ir.Constant(INT64, place)))
         _store(builder, kind, target, where, column)
 
 
 @instruction(_void)
 def transpose_block(builder, kinds, like, source, start, step, target, target_start, target_step):
     """Write the square of ``like``'s size at ``source``, whose rows are ``step`` apart, transposed to ``target``."""
-    rows = [ir.Constant(INT64, row) for row in range(kinds[0].count)]
-    to = target, target_start, target_step
-    _block(builder, kinds[0], source, [builder.add(start, builder.mul(step, row)) for row in rows], *to)
+    starts = [builder.add(start, builder.mul(step, ir.Constant(INT64, row))) for row in range(kinds[0].count)]
+    _block(builder, kinds[0], source, starts, target, target_start, target_step)
 
 
 @instruction(_void)
 def gather_block(builder, kinds, like, source, starts, start, target, target_start, target_step):
     """Do as :func:`transpose_block`, with rows that begin at the indices (int64) at ``starts``, plus ``start``."""
-    rows = [ir.Constant(INT64, row) for row in range(kinds[0].count)]
-    begins = [builder.load(_pointer(builder, starts, row, INT64, INT64)) for row in rows]
-    to = target, target_start, target_step
-    _block(builder, kinds[0], source, [builder.add(begin, start) for begin in begins], *to)
+    places = [_pointer(builder, starts, ir.Constant(INT64, row), INT64, INT64) for row in range(kinds[0].count)]
+    begins = [builder.add(builder.load(place), start) for place in places]
+    _block(builder, kinds[0], source, begins, target, target_start, target_step)
 
 
 @instruction(_void)

@@ -26,7 +26,6 @@ from overparam.sparse.kernels.lanes import (
     part_of,
     partial_dot,
     plus_scaled,
-    positive_part,
     put,
     register_width,
     store,
@@ -100,7 +99,7 @@ def _product_panel(zero, kind, column, new, width, lo, hi, structure, values, bi
                     vector = load(inputs, first + integer(offsets, k) * width, zero)
                     sums = plus_scaled(sums, number(values, integer(slots, k), kind), vector)
             if relu != 0:
-                sums = positive_part(sums)
+                sums = where_positive(sums, sums)
             if gate != 0:
                 sums = where_positive(load(gate, item * width + column, zero), sums)
             store(outputs, item * width + column, sums)

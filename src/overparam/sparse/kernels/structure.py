@@ -50,11 +50,9 @@ class Table:
 
     @cached_property
     def _addresses(self) -> Indices:
-        slots = 0 if self.slots is None else self.slots.ctypes.data
-        arrays = (self.classes, self.base, self.pointers, self.offsets)
-        return np.array(
-            [self.rows, self.places, self.inputs, *(array.ctypes.data for array in arrays), slots], dtype=np.int64
-        )
+        arrays = (self.classes, self.base, self.pointers, self.offsets, self.slots)
+        addresses = [0 if each is None else each.ctypes.data for each in arrays]
+        return np.array([self.rows, self.places, self.inputs, *addresses], dtype=np.int64)
 
     @cached_property
     def address(self) -> int:
@@ -110,22 +108,10 @@ def linear_structure(indices: Indices, rows: int, columns: int, order: Indices |
     if order is not None:
         column = order[column]
     one = np.zeros(1, dtype=np.int32)
+    forward = Table(rows, columns, one, one, _pointers(row, rows), column.astype(np.int32), None)
     by_column = np.argsort(column, kind="stable")
-    return Structure(
-        (rows,),
-        (columns,),
-        len(indices),
-        Table(rows, columns, one, one, _pointers(row, rows), column.astype(np.int32), None),
-        Table(
-            columns,
-            rows,
-            one,
-            one,
-            _pointers(column, columns),
-            row[by_column].astype(np.int32),
-            by_column.astype(np.int32),
-        ),
-    )
+    lists = _pointers(column, columns), row[by_column].astype(np.int32), by_column.astype(np.int32)
+    return Structure((rows,), (columns,), len(indices), forward, Table(columns, rows, one, one, *lists))
 
 
 def _pointers(rows: Indices, count: int) -> Ints:
@@ -157,13 +143,11 @@ class Axis:
     def backward(self) -> tuple[list[int], list[Reads]]:
         """Return the same for each input position and the output positions that read it."""
         base = [(place + self.before) // self.stride for place in range(self.size)]
-        found = []
-        for place, start in enumerate(base):
-            reads = [
-                (tap, divmod(place + self.before - tap * self.dilation, self.stride)) for tap in range(self.kernel)
-            ]
-            found.append(tuple((tap, at - start) for tap, (at, rest) in reads if not rest and 0 <= at < self.output))
-        return base, found
+        return base, [self._readers(place, start) for place, start in enumerate(base)]
+
+    def _readers(self, place: int, base: int) -> Reads:
+        at = [divmod(place + self.before - tap * self.dilation, self.stride) for tap in range(self.kernel)]
+        return tuple((tap, to - base) for tap, (to, rest) in enumerate(at) if not rest and 0 <= to < self.output)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,21 +187,14 @@ def _table(
 ) -> Table:
     """Return the table of nonzeros that go from ``other`` rows of an ``image`` at their ``taps`` into ``row``."""
     strides = [int(np.prod(image[axis + 1 :])) * others for axis in range(len(image))]
-    bases: list[Indices] = []
-    numbers: list[Indices] = []
+    base, classes = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
     kinds: list[list[Reads]] = []
     for (starts, reads), stride in zip(axes, strides, strict=True):
         distinct = {read: number for number, read in enumerate(dict.fromkeys(reads))}
-        bases.append(np.array(starts, dtype=np.int64) * stride)
-        numbers.append(np.array([distinct[read] for read in reads], dtype=np.int64))
+        base = (base[:, None] + np.array(starts, dtype=np.int64) * stride).ravel()
+        classes = (classes[:, None] * len(distinct) + np.array([distinct[read] for read in reads])).ravel()
         kinds.append(list(distinct))
-    base, classes = bases[0], numbers[0]
-    for axis in range(1, len(axes)):
-        base = (base[:, None] + bases[axis][None]).ravel()
-        classes = (classes[:, None] * len(kinds[axis]) + numbers[axis][None]).ravel()
-    pointers: list[Indices] = []
-    offsets: list[Indices] = []
-    slots: list[Indices] = []
+    lists: list[tuple[Indices, Indices, Indices]] = []
     begin = 0
     for combined in pairs(*kinds):
         inside = np.ones(len(row), dtype=bool)
@@ -231,17 +208,7 @@ def _table(
             offset = offset + shift[tap]
         chosen = np.flatnonzero(inside)
         chosen = chosen[np.lexsort((offset[chosen], row[chosen]))]  # by row, then in the order of memory
-        pointers.append(_pointers(row[chosen], rows).astype(np.int64) + begin)
-        offsets.append(offset[chosen])
-        slots.append(chosen)
+        lists.append((_pointers(row[chosen], rows).astype(np.int64) + begin, offset[chosen], chosen))
         begin += len(chosen)
-    lists = [np.concatenate(each).astype(np.int32) for each in (pointers, offsets, slots)]
-    return Table(
-        rows,
-        int(np.prod(image)) * others,
-        classes.astype(np.int32),
-        base.astype(np.int32),
-        lists[0],
-        lists[1],
-        lists[2],
-    )
+    small = [np.concatenate(each).astype(np.int32) for each in zip(*lists, strict=True)]
+    return Table(rows, int(np.prod(image)) * others, classes.astype(np.int32), base.astype(np.int32), *small)

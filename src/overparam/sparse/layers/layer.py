@@ -18,12 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from overparam.errors import SpecError, in_words
-from overparam.prune.counts import exact_count
+from overparam.prune.counts import exact_count, exact_density
 from overparam.sparse.kernels.structure import LARGEST, Indices, Structure
 from overparam.sparse.layers.autograd import DTYPES, Link, forget_programs
 from overparam.sparse.layers.dense_copies import DenseCopy, check_dense
-from overparam.sparse.layers.drawing import checked_density, random_indices
-from overparam.sparse.layers.nonzeros import Family, Made, check_indices, checksum_of, is_mixed, version
+from overparam.sparse.layers.nonzeros import Family, Made, check_indices, checksum_of, is_mixed, random_indices, version
 
 Dense = nn.Linear | nn.Conv1d | nn.Conv2d
 KEPT_STRUCTURES = 8  # input sizes (or orders of inputs) that a layer remembers the lists of
@@ -84,7 +83,7 @@ class SparseLayer(nn.Module):
         if (density is None) == (indices is None):
             raise SpecError("give either density (for a random structure) or indices (of the nonzeros), not both")
         if density is not None:
-            count = exact_count(checked_density(density), size)
+            count = exact_count(exact_density(density), size)
         elif indices is not None:
             check_indices(indices, size)
             count = len(indices)

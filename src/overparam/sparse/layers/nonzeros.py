@@ -1,4 +1,4 @@
-"""Which nonzeros the values of a layer belong to, and how a mix-up with others' is noticed."""
+"""Drawing nonzeros, and telling whether values are theirs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,29 @@ from overparam.errors import SpecError
 from overparam.sparse.kernels.structure import Indices
 
 MIXED = 1e-5  # share of other nonzeros' values in an average that is noticed
+
+
+def random_indices(count: int, size: int, generator: torch.Generator | None = None) -> Tensor:
+    """Return ``count`` different numbers below ``size``, sorted, int64; each such set is equally likely.
+
+    Memory is of order ``count`` however large ``size`` is. Without a generator torch's global one draws.
+
+    Raises :class:`SpecError` unless ``0 <= count <= size``.
+    """
+    if not 0 <= count <= size:
+        raise SpecError(f"count must be between 0 and size={size:,}, got {count:,}")
+    if 2 * count > size:
+        return torch.randperm(size, generator=generator, device="cpu")[:count].sort().values
+    found = torch.empty(0, dtype=torch.int64, device="cpu")
+    while len(found) < count:
+        missing = count - len(found)
+        drawn = torch.randint(size, (missing + missing // 8 + 8,), generator=generator, device="cpu")
+        found = torch.unique(torch.cat([found, drawn]))  # sorted
+    if len(found) == count:
+        return found
+    # all numbers are treated alike, so a random part of a random set is uniform as well
+    chosen = torch.randperm(len(found), generator=generator, device="cpu")[:count]
+    return found[chosen.sort().values]
 
 
 def checksum_of(indices: Indices, shape: Sequence[int]) -> Tensor:
