@@ -19,7 +19,7 @@ from overparam.prune import apply_masks, prune
 from overparam.sparse import convert, replace_layers
 from overparam.sparse.layers.kinds import SparseConv2d, SparseLayer, SparseLinear
 from overparam.sparse.layers.layout import to_batch_last
-from overparam.sparse.networks.tiles import Tiles, _flattened_order, _natural, to_first
+from overparam.sparse.networks.tiles import OnTiles, Tiles, to_first
 from small import same_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore:layer collapse")  # layers of eight weights, masked at random
@@ -578,13 +578,9 @@ def test_an_empty_batch_and_no_gradient() -> None:
         assert network(torch.zeros(0, 3, 4, 4)).shape == (0, 4)
 
 
-def test_orders_of_flattened_images() -> None:
+def test_flattened_images_have_torch_s_order() -> None:
     image = torch.randn(6, 4, 3, 2)
-    data = to_batch_last(image)
-    assert torch.equal(to_first(Tiles(data)), image)
-    flat = Tiles(data.flatten(1, 3), 4)
-    assert torch.equal(to_first(flat), image.flatten(1))
-    assert torch.equal(to_first(Tiles(_natural(flat))), image.flatten(1))
-    order = torch.from_numpy(_flattened_order(4, 24))
-    assert torch.equal(flat.data[:, order], _natural(flat))
+    tiles = Tiles(to_batch_last(image))
+    assert torch.equal(to_first(tiles), image)
+    assert torch.equal(to_first(OnTiles(nn.Flatten())(tiles)), image.flatten(1))
     assert torch.equal(to_first(Tiles(to_batch_last(image > 0))), image > 0)

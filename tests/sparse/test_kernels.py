@@ -90,26 +90,6 @@ def test_linear(rows, columns, density, batch, with_bias, dtype):
     check(structure, batch, normal(rows, columns, dtype=dtype), mask, bias, dtype, functions)
 
 
-@settings(max_examples=15)
-@given(SIDES, SIDES, batches())
-def test_linear_with_inputs_in_another_order(rows, columns, batch):
-    mask = random_mask((rows, columns), 0.4)
-    order = torch.randperm(columns)
-    structure = linear_structure(mask.reshape(-1).nonzero().reshape(-1).numpy(), rows, columns, order.numpy())
-
-    def forward(inputs, weight, bias):
-        return reference.linear_product(inputs[:, order], weight, bias)
-
-    def backward(errors, weight):
-        return reference.linear_transposed(errors, weight)[:, order.argsort()]
-
-    def at_nonzeros(inputs, errors, indices):
-        return reference.linear_gradient(inputs[:, order], errors, indices)
-
-    weight = normal(rows, columns)
-    check(structure, batch, weight, mask, None, torch.float32, (forward, backward, at_nonzeros))
-
-
 @st.composite
 def axes(draw, largest):
     axis = Axis(

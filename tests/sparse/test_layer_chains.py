@@ -20,7 +20,7 @@ from overparam.sparse.layers.autograd import KEPT_PROGRAMS, fused_layers
 from overparam.sparse.layers.fused import Borders, FusedPrograms
 from overparam.sparse.layers.kinds import SparseLayer
 from overparam.sparse.layers.layout import tile_width, to_batch_first, to_batch_last
-from overparam.sparse.networks.tiles import Elementwise, FusedLayers, Tiles, to_first
+from overparam.sparse.networks.tiles import Elementwise, FusedLayers, OnTiles, Tiles, to_first
 
 BATCHES = st.sampled_from([0, 1, 3, 16, 30, 32, 63, 64, 96, 128, 130, 192])
 LAST, FIRST = Borders(), Borders(True, True)
@@ -274,9 +274,9 @@ def test_tiles_of_branches_have_one_width(monkeypatch):
 
 
 def test_features_stay_in_order_where_widths_differ():
-    order = Tiles(to_batch_last(normal(64, 3, 2, 2), 32).flatten(1, -2), 3)
-    other = Tiles(to_batch_last(normal(64, 3, 2, 2, seed=1), 64).flatten(1, -2), 3)
-    found = to_first(Elementwise(torch.add)(order, other))
+    one = OnTiles(nn.Flatten())(Tiles(to_batch_last(normal(64, 3, 2, 2), 32)))
+    other = OnTiles(nn.Flatten())(Tiles(to_batch_last(normal(64, 3, 2, 2, seed=1), 64)))
+    found = to_first(Elementwise(torch.add)(one, other))
     assert close(found, (normal(64, 3, 2, 2) + normal(64, 3, 2, 2, seed=1)).flatten(1))
 
 

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -127,8 +126,8 @@ def test_inputs_that_are_not_contiguous():
 # batch-last
 
 
-def on_tiles(layer, tiles, order=None):
-    return fused_layers(tiles, [layer.link(tiles.shape[1:-1], order)])
+def on_tiles(layer, tiles):
+    return fused_layers(tiles, [layer.link(tiles.shape[1:-1])])
 
 
 @CASES
@@ -137,17 +136,6 @@ def test_tiles(make, shape):
     axes = getattr(sparse, "AXES", 0)
     inputs = normal(6, *shape[len(shape) - axes - 1 :])
     assert torch.equal(first(on_tiles(sparse, last(inputs, 3))), sparse(inputs))
-
-
-def test_tiles_with_an_order():
-    """An image that was flattened batch-last has its channels innermost, the weight has them outermost."""
-    channels, height, width = 3, 4, 2
-    dense, sparse, _ = pair(lambda: nn.Linear(channels * height * width, 5))
-    images = normal(6, channels, height, width)
-    order = np.arange(channels * height * width).reshape(height, width, channels).transpose(2, 0, 1).ravel()
-    tiles = last(images, 6).flatten(1, 3)
-    assert close(first(on_tiles(sparse, tiles, order)), dense(images.flatten(1)))
-    assert close(first(on_tiles(sparse, last(images.flatten(1), 6))), dense(images.flatten(1)))
 
 
 def test_lists_are_made_once_for_each_size_of_inputs():

@@ -6,9 +6,10 @@ shows it for yours. What these constants lose there is little, as both sides tak
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from torch import Tensor
 
@@ -38,24 +39,17 @@ def limits() -> Limits:
 
     It has the form ``linear=0.3,convolution=0.2``. Raises :class:`SpecError` if it does not.
     """
-    found = Limits()
     names = [field.name for field in fields(Limits)]
+    found: dict[str, float] = {}
     for part in filter(None, os.environ.get(VARIABLE, "").split(",")):
         name, _, given = (each.strip() for each in part.partition("="))
         if name not in names:
             raise SpecError(f"{VARIABLE} must set {', '.join(names)}, got {name!r}{suggest(name, names)}")
-        found = replace(found, **{name: _density(name, given)})
-    return found
-
-
-def _density(name: str, given: str) -> float:
-    try:
-        found = float(given)
-    except ValueError:
-        found = -1.0
-    if not 0 <= found <= 1:
-        raise SpecError(f"{VARIABLE}: {name} must be a density between 0 and 1, got {given!r}")
-    return found
+        with contextlib.suppress(ValueError):
+            found[name] = float(given)
+        if not 0 <= found.get(name, -1) <= 1:
+            raise SpecError(f"{VARIABLE}: {name} must be a density between 0 and 1, got {given!r}")
+    return Limits(**found)
 
 
 def dense_by(limit: Mapping[str, float], masks: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -98,15 +98,9 @@ class Structure:
         return self.forward.places
 
 
-def linear_structure(indices: Indices, rows: int, columns: int, order: Indices | None = None) -> Structure:
-    """Return the structure of a ``rows x columns`` linear weight with nonzeros at the sorted flat ``indices``.
-
-    ``order`` gives for each column the row of the input that holds it, where the input's features come in another
-    order than the weight's columns (after flattening a batch-last image); None if it is the same.
-    """
+def linear_structure(indices: Indices, rows: int, columns: int) -> Structure:
+    """Return the structure of a ``rows x columns`` linear weight with nonzeros at the sorted flat ``indices``."""
     row, column = np.divmod(indices, max(columns, 1))
-    if order is not None:
-        column = order[column]
     one = np.zeros(1, dtype=np.int32)
     forward = Table(rows, columns, one, one, _pointers(row, rows), column.astype(np.int32), None)
     by_column = np.argsort(column, kind="stable")

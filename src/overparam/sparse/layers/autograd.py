@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import accumulate, repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -135,11 +135,8 @@ def _shared_out(batch: int, itemsize: int, threads: int, within: int | None) -> 
     """
     if within is not None:
         return threads, tile_width(batch, itemsize, within)
-    for used in range(threads, threads // 2, -1):
-        width = tile_width(batch, itemsize, used)
-        if batch // width % used == 0:
-            return used, width
-    return threads, tile_width(batch, itemsize, threads)
+    ways = [(used, tile_width(batch, itemsize, used)) for used in range(threads, threads // 2, -1)]
+    return next((way for way in ways if batch // way[1] % way[0] == 0), ways[0])
 
 
 def forget_programs(structure: Structure) -> None:
@@ -239,16 +236,16 @@ def _addresses(*arrays: Tensor | None) -> list[int]:
 
 
 def _scratch(sizes: Scratch) -> tuple[Tensor, list[int]]:
-    """Return memory of so many bytes each, and where it begins.
+    """Return memory of so many bytes each, and where each begins.
 
     What one call needs stays for the next one in this thread, unless it is large: it is in the cache then, and an
     allocator that gets it back each time is left with holes.
     """
-    size = sum(sizes)
+    *starts, size = accumulate(sizes.values(), initial=0)
     memory: Tensor | None = getattr(_thread, "memory", None)
     if memory is None or len(memory) < size:
         memory = torch.empty(size, dtype=torch.uint8, device="cpu")
         if size <= KEPT_SCRATCH:
             _thread.memory = memory
-    start = memory.data_ptr()
-    return memory, [start, start + sizes[0], start + sum(sizes[:2]), start + sum(sizes[:3])]
+    begin = memory.data_ptr()
+    return memory, [begin + start for start in starts]

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import cycle
 from typing import NamedTuple
 
 import torch
@@ -27,8 +28,8 @@ INPUTS, RESULT, KEPT, ERRORS, TO_INPUTS, TILES, ONE, TWO, SUMS, NUMBERS = range(
 and goes in; memory that is free again afterwards: batch-first inputs as tiles, two layers' outputs or errors in turns,
 sums of each thread; then values and bias of each layer, then their gradients."""
 
-Scratch = tuple[int, int, int, int]
-"""Bytes of the arrays TILES, ONE, TWO and SUMS."""
+Scratch = dict[int, int]
+"""Bytes of the arrays TILES, ONE, TWO and SUMS, in this order."""
 
 
 class Borders(NamedTuple):
@@ -46,12 +47,8 @@ class FusedPrograms:
     """Layers one after another, for one shape of batch.
 
     Attributes:
-        structures: of the layers.
-        relus: whether the output of each goes through a ReLU.
-        biases: whether each has a bias.
-        borders: layout of inputs and outputs.
-        dtype: of all numbers.
-        tiles, width: of the batch.
+        structures, relus, biases: of the layers: nonzeros, whether a ReLU follows, whether there is a bias.
+        borders, dtype, tiles, width: of inputs and outputs.
         threads: how many share the work.
         kept: whether the gradients will be asked for.
     """
@@ -68,14 +65,19 @@ class FusedPrograms:
     _backwards: dict[tuple[bool, ...], tuple[Program, Scratch]] = field(default_factory=dict, init=False)
 
     @cached_property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of an example, ``(*positions, features)``: of the input of each layer, and of the last output."""
+        return [self.structures[0].inputs, *(structure.output for structure in self.structures)]
+
+    @cached_property
     def inputs(self) -> tuple[int, ...]:
         """Shape of the inputs."""
-        return self._shape(self.structures[0].inputs, self.borders.inputs)
+        return self._shape(self.shapes[0], self.borders.inputs)
 
     @cached_property
     def result(self) -> tuple[int, ...]:
         """Shape of the outputs."""
-        return self._shape(self.structures[-1].output, self.borders.outputs)
+        return self._shape(self.shapes[-1], self.borders.outputs)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -85,14 +87,18 @@ class FusedPrograms:
 
     def _shape(self, shape: Sequence[int], batch_first: bool) -> tuple[int, ...]:
         *positions, channels = shape
-        if batch_first:
-            return self.tiles * self.width, channels, *positions
-        return self.tiles, *shape, self.width
+        whole = self.tiles * self.width, channels, *positions
+        return whole if batch_first else (self.tiles, *shape, self.width)
 
     def _bytes(self, shape: Sequence[int]) -> int:
         """Return the size of a batch of this shape, in whole registers."""
         size = self.tiles * self.width * math.prod(shape) * self.dtype.itemsize
         return -(-size // REGISTER_BYTES) * REGISTER_BYTES
+
+    def _taken(self, scratch: Scratch, array: int, shape: Sequence[int]) -> At:
+        """Return an array of scratch memory, made large enough for a batch of this shape."""
+        scratch[array] = max(scratch[array], self._bytes(shape))
+        return At(array)
 
     @cached_property
     def _held(self) -> tuple[list[At], int, Scratch]:
@@ -102,11 +108,9 @@ class FusedPrograms:
         batch-first inputs are not kept, as the inputs are: they are made once more.
         """
         places: list[At] = []
-        kept = 0
-        shapes = [self.structures[0].inputs, *(structure.output for structure in self.structures)]
-        scratch = dict.fromkeys((TILES, ONE, TWO, SUMS), 0)
-        for place, shape in enumerate(shapes):
-            last = place == len(shapes) - 1
+        kept, scratch = 0, dict.fromkeys((TILES, ONE, TWO, SUMS), 0)
+        for place, shape in enumerate(self.shapes):
+            last = place == len(self.structures)
             if place == 0 and not self.borders.inputs:
                 places.append(At(INPUTS))
             elif last and not self.borders.outputs:
@@ -115,10 +119,8 @@ class FusedPrograms:
                 places.append(At(KEPT, kept))
                 kept += self._bytes(shape)
             else:
-                array = (ONE, TWO)[place % 2] if place else TILES
-                places.append(At(array))
-                scratch[array] = max(scratch[array], self._bytes(shape))
-        return places, kept, (scratch[TILES], scratch[ONE], scratch[TWO], 0)
+                places.append(self._taken(scratch, (ONE, TWO)[place % 2] if place else TILES, shape))
+        return places, kept, scratch
 
     @property
     def kept_bytes(self) -> int:
@@ -131,15 +133,14 @@ class FusedPrograms:
         program = Program(self.dtype, self.tiles, self.threads)
         held, _, scratch = self._held
         if self.borders.inputs:
-            add_move(program, self.structures[0].inputs, self.width, At(INPUTS), held[0], back=False)
+            add_move(program, self.shapes[0], self.width, At(INPUTS), held[0], back=False)
         for place, structure in enumerate(self.structures):
             values, bias = At(NUMBERS + 2 * place), At(NUMBERS + 2 * place + 1) if self.biases[place] else 0
-            given, to = held[place], held[place + 1]
+            memory = values, bias, held[place], held[place + 1], self.width
             # the barrier before ONE and TWO are written again
-            waits, relu = not self.kept, self.relus[place]
-            add_product(program, structure.forward, values, bias, given, to, self.width, relu=relu, waits=waits)
+            add_product(program, structure.forward, *memory, relu=self.relus[place], waits=not self.kept)
         if self.borders.outputs:
-            add_move(program, self.structures[-1].output, self.width, held[-1], At(RESULT), back=True)
+            add_move(program, self.shapes[-1], self.width, held[-1], At(RESULT), back=True)
         return program, scratch
 
     def backward(self, needs: tuple[bool, ...]) -> tuple[Program, Scratch]:
@@ -147,10 +148,9 @@ class FusedPrograms:
 
         ``needs`` tells for inputs, values, bias, values, ... whether their gradient is asked for.
         """
-        found = self._backwards.get(needs)
-        if found is None:
-            found = self._backwards[needs] = self._backward(needs)
-        return found
+        if needs not in self._backwards:
+            self._backwards[needs] = self._backward(needs)
+        return self._backwards[needs]
 
     def _first(self, needs: tuple[bool, ...]) -> int:
         """Return the lowest layer that errors must reach."""
@@ -166,27 +166,18 @@ class FusedPrograms:
         program = Program(self.dtype, self.tiles, self.threads)
         held, *_ = self._held
         scratch = dict.fromkeys((TILES, ONE, TWO, SUMS), 0)
-        last = self.structures[-1].output
+        turns = cycle((ONE, TWO))
         first = self._first(needs)
-        turn = 0
-
-        def next_errors(shape: Sequence[int]) -> At:
-            nonlocal turn
-            array = (ONE, TWO)[turn % 2]
-            scratch[array] = max(scratch[array], self._bytes(shape))
-            turn += 1
-            return At(array)
-
         if self.borders.inputs and any(needs[1:3]):
-            scratch[TILES] = self._bytes(self.structures[0].inputs)
-            add_move(program, self.structures[0].inputs, self.width, At(INPUTS), At(TILES), back=False)
+            tiles = self._taken(scratch, TILES, self.shapes[0])
+            add_move(program, self.shapes[0], self.width, At(INPUTS), tiles, back=False)
         errors = At(ERRORS)
         if self.borders.outputs:
-            errors = next_errors(last)
-            add_move(program, last, self.width, At(ERRORS), errors, back=False)
+            errors = self._taken(scratch, next(turns), self.shapes[-1])
+            add_move(program, self.shapes[-1], self.width, At(ERRORS), errors, back=False)
         if self.relus[-1]:
-            passed = next_errors(last)
-            rows = program.by_tile(math.prod(last))
+            passed = self._taken(scratch, next(turns), self.shapes[-1])
+            rows = program.by_tile(math.prod(self.shapes[-1]))
             program.add(kernels.pass_positive, rows, held[-1], errors, passed, self.width)
             errors = passed
         gradients = NUMBERS + 2 * len(self.structures)
@@ -194,20 +185,21 @@ class FusedPrograms:
             structure, number = self.structures[place], 2 * place
             asked = any(needs[1 + number : 3 + number])
             if asked:
-                to_values, to_bias = At(gradients + number), At(gradients + number + 1) if needs[2 + number] else 0
-                sums = add_gradient(program, structure, held[place], errors, to_values, to_bias, self.width, SUMS)
+                to = At(gradients + number), At(gradients + number + 1) if needs[2 + number] else 0
+                sums = add_gradient(program, structure, held[place], errors, *to, self.width, SUMS)
                 scratch[SUMS] = max(scratch[SUMS], sums)
             if place == first and not needs[0]:
                 break
-            to = At(TO_INPUTS) if place == 0 and not self.borders.inputs else next_errors(structure.inputs)
+            whole = place == 0 and not self.borders.inputs
+            below = At(TO_INPUTS) if whole else self._taken(scratch, next(turns), self.shapes[place])
             gate = held[place] if place and self.relus[place - 1] else 0
-            values = At(NUMBERS + number)
-            waits = not asked  # a gradient has waited already: see the barrier in this module's description
-            add_product(program, structure.backward, values, 0, errors, to, self.width, gate=gate, waits=waits)
-            errors = to
+            memory = At(NUMBERS + number), 0, errors, below, self.width
+            # a gradient has waited already: see the barrier in this module's description
+            add_product(program, structure.backward, *memory, gate=gate, waits=not asked)
+            errors = below
         if needs[0] and self.borders.inputs:
-            add_move(program, self.structures[0].inputs, self.width, errors, At(TO_INPUTS), back=True)
-        return program, (scratch[TILES], scratch[ONE], scratch[TWO], scratch[SUMS])
+            add_move(program, self.shapes[0], self.width, errors, At(TO_INPUTS), back=True)
+        return program, scratch
 
 
 def add_product(
@@ -226,9 +218,8 @@ def add_product(
 
     ``bias``, ``relu`` and ``gate`` as of the kernel.
     """
-    rows = program.by_row(table)
     arguments = table.address, values, bias, inputs, outputs, width, int(relu), gate
-    program.add(kernels.product, rows, *arguments, waits=waits)
+    program.add(kernels.product, program.by_row(table), *arguments, waits=waits)
 
 
 def add_gradient(
@@ -247,14 +238,13 @@ def add_gradient(
     """
     table, size = structure.forward, structure.size
     if table.slots is None:
-        rows = program.by_nonzero(table)
-        given = inputs, errors, width, program.tiles
-        program.add(kernels.gradient, rows, table.address, to_values, to_bias, *given, waits=True)
+        memory = table.address, to_values, to_bias, inputs, errors, width, program.tiles
+        program.add(kernels.gradient, program.by_nonzero(table), *memory, waits=True)
         return 0
     parts, register = program.threads, REGISTER_BYTES // program.dtype.itemsize
     biases = At(sums, parts * size * REGISTER_BYTES) if to_bias else 0
-    places = program.by_tile(table.places)
     # it waits for what used the sums before
+    places = program.by_tile(table.places)
     program.add(
         kernels.places_gradient, places, table.address, size, At(sums), biases, inputs, errors, width, waits=True
     )

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from overparam.errors import SpecError
-from overparam.sparse.kernels.structure import Axis, Indices, Structure, conv_structure, linear_structure
+from overparam.sparse.kernels.structure import Axis, Structure, conv_structure, linear_structure
 from overparam.sparse.layers.autograd import FIRST, Link, fused_layers
 from overparam.sparse.layers.layer import SparseLayer
 from overparam.sparse.layers.tracing import uncompiled
@@ -46,14 +46,14 @@ class SparseLinear(SparseLayer):
         outputs = fused_layers(batch, [self.link((self.in_features,))], FIRST)
         return outputs.reshape(*leading, self.out_features)
 
-    def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
+    def link(self, inputs: Sequence[int], relu: bool = False) -> Link:
         """Return what a row of layers needs of this one; see :class:`SparseLayer`."""
         if tuple(inputs) != (self.in_features,):
             raise SpecError(f"inputs must have {self.in_features} features, got {tuple(inputs)}")
-        return Link(self._structure(None if order is None else id(order), order), self.values, self.bias, relu)
+        return Link(self._structure(()), self.values, self.bias, relu)
 
-    def _build(self, key: object, held: Any) -> Structure:
-        return linear_structure(self._places, self.out_features, self.in_features, held)
+    def _build(self, positions: tuple[int, ...]) -> Structure:
+        return linear_structure(self._places, self.out_features, self.in_features)
 
 
 class _SparseConv(SparseLayer):
@@ -106,16 +106,16 @@ class _SparseConv(SparseLayer):
         outputs = fused_layers(batch, [self.link((*batch.shape[2:], self.in_channels))], FIRST)
         return outputs[0] if single else outputs
 
-    def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
+    def link(self, inputs: Sequence[int], relu: bool = False) -> Link:
         """Return what a row of layers needs of this one; see :class:`SparseLayer`."""
-        assert order is None  # only a flattened image has one
         *positions, channels = inputs
         if len(positions) != self.AXES or channels != self.in_channels:
             raise SpecError(f"inputs must be {self.POSITIONS} with {self.in_channels} channels, got {tuple(inputs)}")
-        return Link(self._structure(tuple(positions), None), self.values, self.bias, relu)
+        return Link(self._structure(tuple(positions)), self.values, self.bias, relu)
 
-    def _build(self, key: Any, held: object) -> Structure:
-        return conv_structure(self._places, self.out_channels, self.in_channels, self.groups, self.axes(key))
+    def _build(self, positions: tuple[int, ...]) -> Structure:
+        axes = self.axes(positions)
+        return conv_structure(self._places, self.out_channels, self.in_channels, self.groups, axes)
 
 
 class SparseConv1d(_SparseConv):

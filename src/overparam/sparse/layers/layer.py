@@ -25,7 +25,7 @@ from overparam.sparse.layers.dense_copies import DenseCopy, check_dense
 from overparam.sparse.layers.nonzeros import Family, Made, check_indices, checksum_of, is_mixed, random_indices, version
 
 Dense = nn.Linear | nn.Conv1d | nn.Conv2d
-KEPT_STRUCTURES = 8  # input sizes (or orders of inputs) that a layer remembers the lists of
+KEPT_STRUCTURES = 8  # input sizes that a layer remembers the lists of
 
 
 class SparseLayer(nn.Module):
@@ -279,30 +279,26 @@ class SparseLayer(nn.Module):
         """Return the layer's output; shapes, and the argument's name, as those of the dense layer."""
         raise NotImplementedError
 
-    def link(self, inputs: Sequence[int], order: Indices | None = None, relu: bool = False) -> Link:
+    def link(self, inputs: Sequence[int], relu: bool = False) -> Link:
         """Return what a row of layers needs of this one; ``inputs`` are the sizes (*positions, features) of an input.
-
-        ``order`` is for linear layers whose input's features come in another order than the weight's columns: for each
-        column the row of the input that holds it. Pass the same array each time, as lists are made for it once.
 
         Raises :class:`SpecError` if the layer does not take such inputs.
         """
         raise NotImplementedError
 
-    def _structure(self, key: object, held: object) -> Structure:
-        """Return the lists for ``key``, built if they are new; ``held`` is kept alive with them."""
+    def _structure(self, positions: tuple[int, ...]) -> Structure:
+        """Return the lists for images of these sizes, built if they are new."""
         now = version(self.checksum), version(self._indices)
         seen = self._structures.seen
         if seen is None or seen[0]() is not self.checksum or seen[1] != now:
             self.check_nonzeros()
             self._structures.seen = weakref.ref(self.checksum), now
-        found: tuple[object, Structure] | None = self._structures.get(key)
-        if found is None:
+        if positions not in self._structures:
             if len(self._structures) == KEPT_STRUCTURES:
-                _, oldest = self._structures.pop(next(iter(self._structures)))
-                forget_programs(oldest)
-            found = self._structures[key] = (held, self._build(key, held))
-        return found[1]
+                forget_programs(self._structures.pop(next(iter(self._structures))))
+            self._structures[positions] = self._build(positions)
+        found: Structure = self._structures[positions]
+        return found
 
     def check_nonzeros(self) -> None:
         """Raise :class:`SpecError` if the values may be those of other nonzeros, as its ``checksum`` tells."""
@@ -315,12 +311,12 @@ class SparseLayer(nn.Module):
 
     def _outdate(self) -> None:
         """Drop all lists: they are those of other nonzeros."""
-        for _, old in self._structures.values():
+        for old in self._structures.values():
             old.current = False
             forget_programs(old)
         self._structures.clear()
 
-    def _build(self, key: Any, held: Any) -> Structure:
+    def _build(self, positions: tuple[int, ...]) -> Structure:
         raise NotImplementedError
 
     def extra_repr(self) -> str:

@@ -7,13 +7,10 @@ memory. Where there is none for a module or a rank, torch's own computes the bat
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
-from overparam.sparse.kernels.structure import Indices
 from overparam.sparse.layers.autograd import fused_layers
 from overparam.sparse.layers.fused import Borders
 from overparam.sparse.layers.kinds import SparseLayer
@@ -22,19 +19,12 @@ from overparam.sparse.layers.tracing import uncompiled
 
 
 class Tiles:
-    """A batch-last value.
+    """A batch-last value: ``data`` is (tiles, *positions, features, width), example ``tile * width + column``."""
 
-    Attributes:
-        data: (tiles, *positions, features, width); example ``tile * width + column`` of the batch.
-        channels: None if ``features`` are in their usual order; else they are those of a flattened image of so many
-            channels and come position by position, where torch has channel by channel. Only with no positions left.
-    """
+    __slots__ = ("data",)
 
-    __slots__ = ("channels", "data")
-
-    def __init__(self, data: Tensor, channels: int | None = None) -> None:
+    def __init__(self, data: Tensor) -> None:
         self.data = data
-        self.channels = channels
 
     @property
     def rank(self) -> int:
@@ -46,29 +36,8 @@ Value = Tiles | Tensor
 
 
 def to_first(value: Value) -> Tensor:
-    """Return tiles as a batch-first tensor (batch, features, *positions), features in their usual order."""
-    if isinstance(value, Tensor):
-        return value
-    if value.channels is None:
-        return to_batch_first(value.data)
-    return to_batch_first(_by_position(value)).flatten(1)
-
-
-def _by_position(tiles: Tiles) -> Tensor:
-    """Return (tiles, positions, channels, width) of a flattened image."""
-    found: Tensor = tiles.data.unflatten(1, (-1, tiles.channels))  # type: ignore[no-untyped-call]
-    return found
-
-
-def _natural(tiles: Tiles) -> Tensor:
-    """Return the data with features in their usual order."""
-    return tiles.data if tiles.channels is None else _by_position(tiles).transpose(1, 2).flatten(1, 2)
-
-
-@cache
-def _flattened_order(channels: int, features: int) -> Indices:
-    """Return for each column of a weight the row that holds it after flattening, one array for each argument."""
-    return np.arange(features).reshape(-1, channels).T.ravel()
+    """Return a batch-first tensor (batch, features, *positions)."""
+    return value if isinstance(value, Tensor) else to_batch_first(value.data)
 
 
 class FusedLayers(nn.Module):
@@ -90,17 +59,14 @@ class FusedLayers(nn.Module):
         layers: Sequence[SparseLayer] = list(self.layers)  # type: ignore[arg-type]
         if (value.rank if isinstance(value, Tiles) else value.dim()) != len(layers[0].shape):
             return self._each(layers, to_first(value))
-        order = None
         if isinstance(value, Tiles):
             data, shape = value.data, tuple(value.data.shape[1:-1])
-            if value.channels is not None:
-                order = _flattened_order(value.channels, shape[0])
         else:
             data, shape = value, (*value.shape[2:], value.shape[1])
         links = []
         for layer, relu in zip(layers, self.relus, strict=True):
-            links.append(layer.link(shape, order, relu))
-            shape, order = links[-1].structure.output, None
+            links.append(layer.link(shape, relu))
+            shape = links[-1].structure.output
         out = fused_layers(data, links, Borders(isinstance(value, Tensor), self.first))
         return out if self.first else Tiles(out)
 
@@ -141,15 +107,11 @@ class Elementwise(nn.Module):
         tiles = [value for value in values if isinstance(value, Tiles)]
         if not tiles:
             return self.function(*values)
-        channels, width = tiles[0].channels, tiles[0].data.shape[-1]
-        if len(tiles) == len(values) and all(
-            (each.channels, each.data.shape[-1]) == (channels, width) for each in tiles
-        ):
-            return Tiles(self.function(*(each.data for each in tiles)), channels)
+        width = tiles[0].data.shape[-1]
 
         def ready(value: Value) -> Tensor:
             if isinstance(value, Tiles) and value.data.shape[-1] == width:
-                return _natural(value)
+                return value.data
             return to_batch_last(to_first(value), width)
 
         return Tiles(self.function(*map(ready, values)))
@@ -164,15 +126,14 @@ class BatchFirst(nn.Module):
 
 
 def _elementwise(module: Any, tiles: Tiles) -> Tiles:
-    return Tiles(module(tiles.data), tiles.channels)
+    return Tiles(module(tiles.data))
 
 
 def _batch_norm(module: Any, tiles: Tiles) -> Tiles:
     """Apply a batch norm: its statistics are over tiles, positions and columns."""
-    data = _natural(tiles)
-    view = data.flatten(0, -3)
+    view = tiles.data.flatten(0, -3)
     out = module(view[..., None] if isinstance(module, nn.BatchNorm2d) else view)
-    return Tiles(out.reshape(data.shape))
+    return Tiles(out.reshape(tiles.data.shape))
 
 
 def _pool(module: Any, tiles: Tiles) -> Tiles | None:
@@ -189,14 +150,10 @@ def _pool(module: Any, tiles: Tiles) -> Tiles | None:
 
 
 def _flatten(module: Any, tiles: Tiles) -> Tiles | None:
-    """Return (batch, features) of (batch, channels, *positions), without a copy."""
+    """Return (batch, features) of (batch, channels, *positions); features come channel by channel."""
     if module.start_dim != 1 or module.end_dim not in (-1, tiles.rank - 1):
         return None
-    if tiles.rank == 2:
-        return tiles
-    channels = tiles.data.shape[-2]
-    data = tiles.data.flatten(1, -2)
-    return Tiles(data, channels if 1 < channels < data.shape[1] else None)
+    return tiles if tiles.rank == 2 else Tiles(tiles.data.flatten(1, -3).transpose(1, 2).flatten(1, 2))
 
 
 Native = Callable[[Any, Tiles], Tiles | None]  # None: not with these settings
