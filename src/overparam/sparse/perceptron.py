@@ -220,8 +220,8 @@ class Perceptron:
         self._arrays[:, BUFFERS] = self._hold(buffers) + steps * int(room)
         self._arrays[:, STARTS] = self._hold(np.zeros((self.parts, self.register), dtype=np.int64))
         self._arrays[:, STARTS] += steps * self.register * 8
-        self._train_plan = self._plan(training, self._update())
-        self._score_plan = self._plan(scoring, [])
+        update = self._update()
+        self._train_plan, self._score_plan = self._plan(training, update), self._plan(scoring, [0, 0, 0, *update[3:]])
 
     def _update(self) -> list[int]:
         """Return what the optimiser's step needs: kernel, arguments, items, what changes with the step, betas."""
@@ -356,7 +356,10 @@ class Perceptron:
         """Return mean loss, accuracy and soft error on ``inputs`` (N, features) against ``labels`` (N,)."""
         self._sums[:] = 0
         self._arrays[:, [INPUTS, LABELS]] = inputs.data_ptr(), labels.data_ptr()
-        run("apply", self.dtype, self.parts, self._score_plan.ctypes.data, len(inputs), EVALUATED)
+        batches = -(-len(inputs) // (EVALUATED * self.parts))
+        unused = np.zeros((2, batches))  # rates and losses
+        whole = len(inputs), EVALUATED * self.parts, 0, batches, 0, unused[0].ctypes.data, unused[1].ctypes.data
+        run("train", self.dtype, self.parts, self._score_plan.ctypes.data, *whole)
         loss, hits, chances = (self._sums.sum(0) / max(len(inputs), 1)).tolist()
         return loss, hits, 1 - chances
 

@@ -98,9 +98,10 @@ def _prepare(plan, rates, at, step):
 
 @inner
 def _update(kind, plan, part, parts):
-    """Do a part's share of the optimiser's step."""
+    """Do a part's share of the optimiser's step; there is none in an evaluation."""
     kernel, arguments, items, _, _ = unpack(plan + 8 * 8, 5)
-    call_kernel(kernel, kind, part, items * part // parts, items * (part + 1) // parts, arguments)
+    if kernel != 0:
+        call_kernel(kernel, kind, part, items * part // parts, items * (part + 1) // parts, arguments)
 
 
 @serial
@@ -134,23 +135,6 @@ def train_shared(kind, parts, plan, examples, batch, start, stop, step, rates, l
         _prepare(plan, rates, at - start, step + at - start + 1)
         for part in prange(parts):
             _update(kind, plan, part, parts)
-
-
-@serial
-def apply(kind, plan, examples, batch):
-    """Do the operations on all examples as they come, ``batch`` at a time."""
-    for first in range(0, examples, batch):
-        count = min(batch, examples - first)
-        _operate(kind, plan, 0, first, count, count)
-
-
-@parallel
-def apply_shared(kind, parts, plan, examples, batch):
-    """Do the same with the examples divided among threads."""
-    for part in prange(parts):
-        end = examples * (part + 1) // parts
-        for first in range(examples * part // parts, end, batch):
-            _operate(kind, plan, part, first, min(batch, end - first), batch)
 
 
 def run(name: str, dtype: torch.dtype, threads: int, *arguments: int) -> None:

@@ -28,25 +28,15 @@ Reads = tuple[tuple[int, int], ...]  # (tap, offset) of each tap inside the imag
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Nonzeros by the row that they are summed into.
+    """Nonzeros by the row that they are summed into."""
 
-    Attributes:
-        rows: rows of the output at each place.
-        inputs: rows of the input of one tile.
-        classes: class of each place, (places,).
-        base: first input row that a place can read, (places,); may be negative at a padded border.
-        pointers: where in the lists each row of each class begins, (classes * (rows + 1),).
-        offsets: input row that a nonzero reads, relative to the place's base.
-        slots: which value it multiplies with; None if the lists are in the values' own order.
-    """
-
-    rows: int
-    inputs: int
-    classes: Ints
-    base: Ints
-    pointers: Ints
-    offsets: Ints
-    slots: Ints | None
+    rows: int  # of the output at each place
+    inputs: int  # rows of the input of one tile
+    classes: Ints  # class of each place, (places,)
+    base: Ints  # first input row that a place can read, (places,); may be negative at a padded border
+    pointers: Ints  # where in the lists each row of each class begins, (classes * (rows + 1),)
+    offsets: Ints  # input row that a nonzero reads, relative to the place's base
+    slots: Ints | None  # which value it multiplies with; None if the lists are in the values' own order
 
     @cached_property
     def _addresses(self) -> Indices:
@@ -74,21 +64,15 @@ class Table:
 class Structure:
     """Everything the kernels need for one layer and one size of input.
 
-    Attributes:
-        output, inputs: shape of the output and of the input without the batch: (features,), (length, channels) or
-            (height, width, channels).
-        size: number of nonzeros.
-        forward: by output row.
-        backward: by input row.
-        convolution: what a convolution is with its dense weight; None for a linear layer.
+    Shapes are without the batch: (features,), (length, channels) or (height, width, channels).
     """
 
     output: tuple[int, ...]
     inputs: tuple[int, ...]
-    size: int
-    forward: Table
-    backward: Table
-    convolution: Convolution | None = None
+    size: int  # number of nonzeros
+    forward: Table  # by output row
+    backward: Table  # by input row
+    convolution: Convolution | None = None  # what it is with its dense weight; None for a linear layer
     current: bool = field(default=True, init=False)  # False when its layer has other nonzeros
     programs: dict[Any, Any] = field(default_factory=dict, init=False)  # of autograd.py, that it is part of
 

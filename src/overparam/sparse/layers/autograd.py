@@ -35,19 +35,12 @@ _changing = threading.Lock()  # held while the programs of structures change
 
 
 class Link(NamedTuple):
-    """A layer of a programs.
-
-    Attributes:
-        structure: where its nonzeros are.
-        values: (nonzeros,) in the order of the dense weight.
-        bias: one number for each output row, or None.
-        relu: whether its outputs go through a ReLU.
-    """
+    """A layer in a row of them."""
 
     structure: Structure
-    values: Tensor
-    bias: Tensor | None
-    relu: bool = False
+    values: Tensor  # in the order of the dense weight
+    bias: Tensor | None  # one number for each output row
+    relu: bool = False  # whether its outputs go through a ReLU
 
 
 def fused_layers(inputs: Tensor, links: Sequence[Link], borders: Borders = LAST) -> Tensor:

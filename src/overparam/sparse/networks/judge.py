@@ -45,16 +45,10 @@ in, or by derivatives of its derivatives."""
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was found out about a module.
+    """What was found out about a module."""
 
-    Attributes:
-        unknown: why its forward is not known, in words; None if it is, so that it can be computed as a whole.
-        layers: each linear layer and convolution that could be sparse by its kind, by path; with why it cannot be, or
-            None if it can.
-    """
-
-    unknown: str | None
-    layers: Mapping[str, str | None]
+    unknown: str | None  # why its forward is not known, so that it cannot be computed as a whole
+    layers: Mapping[str, str | None]  # by path, each layer that could be sparse by its kind; with why it cannot be
 
 
 def judge(model: nn.Module, *others: object) -> Judgement:

@@ -38,19 +38,12 @@ _PLAIN = (str, bytes, int, float, complex, bool, type(None))
 
 @dataclass
 class Reach:
-    """What the code of one module can get hold of.
+    """What the code of one module can get hold of."""
 
-    Attributes:
-        words: names and strings that its code mentions.
-        modules: those that it holds otherwise than as its submodules.
-        tensors: those that it holds otherwise than as its parameters.
-        functions: those that it holds; a copy of the module holds the same ones.
-    """
-
-    words: set[str] = field(default_factory=set)
-    modules: list[nn.Module] = field(default_factory=list)
-    tensors: list[Tensor] = field(default_factory=list)
-    functions: list[FunctionType] = field(default_factory=list)
+    words: set[str] = field(default_factory=set)  # names and strings that its code mentions
+    modules: list[nn.Module] = field(default_factory=list)  # that it holds otherwise than as its submodules
+    tensors: list[Tensor] = field(default_factory=list)  # that it holds otherwise than as its parameters
+    functions: list[FunctionType] = field(default_factory=list)  # that it holds; a copy of it holds the same ones
 
 
 def reach(part: nn.Module, own: Collection[int]) -> Reach:
