@@ -37,7 +37,7 @@ ALL_DENSE = {  # what they do could tell any sparse layer from a dense one
     *("functional", "called and read", "weight noise", "read by name", "read by a helper", "read by an object"),
     *("penalty over parameters", "penalty over matrices", "penalty over modules", "from the state", "by dtype"),
     *("called functionally", "clamped", "normed", "decayed", "momentum teacher", "hook that reads weights"),
-    *("hooks of all parameters", "autocast", "autocast for all", "gradient inside", "mapped", "forward derivative"),
+    *("hooks of all parameters", "autocast", "autocast for all"),
     *("bfloat16", "data parallel"),
 }
 TOLERANCE = 2e-5  # of the largest number of a tensor

@@ -193,14 +193,13 @@ class SparseLayer(nn.Module):
         other than float32 and float64, or a device other than the CPU; and for what a copy would lose: hooks, a
         parametrisation, a ``forward`` of its own.
         """
-        for dense, sparse in SparseLayer.kinds.items():
-            if isinstance(layer, dense) and issubclass(sparse, cls):
+        kinds = {dense: sparse for dense, sparse in SparseLayer.kinds.items() if issubclass(sparse, cls)}
+        for dense, sparse in kinds.items():
+            if isinstance(layer, dense):
                 check_dense(layer, dense)
                 return sparse._copied(layer, mask)
-        kinds = " or ".join(
-            f"nn.{dense.__name__}" for dense, kind in SparseLayer.kinds.items() if issubclass(kind, cls)
-        )
-        raise SpecError(f"layer must be an {kinds}, got {type(layer).__name__}")
+        names = " or ".join(f"nn.{dense.__name__}" for dense in kinds)
+        raise SpecError(f"layer must be an {names}, got {type(layer).__name__}")
 
     @classmethod
     def _copied(cls, layer: Any, mask: Tensor | None) -> Self:
@@ -212,14 +211,13 @@ class SparseLayer(nn.Module):
                 f"mask must be a bool tensor of shape {tuple(weight.shape)}, got {mask.dtype} of {tuple(mask.shape)}"
             )
         # a generator of its own: values are overwritten, and the global one must not notice
-        made = cls(
-            **cls._arguments(layer),
-            bias=layer.bias is not None,
-            indices=mask.reshape(-1).nonzero().reshape(-1).cpu(),
-            generator=torch.Generator(),
-            device="cpu",
-            dtype=weight.dtype,
-        )
+        options = {
+            "generator": torch.Generator(),
+            "device": "cpu",
+            "dtype": weight.dtype,
+            "bias": layer.bias is not None,
+        }
+        made = cls(**cls._arguments(layer), indices=mask.reshape(-1).nonzero().reshape(-1).cpu(), **options)
         made.values.data = made.gather(weight)
         made.values.requires_grad_(layer.weight.requires_grad)
         if layer.bias is not None and made.bias is not None:

@@ -35,12 +35,10 @@ CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 SEE_WEIGHTS = frozenset(
     (
         *("weight", "_parameters", "parameters", "named_parameters", "get_parameter", "state_dict", "load_state_dict"),
-        *("Linear", "Conv1d", "Conv2d", "_ConvNd", "autocast", "create_graph"),
-        *("vmap", "vjp", "jvp", "jacrev", "jacfwd", "hessian", "functional_call"),
+        *("Linear", "Conv1d", "Conv2d", "_ConvNd", "functional_call", "autocast"),
     )
 )
-"""Words of code that may tell a sparse layer from a dense one: by its weight, its class, the precision that it computes
-in, or by derivatives of its derivatives."""
+"""Words of code that may tell a sparse layer from a dense one: by its weight, its class, or its precision."""
 
 
 @dataclass(frozen=True)
