@@ -9,6 +9,7 @@ torch, NumPy and the standard library is not followed: it sees what it is given.
 from __future__ import annotations
 
 import contextlib
+import dis
 import os
 import sys
 import sysconfig
@@ -173,13 +174,20 @@ def _held(function: FunctionType) -> Iterator[object]:
     if _of_library(function):
         return
     words = _words(function.__code__)
-    for name in words & function.__globals__.keys():
+    for name in _globals(function.__code__) & function.__globals__.keys():
         value = function.__globals__[name]
         if isinstance(value, ModuleType):
             if not _of_library(value):
                 yield from (vars(value)[each] for each in words & vars(value).keys())
         else:
             yield value
+
+
+@cache
+def _globals(code: CodeType) -> frozenset[str]:
+    """Return the names of the globals that code uses."""
+    found = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return frozenset(found).union(*(_globals(each) for each in code.co_consts if isinstance(each, CodeType)))
 
 
 @cache
