@@ -32,9 +32,9 @@ class LearningDistance(PairProbe):
 
     def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
         """Compare with the other checkpoint in float64."""
+        if view.against is not None and view.against.checkpoint.surgery != checkpoint.surgery:
+            return Measurements(dict.fromkeys(self.columns))  # weights have no counterparts
         other = self.other(checkpoint, view)
-        if checkpoint.surgery != other.surgery:  # weights have no counterparts
-            return Measurements(dict.fromkeys(self.columns))
         kept_square = pruned_square = 0.0
         layers = {}
         for name in checkpoint.roles:
