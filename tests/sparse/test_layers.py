@@ -226,7 +226,7 @@ def test_wrong_layers_and_masks():
         SparseLayer.from_dense(nn.Linear(3, 2), torch.ones(2, 3))
     with pytest.raises(SpecError, match="dtype must be"):
         SparseLayer.from_dense(nn.Linear(3, 2).half())
-    with pytest.raises(SpecError, match="layer must be on the CPU"):
+    with pytest.raises(SpecError, match="must be on the CPU"):
         SparseLayer.from_dense(nn.Linear(3, 2, device="meta"))
 
 

@@ -206,12 +206,9 @@ class Perceptron:
         memory = _Memory([inputs, *rest[:depth]], rest[depth:-1], rest[-1])
         buffers = self._numbers(int(room) // self.dtype.itemsize * self.parts)
         training, scoring = Program(self.dtype, 1, 1), Program(self.dtype, 1, 1)
-        self._forward(training, memory, At(ORDER))
+        self._forward(training, memory, At(ORDER), memory.errors[-1])
         self._backward(training, memory)
-        self._forward(scoring, memory, 0)
-        classes = shapes[-1][0]
-        given = At(FIRST), At(COUNT), At(WIDTH), At(LABELS), memory.values[-1], classes, At(SUMS)
-        scoring.add(training_kernels.score, ONE, *given)
+        self._forward(scoring, memory, 0, 0)
         self._arrays = np.zeros((self.parts, ENTRIES), dtype=np.int64)
         steps = np.arange(self.parts)
         self._arrays[:, SUMS] = self._sums.ctypes.data + steps * self._sums.strides[0]
@@ -274,8 +271,8 @@ class Perceptron:
         """Return where a parameter, or its gradient, is; 0 if there is none."""
         return 0 if name is None else At(array, self.places[name].start * self.dtype.itemsize)
 
-    def _forward(self, program: Program, memory: _Memory, order: Place) -> None:
-        """Gather a part of a batch, and compute each layer's outputs."""
+    def _forward(self, program: Program, memory: _Memory, order: Place, errors: Place) -> None:
+        """Gather a part of a batch, compute each layer's outputs, and the loss with its gradient, ``errors``."""
         blocks = self._blocks()
         where = At(INPUTS), order, memory.values[0], self.shapes[self.layers[0].weight][1]
         taken = self._hold(blocks), len(blocks), At(STARTS)
@@ -289,12 +286,12 @@ class Perceptron:
             else:
                 table = self.structures[layer.weight].forward.address
                 program.add(products.product, _all(rows), table, values, bias, inputs, outputs, At(WIDTH), relu, 0)
+        examples, classes = (At(FIRST), At(COUNT), At(WIDTH), At(BATCH), At(LABELS), order), rows
+        loss = training_kernels.cross_entropy
+        program.add(loss, ONE, *examples, memory.values[-1], errors, classes, At(SUMS))
 
     def _backward(self, program: Program, memory: _Memory) -> None:
-        """Compute the loss, and the gradients of all parameters."""
-        outputs, classes = memory.values[-1], self.shapes[self.layers[-1].weight][0]
-        examples = At(FIRST), At(COUNT), At(WIDTH), At(BATCH), At(LABELS), At(ORDER)
-        program.add(training_kernels.cross_entropy, ONE, *examples, outputs, memory.errors[-1], classes, At(SUMS))
+        """Compute the gradients of all parameters."""
         for number in reversed(range(len(self.layers))):
             layer, inputs, errors = self.layers[number], memory.values[number], memory.errors[number]
             below = memory.errors[number - 1] if number else None

@@ -1,4 +1,4 @@
-"""What training does besides products: gathering a batch, the loss, the score of an evaluation, the optimiser's step.
+"""What training does besides products: gathering a batch, loss and score, the optimiser's step.
 
 A thread has ``count`` examples of a batch, from number ``first`` of the epoch's order on, in ``width`` columns (whole
 pairs of registers). Columns beyond the last example hold copies of it; their errors are zero, so they change nothing.
@@ -64,70 +64,51 @@ One item. Arguments: ``first, count, width, inputs, order, columns, features, bl
 
 
 def _cross_entropy(kind, part, lo, hi, arguments):
-    first, count, width, batch, labels, order, outputs, errors, classes, losses = unpack(arguments, 10)
-    loss = 0.0
+    first, count, width, batch, labels, order, outputs, errors, classes, sums = unpack(arguments, 10)
+    losses, hits, probabilities = 0.0, 0.0, 0.0
+    if errors == 0:  # an evaluation goes on
+        losses, hits, probabilities = number(sums, 0, losses), number(sums, 1, losses), number(sums, 2, losses)
     for column in range(count):
-        label = wide_integer(labels, wide_integer(order, first + column))
-        largest = number(outputs, column, kind)
-        for other in range(1, classes):
-            largest = max(largest, number(outputs, other * width + column, kind))
-        chances = kind
-        for other in range(classes):
-            chance = narrow(math.exp(number(outputs, other * width + column, kind) - largest), kind)
-            put(errors, other * width + column, chance)
-            chances += chance
-        loss += math.log(chances) - (number(outputs, label * width + column, kind) - largest)
-        for other in range(classes):
-            at = other * width + column
-            error = number(errors, at, kind) / chances
-            if other == label:
-                error -= 1  # before the division, so that a chance of one gives exactly zero
-            put(errors, at, narrow(error / batch, kind))
-    for other in range(classes):
-        for column in range(count, width):
-            put(errors, other * width + column, kind)
-    put(losses, 0, np.float64(loss))
-
-
-cross_entropy = Kernel(_cross_entropy)
-"""Write the gradient of the batch's mean cross entropy by the outputs to ``errors``, the sum of losses to ``losses``.
-
-One item. Arguments: ``first, count, width, batch, labels, order, outputs, errors, classes, losses`` (float64).
-"""
-
-
-def _score(kind, part, lo, hi, arguments):
-    first, count, width, labels, outputs, classes, sums = unpack(arguments, 7)
-    double = 0.0
-    losses = number(sums, 0, double)
-    hits = number(sums, 1, double)
-    probabilities = number(sums, 2, double)
-    for column in range(count):
-        label = wide_integer(labels, first + column)
+        example = first + column
+        if order != 0:
+            example = wide_integer(order, example)
+        label = wide_integer(labels, example)
         best = 0
         largest = number(outputs, column, kind)
         for other in range(1, classes):
             value = number(outputs, other * width + column, kind)
             if value > largest:
-                largest = value
-                best = other
+                best, largest = other, value
         chances = 0.0
         for other in range(classes):
-            chances += math.exp(number(outputs, other * width + column, kind) - largest)
+            chance = math.exp(number(outputs, other * width + column, kind) - largest)
+            chances += chance
+            if errors != 0:
+                put(errors, other * width + column, narrow(chance, kind))
         margin = np.float64(number(outputs, label * width + column, kind) - largest)
         losses += math.log(chances) - margin
         probabilities += math.exp(margin) / chances
-        if best == label:
-            hits += 1.0
+        hits += 1.0 if best == label else 0.0
+        if errors != 0:
+            for other in range(classes):
+                error = number(errors, other * width + column, kind) / narrow(chances, kind)
+                if other == label:
+                    error -= 1  # before the division, so that a chance of one gives exactly zero
+                put(errors, other * width + column, narrow(error / batch, kind))
+    if errors != 0:
+        for other in range(classes):
+            for column in range(count, width):
+                put(errors, other * width + column, kind)
     put(sums, 0, losses)
     put(sums, 1, hits)
     put(sums, 2, probabilities)
 
 
-score = Kernel(_score)
-"""Add losses, hits and probabilities of the labels of the examples to ``sums`` (3,) float64.
+cross_entropy = Kernel(_cross_entropy)
+"""Write sums of losses, hits and probabilities of the labels to ``sums`` (3,) float64, and the loss's gradient.
 
-One item. Arguments: ``first, count, width, labels, outputs, classes, sums``.
+That is of the batch's mean cross entropy by the outputs, to ``errors``; if that is 0, the sums are added to. One item.
+Arguments: ``first, count, width, batch, labels, order, outputs, errors, classes, sums``; ``order`` 0: as they come.
 """
 
 

@@ -42,20 +42,17 @@ class NoTensorError(SpecError, AttributeError):
 
 def check_dense(layer: Any, dense: Any) -> None:
     """Raise SpecError if a sparse copy of a layer would leave out something of it."""
-    kind = f"{type(layer).__name__} (an nn.{dense.__name__})"
     weight = layer._parameters.get("weight")
     if weight is None:
-        raise SpecError(
-            f"layer: the weight of this {kind} is made by a parametrisation or by torch.nn.utils.prune, which a sparse "
-            "copy would not have; remove that first"
-        )
-    if is_lazy(weight):
-        raise SpecError(f"layer: the weight of this {kind} has no shape yet; call the layer on a batch first")
-    if type(layer).forward is not dense.forward:
-        raise SpecError(f"layer: {kind} has a forward of its own, which a sparse copy would not have")
-    if any(map(has_hooks, (layer, *layer.parameters()))):
-        raise SpecError(
-            f"layer: this {kind} has hooks, which a sparse copy would not have; remove them, and give the copy its own"
-        )
-    if weight.device.type != "cpu":
-        raise SpecError(f"layer must be on the CPU, got one on {weight.device}; move it with .cpu()")
+        reason = "has a weight made by a parametrisation or by torch.nn.utils.prune, which a sparse copy would not have"
+    elif is_lazy(weight):
+        reason = "has no shape yet; call the layer on a batch first"
+    elif type(layer).forward is not dense.forward:
+        reason = "has a forward of its own, which a sparse copy would not have"
+    elif any(map(has_hooks, (layer, *layer.parameters()))):
+        reason = "has hooks, which a sparse copy would not have; remove them, and give the copy its own"
+    elif weight.device.type != "cpu":
+        reason = f"must be on the CPU, is on {weight.device}; move it with .cpu()"
+    else:
+        return
+    raise SpecError(f"layer: {type(layer).__name__} (an nn.{dense.__name__}) {reason}")

@@ -100,19 +100,15 @@ def replace_layers(model: nn.Module, masks: Mapping[str, Tensor] | None = None) 
     Raises :class:`SpecError` for wrong masks, and for a mask on what cannot be sparse, which only
     :func:`convert` holds.
     """
-    copied = _copied(model)
-    aliases = first_names(copied)
-    chosen = _masks(copied, masks, aliases)
-    sparse, reasons = _sparse(copied, chosen, judge(copied))
-    if masks is not None and reasons:
-        more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    network = in_place(_copied(model), masks)
+    unable = [each for each in network.fallbacks if " stays dense, as " in each]
+    if masks is not None and unable:
+        more = f"; {len(unable) - 1} more" if len(unable) > 1 else ""
         raise SpecError(
-            f"masks: {reasons[0]}{more}; take convert(model, masks), which holds the masks of dense weights, or leave "
+            f"masks: {unable[0]}{more}; take convert(model, masks), which holds the masks of dense weights, or leave "
             "these masks out"
         )
-    for path, layer in sparse.items():
-        become(copied.get_submodule(path), layer)
-    return copied
+    return network.model
 
 
 def _sparse(
