@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from sparse_cases import normal, same_bits, threads
 
 from overparam.sparse.kernels.compiled import POOL, balanced_bounds, even_bounds, processor_threads, use_threads
-from overparam.sparse.layers.layout import to_batch_last
+from overparam.sparse.layers.layout import transposed
 
 SCRIPT = """
 import torch
-from overparam.sparse.layers.layout import to_batch_last
+from overparam.sparse.layers.layout import transposed
 torch.set_num_threads(1)
-tiles = to_batch_last(torch.arange(12.0).reshape(4, 3), 4)
+tiles = transposed(torch.arange(12.0).reshape(4, 3), 4)
 print(tiles.reshape(-1).tolist() == torch.arange(12.0).reshape(4, 3).T.reshape(-1).tolist())
 """
 
@@ -78,9 +78,9 @@ def test_balanced_shares(weights: list[int], parts: int) -> None:
 def test_the_number_of_threads_is_torch_s_and_changes_no_bit(count: int) -> None:
     inputs = normal(64, 7, 3)
     with threads(1):
-        expected = to_batch_last(inputs, 16)
+        expected = transposed(inputs, 16)
     with threads(count):
-        assert same_bits(to_batch_last(inputs, 16), expected)
+        assert same_bits(transposed(inputs, 16), expected)
 
 
 def test_no_more_threads_than_there_are() -> None:

@@ -18,7 +18,7 @@ from overparam.errors import SpecError
 from overparam.prune import apply_masks, prune
 from overparam.sparse import convert, replace_layers
 from overparam.sparse.layers.kinds import SparseConv2d, SparseLayer, SparseLinear
-from overparam.sparse.layers.layout import to_batch_last
+from overparam.sparse.layers.layout import transposed
 from overparam.sparse.networks.tiles import OnTiles, Tiles, to_first
 from small import same_bits
 
@@ -528,9 +528,12 @@ def test_errors() -> None:
     model, masks = pruned(noisy())
     weight = masks["fc1.weight"]
     cases: list[tuple[Callable[[], Any], str]] = [
-        (lambda: convert(model, {"fc.weight": weight}), "masks: the model has no parameter 'fc.weight'"),
-        (lambda: convert(model, {"fc1.weight": weight[:2]}), r"masks: 'fc1.weight' must be a bool tensor of shape"),
-        (lambda: convert(model, {"fc1.weight": weight.float()}), "torch.float32"),
+        (
+            lambda: convert(model, {"fc.weight": weight}),
+            "masks name 'fc.weight', which the module lacks; did you mean",
+        ),
+        (lambda: convert(model, {"fc1.weight": weight[:2]}), r"mask of 'fc1.weight' has shape"),
+        (lambda: convert(model, {"fc1.weight": weight.float()}), "must be a bool tensor, got torch.float32"),
         (lambda: convert(model, masks, dense=["fc3.weight"]), "dense: the model has no parameter 'fc3.weight'"),
         (lambda: convert(nn.Linear(3, 2)), "single layer"),
         (lambda: replace_layers(nn.Linear(3, 2)), "single layer"),
@@ -580,7 +583,7 @@ def test_an_empty_batch_and_no_gradient() -> None:
 
 def test_flattened_images_have_torch_s_order() -> None:
     image = torch.randn(6, 4, 3, 2)
-    tiles = Tiles(to_batch_last(image))
+    tiles = Tiles(transposed(image, 6))
     assert torch.equal(to_first(tiles), image)
     assert torch.equal(to_first(OnTiles(nn.Flatten())(tiles)), image.flatten(1))
-    assert torch.equal(to_first(Tiles(to_batch_last(image > 0))), image > 0)
+    assert torch.equal(to_first(Tiles(transposed(image > 0, 6))), image > 0)

@@ -14,7 +14,7 @@ from sparse_cases import close, divisors, first, last, normal, poisoned_memory, 
 from overparam.sparse.kernels.program import At, Program
 from overparam.sparse.kernels.structure import Axis, conv_structure, linear_structure
 from overparam.sparse.layers.fused import add_gradient, add_product
-from overparam.sparse.layers.layout import TILE, tile_width, to_batch_first, to_batch_last
+from overparam.sparse.layers.layout import TILE, tile_width, transposed
 
 SIDES = st.sampled_from([0, 1, 2, 7, 16, 33, 63, 64])
 DENSITIES = st.sampled_from([0.0, 0.1, 0.5, 1.0])
@@ -144,9 +144,9 @@ def test_conv2d(outputs, inputs, groups, height, width, density, batch, with_bia
 def test_layout(batch, positions, channels, dtype):
     examples, width = batch
     inputs = normal(examples, channels, *positions, dtype=dtype).requires_grad_()
-    tiles = to_batch_last(inputs, width)
+    tiles = transposed(inputs, width)
     assert torch.equal(tiles, last(inputs, width))
-    back = to_batch_first(tiles)
+    back = transposed(tiles)
     assert torch.equal(back, inputs)
     errors = torch.randn_like(back)
     assert torch.equal(torch.autograd.grad(back, inputs, errors)[0], errors)

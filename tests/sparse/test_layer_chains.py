@@ -19,7 +19,7 @@ from overparam.sparse.layers import autograd
 from overparam.sparse.layers.autograd import KEPT_PROGRAMS, fused_layers
 from overparam.sparse.layers.fused import Borders, FusedPrograms
 from overparam.sparse.layers.kinds import SparseLayer
-from overparam.sparse.layers.layout import tile_width, to_batch_first, to_batch_last
+from overparam.sparse.layers.layout import tile_width, transposed
 from overparam.sparse.networks.tiles import Elementwise, FusedLayers, OnTiles, Tiles, to_first
 
 BATCHES = st.sampled_from([0, 1, 3, 16, 30, 32, 63, 64, 96, 128, 130, 192])
@@ -68,14 +68,14 @@ def check(layers: list[SparseLayer], relus: list[bool], inputs: Tensor, borders:
     expected = one_by_one(layers, relus, inputs)
     errors = normal(*expected.shape, dtype=inputs.dtype, seed=5)
     width = tile_width(len(inputs), inputs.element_size(), torch.get_num_threads())
-    given_inputs = inputs if borders.inputs else to_batch_last(inputs, width)
+    given_inputs = inputs if borders.inputs else transposed(inputs, width)
     shape = (*inputs.shape[2:], inputs.shape[1])
     links = []
     for layer, relu in zip(layers, relus, strict=True):
         links.append(layer.link(shape, relu=relu))
         shape = links[-1].structure.output
     outputs = fused_layers(given_inputs, links, borders)
-    found = outputs if borders.outputs else to_batch_first(outputs)
+    found = outputs if borders.outputs else transposed(outputs)
     assert close(found, expected)
     wanted = gradients(expected, inputs, layers, errors)
     for one, two in zip(gradients(found, inputs, layers, errors), wanted, strict=True):
@@ -274,8 +274,8 @@ def test_tiles_of_branches_have_one_width(monkeypatch):
 
 
 def test_features_stay_in_order_where_widths_differ():
-    one = OnTiles(nn.Flatten())(Tiles(to_batch_last(normal(64, 3, 2, 2), 32)))
-    other = OnTiles(nn.Flatten())(Tiles(to_batch_last(normal(64, 3, 2, 2, seed=1), 64)))
+    one = OnTiles(nn.Flatten())(Tiles(transposed(normal(64, 3, 2, 2), 32)))
+    other = OnTiles(nn.Flatten())(Tiles(transposed(normal(64, 3, 2, 2, seed=1), 64)))
     found = to_first(Elementwise(torch.add)(one, other))
     assert close(found, (normal(64, 3, 2, 2) + normal(64, 3, 2, 2, seed=1)).flatten(1))
 
@@ -347,8 +347,8 @@ def test_not_a_number_goes_back_as_in_torch(batch, borders):
     inputs.requires_grad_()
     width = tile_width(batch, 4, torch.get_num_threads())
     links = [layer.link((layer.in_features,), relu=True) for layer in layers]
-    outputs = fused_layers(inputs if borders.inputs else to_batch_last(inputs, width), links, borders)
-    found = outputs if borders.outputs else to_batch_first(outputs)
+    outputs = fused_layers(inputs if borders.inputs else transposed(inputs, width), links, borders)
+    found = outputs if borders.outputs else transposed(outputs)
     expected = one_by_one(layers, [True, True], inputs)
     for one, two in zip(
         *(gradients(each, inputs, layers, torch.ones(batch, 3)) for each in (found, expected)), strict=True

@@ -14,7 +14,7 @@ from overparam.errors import SpecError
 from overparam.prune import apply_masks, prune
 from overparam.sparse import SparseConv2d, SparseLinear, convert
 from overparam.sparse.layers.autograd import FIRST, LAST, fused_layers
-from overparam.sparse.layers.layout import to_batch_first, to_batch_last
+from overparam.sparse.layers.layout import transposed
 
 F64 = torch.float64
 TORCH_S_OWN = pytest.mark.filterwarnings(
@@ -76,9 +76,9 @@ def test_second_derivatives_of_chains(frozen, borders):
             layer.link((layer.in_features,), relu=layer is layers[0])._replace(values=values, bias=bias)
             for layer, values, bias in zip(layers, numbers[::2], numbers[1::2], strict=True)
         ]
-        tiles = inputs if borders.inputs else to_batch_last(inputs, 5)
+        tiles = inputs if borders.inputs else transposed(inputs, 5)
         found = fused_layers(tiles, links, borders)
-        return (found if borders.outputs else to_batch_first(found)).square()
+        return (found if borders.outputs else transposed(found)).square()
 
     assert torch.autograd.gradgradcheck(outputs, tuple(given))
 

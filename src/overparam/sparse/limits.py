@@ -21,17 +21,11 @@ VARIABLE = "OVERPARAM_SPARSE_BELOW"
 
 @dataclass(frozen=True)
 class Limits:
-    """Densities in [0, 1]: a layer with fewer of its weights is sparse, one with as many or more is dense.
+    """Densities in [0, 1]: a layer with fewer of its weights is sparse, one with as many or more is dense."""
 
-    Attributes:
-        linear: of linear layers in a converted network.
-        convolution: of convolutions there.
-        epochs: of the layers of a perceptron in compiled epochs.
-    """
-
-    linear: float = 0.35
-    convolution: float = 0.25
-    epochs: float = 0.4
+    linear: float = 0.35  # linear layers in a converted network
+    convolution: float = 0.25  # convolutions there
+    epochs: float = 0.4  # layers of a perceptron in compiled epochs
 
 
 def limits() -> Limits:

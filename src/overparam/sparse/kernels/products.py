@@ -268,43 +268,36 @@ Items are rows of ``width`` numbers. Arguments: ``gate, errors, outputs, width``
 
 
 @inner
-def _move(zero, kind, item, back, width, columns, run, source, target):
-    """Copy a register of examples of a tile into the batch-last tile, or ``back``."""
+def _move(one, size, kind, item, back, width, columns, run, source, target):
+    """Copy a register of examples of a tile into the batch-last tile, or ``back``, in blocks of ``size`` squared."""
     register = register_width(kind)
     groups = (width + register - 1) // register
     tile = item // groups
-    group = item - tile * groups
+    begin = min((item - tile * groups) * register, max(width - register, 0))
     runs = columns // run
     examples = tile * width * columns  # where the tile begins, in either form
-    if width < register or run < register:
-        for example in range(group * register, min(width, (group + 1) * register)):
-            for column in range(columns):
-                row = column % run * runs + column // run
-                first = examples + example * columns + column
-                last = examples + row * width + example
+    for example in range(begin, min(begin + register, width), size):
+        for channel in range(runs):
+            for step in range((run + size - 1) // size):
+                place = min(step * size, run - size)
+                first = examples + example * columns + channel * run + place
+                last = examples + (place * runs + channel) * width + example
                 if back:
-                    put(target, first, number(source, last, kind))
+                    transpose_block(one, source, last, runs * width, target, first, columns)
                 else:
-                    put(target, last, number(source, first, kind))
-        return
-    example = min(group * register, width - register)
-    for channel in range(runs):
-        for step in range((run + register - 1) // register):
-            place = min(step * register, run - register)
-            first = examples + example * columns + channel * run + place
-            last = examples + (place * runs + channel) * width + example
-            if back:
-                transpose_block(zero, source, last, runs * width, target, first, columns)
-            else:
-                transpose_block(zero, source, first, columns, target, last, runs * width)
+                    transpose_block(one, source, first, columns, target, last, runs * width)
 
 
 def _transpose(kind, part, lo, hi, arguments):
     width, columns, run, source, target, back = unpack(arguments, 6)
     if hi == ALL:
         hi = (width + register_width(kind) - 1) // register_width(kind)
+    register = register_width(kind)
     for item in range(lo, hi):
-        _move(zeros(kind, 1), kind, item, back != 0, width, columns, run, source, target)
+        if width < register or run < register:
+            _move(zeros(kind, 0), 1, kind, item, back != 0, width, columns, run, source, target)
+        else:
+            _move(zeros(kind, 1), register, kind, item, back != 0, width, columns, run, source, target)
 
 
 transpose = Kernel(_transpose)

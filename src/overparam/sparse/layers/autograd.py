@@ -19,7 +19,7 @@ from torch import Tensor
 from overparam.errors import SpecError
 from overparam.sparse.kernels.structure import Structure
 from overparam.sparse.layers.fused import Borders, FusedPrograms, Scratch
-from overparam.sparse.layers.layout import TILE, tile_width, viewed_first, viewed_last
+from overparam.sparse.layers.layout import TILE, tile_width, viewed
 from overparam.sparse.layers.reference import layer_product
 from overparam.sparse.layers.tracing import is_differentiated, is_traced
 
@@ -85,14 +85,14 @@ def _check(inputs: Tensor, links: Sequence[Link]) -> None:
 
 def _traced_layers(inputs: Tensor, links: Sequence[Link], borders: Borders) -> Tensor:
     """Do as :func:`fused_layers` with torch's own operations, differentiable as often as one likes."""
-    found = inputs if borders.inputs else viewed_first(inputs)
+    found = inputs if borders.inputs else viewed(inputs)
     for link in links:
         found = layer_product(link.structure, found, link.values, link.bias)
         found = found.relu() if link.relu else found
     if borders.outputs:
         return found
     tiled = tile_width(len(inputs), inputs.element_size(), torch.get_num_threads()) if borders.inputs else None
-    return viewed_last(found, tiled or inputs.shape[-1])
+    return viewed(found, tiled or inputs.shape[-1])
 
 
 def _programs(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: bool) -> FusedPrograms:

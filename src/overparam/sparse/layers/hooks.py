@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,17 +25,12 @@ def calls_more(parts: Iterable[nn.Module]) -> bool:
     """Tell, at little cost, whether a call of one of these modules calls more than the forward of its class."""
     if torchs._has_any_global_hook():  # type: ignore[no-untyped-call]
         return True
-    for part in parts:
-        own = vars(part)
-        if (
-            own["_forward_hooks"]
-            or own["_forward_pre_hooks"]
-            or own["_backward_hooks"]
-            or own["_backward_pre_hooks"]
-            or "forward" in own
-        ):
-            return True
-    return False
+    return any(_calls_more(vars(part)) for part in parts)
+
+
+def _calls_more(own: dict[str, Any]) -> bool:
+    before, after = own["_forward_pre_hooks"], own["_forward_hooks"]
+    return bool(before or after or own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own)
 
 
 class _Held:
@@ -57,12 +53,12 @@ def hold(parameter: nn.Parameter, mask: Tensor) -> None:
     parameter.requires_grad_(trained)
 
 
-def carry_over(source: nn.Module, target: nn.Module) -> None:
+def carry_over(source: nn.Module, target: nn.Module) -> nn.Module:
     """Put a user's hooks of parameters also on those of a copy of their module, as copies of tensors have none."""
-    parameters = dict(target.named_parameters())
-    for name, parameter in source.named_parameters():
+    for parameter, copied in zip(source.parameters(), target.parameters(), strict=True):
         for hook in (parameter._backward_hooks or {}).values():
             if not isinstance(hook, _Held):
-                parameters[name].register_hook(hook)  # type: ignore[no-untyped-call]
+                copied.register_hook(hook)  # type: ignore[no-untyped-call]
         for hook in (getattr(parameter, "_post_accumulate_grad_hooks", None) or {}).values():
-            parameters[name].register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+            copied.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+    return target

@@ -154,11 +154,6 @@ class SparseLayer(nn.Module):
         size = math.prod(self.shape)
         return self.nonzeros / size if size else 1.0
 
-    @property
-    def sparsity(self) -> float:
-        """1 - density."""
-        return 1 - self.density
-
     def mask(self) -> Tensor:
         """Return where the nonzeros are: bool, of the dense shape (which it allocates)."""
         return self.spread(torch.ones(self.nonzeros, dtype=torch.bool, device="cpu"))

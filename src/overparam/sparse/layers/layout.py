@@ -39,63 +39,47 @@ def tile_width(batch: int, itemsize: int = 4, threads: int = 1) -> int:
 
 
 @uncompiled
-def to_batch_last(inputs: Tensor, width: int | None = None) -> Tensor:
-    """Return ``(tiles, *positions, channels, width)`` of ``(batch, channels, *positions)``, differentiable."""
-    width = width or tile_width(len(inputs), inputs.element_size(), torch.get_num_threads())
+def transposed(inputs: Tensor, width: int | None = None) -> Tensor:
+    """Return ``(batch, channels, *positions)`` of ``(tiles, *positions, channels, width)``, differentiable.
+
+    With a ``width``, the other way round.
+    """
     if inputs.dtype not in KINDS or is_traced():
-        return viewed_last(inputs, width)
-    out: Tensor = _ToBatchLast.apply(inputs, width)  # type: ignore[no-untyped-call]
+        return viewed(inputs, width)
+    out: Tensor = _Transposed.apply(inputs, width)  # type: ignore[no-untyped-call]
     return out
 
 
-@uncompiled
-def to_batch_first(inputs: Tensor) -> Tensor:
-    """Return ``(batch, channels, *positions)`` of ``(tiles, *positions, channels, width)``, differentiable."""
-    if inputs.dtype not in KINDS or is_traced():
-        return viewed_first(inputs)
-    out: Tensor = _ToBatchFirst.apply(inputs)  # type: ignore[no-untyped-call]
-    return out
-
-
-def viewed_last(inputs: Tensor, width: int) -> Tensor:
-    """Do as :func:`to_batch_last` with torch's own operations, for any dtype."""
+def viewed(inputs: Tensor, width: int | None = None) -> Tensor:
+    """Do as :func:`transposed` with torch's own operations, for any dtype."""
+    if width is None:
+        return inputs.movedim((-1, -2), (1, 2)).flatten(0, 1)
     return inputs.reshape(inputs.shape[0] // width, width, *inputs.shape[1:]).movedim((1, 2), (-1, -2))
 
 
-def viewed_first(inputs: Tensor) -> Tensor:
-    """Do as :func:`to_batch_first` with torch's own operations, for any dtype."""
-    return inputs.movedim((-1, -2), (1, 2)).flatten(0, 1)
+class _Transposed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, width: int | None) -> Tensor:
+        ctx.width = inputs.shape[-1] if width is None else None
+        return _moved(inputs, width)
+
+    @staticmethod
+    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor, None]:
+        return (viewed if is_differentiated(errors) else _moved)(errors, ctx.width), None
 
 
-def add_move(program: Program, shape: Sequence[int], width: int, source: At, target: At, back: bool) -> None:
-    """Let a program copy batch-first examples of shape ``(*positions, channels)`` to tiles, or tiles ``back``."""
-    *positions, channels = shape
-    columns = channels * math.prod(positions)
-    if columns:
-        registers = -(-width * program.dtype.itemsize // REGISTER_BYTES)  # that a tile's examples fill
-        run = math.prod(positions) if positions else columns
-        examples = program.by_tile(registers)
-        program.add(products.transpose, examples, width, columns, run, source, target, int(back))
-
-
-def moved_last(inputs: Tensor, width: int) -> Tensor:
-    """Do as :func:`to_batch_last`, outside of autograd."""
-    batch, channels, *positions = inputs.shape
-    return _moved(inputs, (batch // width, *positions, channels, width), (*positions, channels), width, back=False)
-
-
-def moved_first(inputs: Tensor) -> Tensor:
-    """Do as :func:`to_batch_first`, outside of autograd."""
-    tiles, *positions, channels, width = inputs.shape
-    return _moved(inputs, (tiles * width, channels, *positions), (*positions, channels), width, back=True)
-
-
-def _moved(inputs: Tensor, to: Sequence[int], shape: tuple[int, ...], width: int, back: bool) -> Tensor:
+def _moved(inputs: Tensor, width: int | None) -> Tensor:
     inputs = inputs.contiguous()  # to be kept while the kernel reads it
-    outputs = inputs.new_empty(to)
+    if width is None:
+        tiles, *positions, channels, wide = inputs.shape
+        outputs = inputs.new_empty(tiles * wide, channels, *positions)
+    else:
+        batch, channels, *positions = inputs.shape
+        tiles, wide = batch // width, width
+        outputs = inputs.new_empty(tiles, *positions, channels, wide)
     if outputs.numel():
-        batch = inputs.numel() // math.prod(shape)
-        mover = _mover(shape, batch // width, width, back, inputs.dtype, torch.get_num_threads())
+        shape = *positions, channels
+        mover = _mover(shape, tiles, wide, width is None, inputs.dtype, torch.get_num_threads())
         mover.run((inputs.data_ptr(), outputs.data_ptr()))
     return outputs
 
@@ -107,22 +91,12 @@ def _mover(shape: tuple[int, ...], tiles: int, width: int, back: bool, dtype: to
     return program
 
 
-class _ToBatchLast(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, width: int) -> Tensor:
-        return moved_last(inputs, width)
-
-    @staticmethod
-    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor, None]:
-        return to_batch_first(errors) if is_differentiated(errors) else moved_first(errors), None
-
-
-class _ToBatchFirst(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor) -> Tensor:
-        ctx.width = inputs.shape[-1]
-        return moved_first(inputs)
-
-    @staticmethod
-    def backward(ctx: Any, errors: Tensor) -> Tensor:
-        return to_batch_last(errors, ctx.width) if is_differentiated(errors) else moved_last(errors, ctx.width)
+def add_move(program: Program, shape: Sequence[int], width: int, source: At, target: At, back: bool) -> None:
+    """Let a program copy batch-first examples of shape ``(*positions, channels)`` to tiles, or tiles ``back``."""
+    *positions, channels = shape
+    columns = channels * math.prod(positions)
+    if columns:
+        registers = -(-width * program.dtype.itemsize // REGISTER_BYTES)  # that a tile's examples fill
+        run = math.prod(positions) if positions else columns
+        examples = program.by_tile(registers)
+        program.add(products.transpose, examples, width, columns, run, source, target, int(back))

@@ -6,14 +6,13 @@ import copy
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from overparam.errors import SpecError, in_words
 from overparam.networks import first_names, tensor_roles, warn_of_collapse
-from overparam.prune.modules import by_first_names
+from overparam.prune.modules import by_first_names, parameters_under
 from overparam.registry import suggest
 from overparam.sparse.layers.hooks import carry_over
 from overparam.sparse.layers.kinds import SparseLayer
@@ -71,8 +70,11 @@ def in_place(
     """
     judgement = judgement or judge(model)
     keys, first = tuple(model.state_dict()), first_names(model)
-    chosen = _masks(model, masks, first)
-    kept = {_known("dense", name, first) for name in dense}
+    chosen = _masks(model, masks)
+    lacking = next((name for name in dense if name not in first), None)
+    if lacking is not None:
+        raise SpecError(f"dense: the model has no parameter {lacking!r}{suggest(lacking, first)}")
+    kept = {first[name] for name in dense}
     sparse, reasons = _sparse(model, {name: mask for name, mask in chosen.items() if name not in kept}, judgement)
     if masks is None:
         reasons += [f"{path} stays dense, as its weight is no parameter of its own" for path in _made_weights(model)]
@@ -157,14 +159,12 @@ def _copied(model: nn.Module) -> nn.Module:
             raise SpecError(f"model must be on the CPU, but {name!r} is on {parameter.device}; move it with .cpu()")
     _check_copy(model)
     try:
-        copied = copy.deepcopy(model)
+        return carry_over(model, copy.deepcopy(model))
     except Exception as error:
         raise SpecError(
             f"model: {type(model).__name__} cannot be copied ({in_words(error)}); if torch.nn.utils.prune or another "
             "reparametrisation made its weights, remove that first"
         ) from error
-    carry_over(model, copied)
-    return copied
 
 
 def _check_copy(model: nn.Module) -> None:
@@ -194,22 +194,13 @@ def _check_copy(model: nn.Module) -> None:
                 )
 
 
-def _known(argument: str, name: str, aliases: Mapping[str, str]) -> str:
-    if name not in aliases:
-        raise SpecError(f"{argument}: the model has no parameter {name!r}{suggest(name, aliases)}")
-    return aliases[name]
-
-
-def _masks(model: nn.Module, masks: Mapping[str, Tensor] | None, aliases: Mapping[str, str]) -> dict[str, Tensor]:
+def _masks(model: nn.Module, masks: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
     """Return the masks by the first names of their parameters, checked."""
     if masks is None:
         return {name: model.get_parameter(name).detach() != 0 for name in dense_weights(model)}
-    for name, mask in masks.items():
-        shape = model.get_parameter(_known("masks", name, aliases)).shape
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != shape:
-            got = f"{mask.dtype} of {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-            raise SpecError(f"masks: {name!r} must be a bool tensor of shape {tuple(shape)}, got {got}")
-    return {name: mask.detach().cpu().clone() for name, mask in by_first_names(model, masks).items()}
+    found = by_first_names(model, masks)
+    parameters_under(model, found)  # which have the masks' shapes
+    return {name: mask.detach().cpu().clone() for name, mask in found.items()}
 
 
 def _made_weights(model: nn.Module) -> list[str]:

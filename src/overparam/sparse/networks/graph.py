@@ -50,7 +50,7 @@ class _Builder:
         elif not self._takes_relu(node, is_relu=node.target in (F.relu, torch.relu)):
             function: Any = node.target  # in forwards that are known these are elementwise: F.relu and a sum
             given = [self.made[each] for each in node.all_input_nodes]
-            self.made[node] = self._add(Elementwise(function), *given, last=any(each in self.last for each in given))
+            self.made[node] = self._add(Elementwise(function), *given, last=all(each in self.last for each in given))
 
     def _module(self, node: fx.Node, path: str, module: nn.Module) -> fx.Node:
         given = self.made[node.args[0]]  # type: ignore[index]

@@ -47,14 +47,9 @@ class SparseNetwork(nn.Module):
     ) -> None:
         """Use :func:`overparam.sparse.convert`.
 
-        Args:
-            model: with sparse layers in it.
-            fused: what computes it as a whole, of the same modules; None to call it.
-            keys: of the user's state_dict.
-            first: first name of each parameter of the user's, by all its names.
-            layers: path of the sparse layer, by the first name of its weight.
-            masks: of dense parameters, by their first names.
-            fallbacks: see above.
+        ``fused`` computes the model as a whole, if it is not None, and ``keys`` are those of the user's state_dict.
+        ``first`` has the first name of each of the user's parameters by all its names; by these are the paths of sparse
+        ``layers`` and the ``masks`` of dense parameters.
         """
         super().__init__()
         self.model = model
@@ -165,9 +160,8 @@ class SparseNetwork(nn.Module):
     def to_dense(self) -> nn.Module:
         """Return a new copy of the user's module with the present values, +0.0 where a mask is False."""
         dense = {id(layer): layer.to_dense() for layer in self._sparse().values()}
-        found = copy.deepcopy(self.model, dense)  # which takes these for the copies of the sparse layers
-        carry_over(self.model, found)
-        return found
+        # which takes these for the copies of the sparse layers
+        return carry_over(self.model, copy.deepcopy(self.model, dense))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from overparam.sparse.layers.autograd import fused_layers
 from overparam.sparse.layers.fused import Borders
 from overparam.sparse.layers.kinds import SparseLayer
-from overparam.sparse.layers.layout import to_batch_first, to_batch_last
+from overparam.sparse.layers.layout import transposed
 from overparam.sparse.layers.tracing import uncompiled
 
 
@@ -37,7 +37,7 @@ Value = Tiles | Tensor
 
 def to_first(value: Value) -> Tensor:
     """Return a batch-first tensor (batch, features, *positions)."""
-    return value if isinstance(value, Tensor) else to_batch_first(value.data)
+    return value if isinstance(value, Tensor) else transposed(value.data)
 
 
 class FusedLayers(nn.Module):
@@ -104,17 +104,10 @@ class Elementwise(nn.Module):
 
     def forward(self, *values: Value) -> Value:
         """Return what the function makes of them."""
-        tiles = [value for value in values if isinstance(value, Tiles)]
-        if not tiles:
-            return self.function(*values)
-        width = tiles[0].data.shape[-1]
-
-        def ready(value: Value) -> Tensor:
-            if isinstance(value, Tiles) and value.data.shape[-1] == width:
-                return value.data
-            return to_batch_last(to_first(value), width)
-
-        return Tiles(self.function(*map(ready, values)))
+        widths = {value.data.shape[-1] if isinstance(value, Tiles) else None for value in values}
+        if len(widths) == 1 and None not in widths:
+            return Tiles(self.function(*(value.data for value in values)))
+        return self.function(*map(to_first, values))
 
 
 class BatchFirst(nn.Module):
