@@ -26,7 +26,7 @@ from overparam.sparse.kernels import training as training_kernels
 from overparam.sparse.kernels.compiled import KINDS, Int32s
 from overparam.sparse.kernels.lanes import REGISTER_BYTES
 from overparam.sparse.kernels.program import At, Program
-from overparam.sparse.kernels.runners import ARRAYS, BATCH, COUNT, FIRST, HOLE, OPERATION, SUMS, WIDTH, run
+from overparam.sparse.kernels.runners import ARRAYS, BATCH, COUNT, FIRST, SUMS, WIDTH, run
 from overparam.sparse.kernels.structure import linear_structure
 from overparam.sparse.networks.judge import judge, unknown
 
@@ -98,26 +98,12 @@ class Optimiser:
         return {"adam": training_kernels.ADAM, "adamw": training_kernels.ADAMW}[self.name]
 
 
-@dataclass(frozen=True)
-class _Memory:
-    """Where a part's numbers are: inputs and each layer's outputs, each layer's errors, inputs row by row."""
-
-    values: Sequence[At]
-    errors: Sequence[At]
-    rowwise: At
-
-
 class Perceptron:
     """A multilayer perceptron in training: parameters and optimiser state in flat arrays, and what to do with a batch.
 
-    Args:
-        layers: from :func:`perceptron_layers`.
-        state: weights and biases by name, float32 or float64.
-        masks: bool masks by weight name; a weight without one is trained whole.
-        dense: names of the weights to keep as dense matrices.
-        optimiser: how to step.
-        batch_size: examples an iteration.
-        threads: among which the work of each batch is divided.
+    ``layers`` are those of :func:`perceptron_layers`, ``state`` has weights and biases by name, float32 or float64. A
+    weight without one of the bool ``masks`` is trained whole, and one named in ``dense`` as a matrix. An iteration takes
+    ``batch_size`` examples, and its work is divided among ``threads``.
 
     Attributes:
         parameters, first, second: flat tensors: what is trained, its momentum or first moments, its second moments.
@@ -197,18 +183,17 @@ class Perceptron:
 
     def _build(self) -> None:
         """Make what a call does with a part of a batch: of a training, and of an evaluation."""
-        shapes = [self.shapes[layer.weight] for layer in self.layers]
-        whole = [columns for layer, (_, columns) in zip(self.layers, shapes, strict=True) if self._is_dense(layer)]
-        sizes = [shapes[0][1], *(rows for rows, _ in shapes), *(rows for rows, _ in shapes), max(whole, default=0)]
-        *ends, room = np.cumsum([0, *sizes]) * self.capacity * self.dtype.itemsize
-        inputs, *rest = (At(BUFFERS, int(end)) for end in ends)
-        depth = len(self.layers)
-        memory = _Memory([inputs, *rest[:depth]], rest[depth:-1], rest[-1])
+        rows, columns = zip(*(self.shapes[layer.weight] for layer in self.layers), strict=True)
+        *ends, room = np.cumsum([0, columns[0], *rows, *rows, max(columns)]) * self.capacity * self.dtype.itemsize
+        places, depth = [At(BUFFERS, int(end)) for end in ends], len(self.layers)
+        # inputs and each layer's outputs, each layer's errors, and the inputs of a dense layer row by row
+        self._values, self._errors, self._rowwise = places[: depth + 1], places[depth + 1 : -1], places[-1]
         buffers = self._numbers(int(room) // self.dtype.itemsize * self.parts)
         training, scoring = Program(self.dtype, 1, 1), Program(self.dtype, 1, 1)
-        self._forward(training, memory, At(ORDER), memory.errors[-1])
-        self._backward(training, memory)
-        self._forward(scoring, memory, 0, 0)
+        self._forward(training, At(ORDER), self._errors[-1])
+        for number in reversed(range(depth)):
+            (self._dense_back if self._is_dense(self.layers[number]) else self._sparse_back)(training, number)
+        self._forward(scoring, 0, 0)
         self._arrays = np.zeros((self.parts, ENTRIES), dtype=np.int64)
         steps = np.arange(self.parts)
         self._arrays[:, SUMS] = self._sums.ctypes.data + steps * self._sums.strides[0]
@@ -240,16 +225,8 @@ class Perceptron:
         """Return what :mod:`overparam.sparse.kernels.runners` takes for a training or an evaluation."""
         arguments = np.tile(np.array(program.arguments, dtype=np.int64), self.parts)  # each part fills in its own
         self._held.append(program)
-        return np.array(
-            [
-                *(program.operations.buffer_info()[0], len(program.operations) // OPERATION),
-                *(self._hold(arguments), len(program.arguments)),
-                *(program.holes.buffer_info()[0], len(program.holes) // HOLE),
-                *(self._arrays.ctypes.data, ENTRIES),
-                *update,
-            ],
-            dtype=np.int64,
-        )
+        known = *program.listed, self._hold(arguments), len(program.arguments), *program.missing
+        return np.array([*known, self._arrays.ctypes.data, ENTRIES, *update], dtype=np.int64)
 
     def _is_dense(self, layer: Layer) -> bool:
         return layer.weight not in self.structures
@@ -271,13 +248,13 @@ class Perceptron:
         """Return where a parameter, or its gradient, is; 0 if there is none."""
         return 0 if name is None else At(array, self.places[name].start * self.dtype.itemsize)
 
-    def _forward(self, program: Program, memory: _Memory, order: Place, errors: Place) -> None:
+    def _forward(self, program: Program, order: Place, errors: Place) -> None:
         """Gather a part of a batch, compute each layer's outputs, and the loss with its gradient, ``errors``."""
         blocks = self._blocks()
-        where = At(INPUTS), order, memory.values[0], self.shapes[self.layers[0].weight][1]
+        where = At(INPUTS), order, self._values[0], self.shapes[self.layers[0].weight][1]
         taken = self._hold(blocks), len(blocks), At(STARTS)
         program.add(training_kernels.gather, ONE, At(FIRST), At(COUNT), At(WIDTH), *where, *taken)
-        for layer, inputs, outputs in zip(self.layers, memory.values, memory.values[1:], strict=False):
+        for layer, inputs, outputs in zip(self.layers, self._values, self._values[1:], strict=False):
             rows, columns = self.shapes[layer.weight]
             values, bias, relu = self._number(layer.weight), self._number(layer.bias), int(layer.relu)
             if self._is_dense(layer):
@@ -286,51 +263,48 @@ class Perceptron:
             else:
                 table = self.structures[layer.weight].forward.address
                 program.add(products.product, _all(rows), table, values, bias, inputs, outputs, At(WIDTH), relu, 0)
-        examples, classes = (At(FIRST), At(COUNT), At(WIDTH), At(BATCH), At(LABELS), order), rows
-        loss = training_kernels.cross_entropy
-        program.add(loss, ONE, *examples, memory.values[-1], errors, classes, At(SUMS))
+        examples, loss = (At(FIRST), At(COUNT), At(WIDTH), At(BATCH), At(LABELS), order), training_kernels.cross_entropy
+        program.add(loss, ONE, *examples, self._values[-1], errors, rows, At(SUMS))
 
-    def _backward(self, program: Program, memory: _Memory) -> None:
-        """Compute the gradients of all parameters."""
-        for number in reversed(range(len(self.layers))):
-            layer, inputs, errors = self.layers[number], memory.values[number], memory.errors[number]
-            below = memory.errors[number - 1] if number else None
-            gate = inputs if number and self.layers[number - 1].relu else 0
-            to = self._number(layer.weight, GRADIENTS), self._number(layer.bias, GRADIENTS)
-            if self._is_dense(layer):
-                self._dense_back(program, layer, inputs, errors, below, gate, *to, memory.rowwise)
-            else:
-                self._sparse_back(program, layer, inputs, errors, below, gate, *to)
+    def _below(self, number: int) -> tuple[Place, Place]:
+        """Return where a layer's errors go on to, and the outputs there whose ReLU stops them; 0 for none."""
+        relu = number and self.layers[number - 1].relu
+        return self._errors[number - 1] if number else 0, self._values[number] if relu else 0
 
-    def _sparse_back(
-        self,
-        program: Program,
-        layer: Layer,
-        inputs: At,
-        errors: At,
-        below: At | None,
-        gate: Place,
-        to: Place,
-        bias: Place,
-    ) -> None:
-        rows, columns = self.shapes[layer.weight]
-        structure = self.structures[layer.weight]
-        given = structure.forward.address, to, bias, inputs, errors, At(WIDTH), 1
+    def _sparse_back(self, program: Program, number: int) -> None:
+        layer, errors = self.layers[number], self._errors[number]
+        (rows, columns), structure = self.shapes[layer.weight], self.structures[layer.weight]
+        to = self._number(layer.weight, GRADIENTS), self._number(layer.bias, GRADIENTS)
+        given = structure.forward.address, *to, self._values[number], errors, At(WIDTH), 1
         program.add(products.gradient, _all(rows), *given)
-        if below is not None:
+        below, gate = self._below(number)
+        if below:
             back = structure.backward.address, self._number(layer.weight), 0, errors, below, At(WIDTH), 0, gate
             program.add(products.product, _all(columns), *back)
 
-    def _dense_back(
-        self, program: Program, layer: Layer, inputs: At, errors: At, below: At | None, gate: Place, *more: Place
-    ) -> None:
-        (rows, columns), (to, bias, rowwise), wide = self.shapes[layer.weight], more, At(WIDTH)
-        program.add(products.transpose, _all(products.ALL), wide, columns, columns, inputs, rowwise, 1)
-        whole = rows, columns, wide, errors, wide, 1, 0, rowwise, columns, to, columns
+    def _dense_back(self, program: Program, number: int) -> None:
+        layer, errors, wide = self.layers[number], self._errors[number], At(WIDTH)
+        (rows, columns), rowwise = self.shapes[layer.weight], self._rowwise
+        turned = wide, columns, columns, self._values[number], rowwise, 1
+        program.add(products.transpose, _all(products.ALL), *turned)
+        whole = (
+            rows,
+            columns,
+            wide,
+            errors,
+            wide,
+            1,
+            0,
+            rowwise,
+            columns,
+            self._number(layer.weight, GRADIENTS),
+            columns,
+        )
         program.add(dense.matrix_product, ONE, *whole, 0, 0)
         if layer.bias is not None:
-            program.add(dense.row_sums, _all(rows), errors, wide, bias)
-        if below is not None:
+            program.add(dense.row_sums, _all(rows), errors, wide, self._number(layer.bias, GRADIENTS))
+        below, gate = self._below(number)
+        if below:
             back = columns, wide, rows, self._number(layer.weight), 1, columns, 0, errors, wide, below, wide, 0, gate
             program.add(dense.matrix_product, ONE, *back)
 

@@ -62,17 +62,18 @@ class Program:
         # everything here is plain: after a kernel has filled the cache, each library's function takes its time
         addresses = array("q", arrays)
         arguments = self.arguments[:]  # the same program may be running in another thread
-        run(
-            "perform",
-            self.dtype,
-            self.threads,
-            self.operations.buffer_info()[0],
-            len(self.operations) // OPERATION,
-            arguments.buffer_info()[0],
-            self.holes.buffer_info()[0],
-            len(self.holes) // HOLE,
-            addresses.buffer_info()[0],
-        )
+        known = *self.listed, arguments.buffer_info()[0], *self.missing
+        run("perform", self.dtype, self.threads, *known, addresses.buffer_info()[0])
+
+    @property
+    def listed(self) -> tuple[int, int]:
+        """Address and number of its operations."""
+        return self.operations.buffer_info()[0], len(self.operations) // OPERATION
+
+    @property
+    def missing(self) -> tuple[int, int]:
+        """Address and number of its holes."""
+        return self.holes.buffer_info()[0], len(self.holes) // HOLE
 
     def even(self, items: int) -> Int32s:
         """Return bounds of equal shares of ``items``."""

@@ -68,14 +68,8 @@ def judge(model: nn.Module, *others: object) -> Judgement:
         if words and any(id(held) in own for held in known.modules):
             seen |= dict.fromkeys(own, f"{getattr(other, '__name__', other)} mentions {min(words)!r} in its code")
     holders = _holders(model, [tensor for *_, known in reaches for tensor in known.tensors], outside)
-    return Judgement(
-        why,
-        {
-            path: _obstacle(part, holders) or seen.get(id(part))
-            for path, part in model.named_modules()
-            if type(part) in AXES
-        },
-    )
+    layers = {path: part for path, part in model.named_modules() if type(part) in AXES}
+    return Judgement(why, {path: _obstacle(part, holders) or seen.get(id(part)) for path, part in layers.items()})
 
 
 def unknown(model: nn.Module) -> str | None:
