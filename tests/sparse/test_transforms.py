@@ -226,7 +226,7 @@ def test_graphs_compute_the_same(kind):
     assert close(torch.export.export(layer, (example,)).module()(other), expected)
     assert close(make_fx(layer)(example)(other), expected)
     assert close(torch.jit.trace(layer, (example,))(other), expected)
-    with pytest.raises(SpecError, match=r"cannot be scripted; use torch.export or torch.jit.trace"):
+    with pytest.raises(SpecError, match=r"cannot be scripted; take torch.export, torch.jit.trace"):
         torch.jit.script(layer)
 
 

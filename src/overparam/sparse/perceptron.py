@@ -47,10 +47,9 @@ class Layer:
 
 
 def perceptron_layers(module: nn.Module) -> list[Layer] | None:
-    """Return the layers of ``module`` if it is nothing but flattening, linear layers and ReLUs between them.
+    """Return the layers of ``module`` if it is nothing but flattening, linear layers and ReLUs between them, else None.
 
-    None if it is anything else: a forward that is not known, other layers, a layer used twice, parameters besides, or
-    another dtype than float32 and float64.
+    Their forward must be known, each used once, and there must be no other parameters, and none of other dtypes.
     """
     if unknown(module) is not None or any(judge(module).layers.values()):
         return None
@@ -102,8 +101,8 @@ class Perceptron:
     """A multilayer perceptron in training: parameters and optimiser state in flat arrays, and what to do with a batch.
 
     ``layers`` are those of :func:`perceptron_layers`, ``state`` has weights and biases by name, float32 or float64. A
-    weight without one of the bool ``masks`` is trained whole, and one named in ``dense`` as a matrix. An iteration takes
-    ``batch_size`` examples, and its work is divided among ``threads``.
+    weight without one of the bool ``masks`` is trained whole, and one named in ``dense`` as a matrix. An iteration
+    takes ``batch_size`` examples, and its work is divided among ``threads``.
 
     Attributes:
         parameters, first, second: flat tensors: what is trained, its momentum or first moments, its second moments.
@@ -311,8 +310,7 @@ class Perceptron:
     def train(self, inputs: Tensor, labels: Tensor, order: Tensor, rates: Sequence[float], start: int) -> Tensor:
         """Train on ``len(rates)`` batches of an epoch, from batch ``start`` on; return the mean loss of each.
 
-        ``inputs`` (N, features) of the parameters' dtype, ``labels`` (N,) int64, ``order`` (N,) int64: the epoch's
-        order; all contiguous, labels below the number of outputs.
+        ``inputs`` (N, features) of the parameters' dtype, ``labels`` and the epoch's ``order`` (N,) int64, contiguous.
         """
         steps = np.array(rates, dtype=np.float64)
         losses = torch.empty(len(steps), dtype=torch.float64)

@@ -54,10 +54,7 @@ def kernel_folder() -> Path:
 
 @contextlib.contextmanager
 def _cached_here() -> Iterator[bool]:
-    """Let functions that are declared inside use our cache folder; numba reads the setting as it declares one.
-
-    What is yielded tells whether there is one.
-    """
+    """Let functions that are declared inside use our cache folder, if there is one; numba reads the setting then."""
     before = settings.CACHE_DIR
     try:
         kernel_folder().mkdir(parents=True, exist_ok=True)
@@ -84,16 +81,15 @@ def _do_without_cache(error: OSError) -> None:
     _without_cache.append(error)
 
 
-def serial(function: Callable[..., Any]) -> Any:
+def serial(function: Callable[..., Any], **options: Any) -> Any:
     """Declare a function that is called from Python: ``(kind, *integers)``, on one thread."""
     with _cached_here() as cached:
-        return numba.njit(cache=cached, **FLAGS)(function)
+        return numba.njit(cache=cached, **options, **FLAGS)(function)
 
 
 def parallel(function: Callable[..., Any]) -> Any:
     """Declare a function that is called from Python: ``(kind, *integers)``, with ``prange`` on several threads."""
-    with _cached_here() as cached:
-        return numba.njit(cache=cached, parallel=True, **FLAGS)(function)
+    return serial(function, parallel=True)
 
 
 def inner(function: Callable[..., Any]) -> Any:
@@ -117,11 +113,10 @@ class Kernel:
 
     def address(self, dtype: torch.dtype) -> int:
         """Return where the compiled function is: ``void (kind, int64 part, int64 lo, int64 hi, int64 arguments)``."""
-        found = self._addresses.get(dtype)
-        if found is None:
+        if dtype not in self._addresses:
             name = f"{self.python.__name__}-{SCALARS[dtype]}"
-            found = self._addresses[dtype] = int(compile_once(name, lambda: self._compile(SCALARS[dtype])).address)
-        return found
+            self._addresses[dtype] = int(compile_once(name, lambda: self._compile(SCALARS[dtype])).address)
+        return self._addresses[dtype]
 
     def _compile(self, scalar: Any) -> Any:
         with _cached_here() as cached:
@@ -131,10 +126,7 @@ class Kernel:
 
 
 def use_threads(threads: int) -> None:
-    """Let numba's pool work with so many threads, or all that it has, for calls from this thread.
-
-    To be called with :data:`POOL` held. Numba takes 20 us for it, so it is told only what is new.
-    """
+    """Let numba's pool, with :data:`POOL` held, work with so many threads, or all it has; told only what is new."""
     if getattr(_told, "threads", None) != threads:
         with torch_threads_kept():
             numba.set_num_threads(min(threads, settings.NUMBA_NUM_THREADS))

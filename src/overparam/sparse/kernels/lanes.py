@@ -32,22 +32,10 @@ class Lanes(types.Type):  # type: ignore[misc]
 
     def __init__(self, scalar: types.Float, count: int) -> None:
         self.scalar, self.count = scalar, count
+        self.element = _element(scalar)  # LLVM's type of one number, and of all of them
+        self.vector = ir.VectorType(self.element, count)
+        self.register = REGISTER_BYTES * 8 // scalar.bitwidth  # how many of them a register holds
         super().__init__(name=f"Lanes({scalar}, {count})")
-
-    @property
-    def element(self) -> ir.Type:
-        """LLVM's type of one number."""
-        return _element(self.scalar)
-
-    @property
-    def vector(self) -> ir.VectorType:
-        """LLVM's type of all of them."""
-        return ir.VectorType(self.element, self.count)
-
-    @property
-    def register(self) -> int:
-        """How many numbers of this type a register of 64 bytes holds."""
-        return REGISTER_BYTES * 8 // self.scalar.bitwidth
 
 
 @register_model(Lanes)
@@ -264,10 +252,7 @@ def partial_dot(builder, kinds, one, two):
 
 
 def _halved(builder: ir.IRBuilder, one: ir.Value, two: ir.Value | None, width: int) -> ir.Value:
-    """Add the halves of each group of ``width`` numbers, over ``one`` and ``two`` one after the other.
-
-    There is nothing to add where groups are of one number.
-    """
+    """Add the halves of each group of ``width`` numbers, over ``one`` and ``two``; groups of one stay."""
     length = one.type.count * (2 if two else 1)
     if width <= 1:
         return _shuffled(builder, one, two, range(length))

@@ -30,10 +30,7 @@ class Program:
     evenly, each thread does all kernels on tiles of its own, which then stay in its cache, without waiting for the
     others, except where a kernel ``waits`` until all threads have done what comes before. Else every kernel waits.
 
-    Attributes:
-        threads: how many.
-        own: whether each thread has tiles of its own.
-        operations, arguments, holes: what :mod:`overparam.sparse.kernels.runners` walks through.
+    ``own`` tells whether each thread has tiles of its own.
     """
 
     def __init__(self, dtype: torch.dtype, tiles: int, threads: int) -> None:

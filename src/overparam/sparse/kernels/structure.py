@@ -139,9 +139,9 @@ class Convolution:
 
 
 def conv_structure(indices: Indices, outputs: int, inputs: int, groups: int, axes: Sequence[Axis]) -> Structure:
-    """Return the structure of a convolution's weight ``(outputs, inputs / groups, *kernel)``, for images of one size.
+    """Return the structure of a convolution over one or two ``axes``, the last one innermost.
 
-    ``indices`` are the sorted flat indices of its nonzeros; ``axes`` has one or two axes, the last one innermost.
+    ``indices`` are the sorted flat indices of the nonzeros of its weight ``(outputs, inputs / groups, *kernel)``.
     """
     kernel = [axis.kernel for axis in axes]
     row, channel, *taps = np.unravel_index(indices, (outputs, inputs // groups, *kernel))

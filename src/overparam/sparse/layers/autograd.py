@@ -73,14 +73,12 @@ def _check(inputs: Tensor, links: Sequence[Link]) -> None:
     for link in links:
         dtype, device = link.values.dtype, link.values.device
         if dtype not in DTYPES or device.type != "cpu":
-            raise SpecError(
-                f"a sparse layer computes in float32 or float64 on the CPU, but this one is in {dtype} on {device}; "
-                "convert it with .float() or .cpu() (from meta: .to_empty(device='cpu')), or take its to_dense()"
-            )
+            remedy = "convert it with .float() or .cpu() (from meta: .to_empty(device='cpu')), or take its to_dense()"
+            one = f"this one is in {dtype} on {device}"
+            raise SpecError(f"a sparse layer computes in float32 or float64 on the CPU, but {one}; {remedy}")
         if inputs.dtype != dtype or inputs.device.type != "cpu":
-            raise SpecError(
-                f"inputs must be {dtype} on the CPU, as the layer is, got {inputs.dtype} on {inputs.device}"
-            )
+            got = f"{inputs.dtype} on {inputs.device}"
+            raise SpecError(f"inputs must be {dtype} on the CPU, as the layer is, got {got}")
 
 
 def _traced_layers(inputs: Tensor, links: Sequence[Link], borders: Borders) -> Tensor:
@@ -100,11 +98,10 @@ def _programs(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: boo
     structures = tuple([link.structure for link in links])
     relus = tuple([link.relu for link in links])
     biases = tuple([link.bias is not None for link in links])
-    threads = torch.get_num_threads()
-    key = structures, relus, biases, borders, inputs.dtype, len(inputs), inputs.shape[-1], threads, kept
+    threads, tiles, width = torch.get_num_threads(), len(inputs), inputs.shape[-1]
+    key = structures, relus, biases, borders, inputs.dtype, tiles, width, threads, kept
     found: FusedPrograms | None = structures[0].programs.get(key)
     if found is None:
-        tiles, width = len(inputs), inputs.shape[-1]
         batch = tiles if borders.inputs else tiles * width
         work = batch * sum(structure.size * structure.places for structure in structures)
         used = min(threads, 1 + work // WORK)

@@ -33,10 +33,7 @@ Scratch = dict[int, int]
 
 
 class Borders(NamedTuple):
-    """Whether inputs come, and outputs go, batch-first: ``(batch, channels, *positions)``.
-
-    Else they are tiles, ``(tiles, *positions, channels, width)``.
-    """
+    """Whether inputs come, and outputs go, batch-first; else as tiles, (tiles, *positions, channels, width)."""
 
     inputs: bool = False
     outputs: bool = False
@@ -44,24 +41,17 @@ class Borders(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FusedPrograms:
-    """Layers one after another, for one shape of batch.
-
-    Attributes:
-        structures, relus, biases: of the layers: nonzeros, whether a ReLU follows, whether there is a bias.
-        borders, dtype, tiles, width: of inputs and outputs.
-        threads: how many share the work.
-        kept: whether the gradients will be asked for.
-    """
+    """Layers one after another, for one shape of batch."""
 
     structures: tuple[Structure, ...]
-    relus: tuple[bool, ...]
-    biases: tuple[bool, ...]
+    relus: tuple[bool, ...]  # whether one follows each layer
+    biases: tuple[bool, ...]  # whether each has one
     borders: Borders
     dtype: torch.dtype
     tiles: int
     width: int
     threads: int
-    kept: bool
+    kept: bool  # whether the gradients will be asked for
     _backwards: dict[tuple[bool, ...], tuple[Program, Scratch]] = field(default_factory=dict, init=False)
 
     @cached_property

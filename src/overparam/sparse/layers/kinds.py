@@ -71,14 +71,13 @@ class _SparseConv(SparseLayer):
     padding_mode: str
 
     @classmethod
-    def _checked(cls, dense: Any) -> Any:
+    def _check(cls, dense: Any) -> None:
         if dense.padding_mode != "zeros":
             raise SpecError(f"padding_mode must be 'zeros' for a sparse convolution, got {dense.padding_mode!r}")
         for name, least in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("padding", 0)):
             sizes = getattr(dense, name)
             if not isinstance(sizes, str) and (len(sizes) != cls.AXES or min(sizes) < least):
                 raise SpecError(f"{name} must be {least} or more, one number or {cls.AXES}, got {sizes}")
-        return dense
 
     def axes(self, positions: Sequence[int]) -> list[Axis]:
         """Return the spatial axes for images of these sizes; SpecError if the kernel does not fit."""
@@ -121,8 +120,7 @@ class _SparseConv(SparseLayer):
 class SparseConv1d(_SparseConv):
     """A convolution over one axis with a sparse weight of shape (out_channels, in_channels / groups, length).
 
-    Arguments are those of nn.Conv1d, with zeros as the only padding mode, and ``density``, ``indices``, ``generator``,
-    ``device`` and ``dtype`` as of :class:`SparseLinear`. Raises :class:`SpecError` for others.
+    Arguments are those of nn.Conv1d (padding with zeros only) and the keywords of :class:`SparseLinear`.
     """
 
     DENSE = nn.Conv1d
@@ -133,8 +131,7 @@ class SparseConv1d(_SparseConv):
 class SparseConv2d(_SparseConv):
     """A convolution over two axes with a sparse weight of shape (out_channels, in_channels / groups, height, width).
 
-    Arguments are those of nn.Conv2d, with zeros as the only padding mode, and ``density``, ``indices``, ``generator``,
-    ``device`` and ``dtype`` as of :class:`SparseLinear`. Raises :class:`SpecError` for others.
+    Arguments are those of nn.Conv2d (padding with zeros only) and the keywords of :class:`SparseLinear`.
     """
 
     DENSE = nn.Conv2d

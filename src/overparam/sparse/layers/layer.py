@@ -10,7 +10,7 @@ import inspect
 import math
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -107,12 +107,12 @@ class SparseLayer(nn.Module):
                 dense = cls.DENSE(*arguments, **named, device="meta")
             except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
                 raise SpecError(f"{cls.__name__}: {in_words(error)}") from error
-        return cls._checked(dense)
+        cls._check(dense)
+        return dense
 
     @classmethod
-    def _checked(cls, dense: Any) -> Any:
-        """Return a dense layer; raises SpecError if there is no sparse one like it."""
-        return dense
+    def _check(cls, dense: Any) -> None:
+        """Raise SpecError if there is no sparse layer like a dense one."""
 
     @classmethod
     def _arguments(cls, layer: Any) -> dict[str, Any]:
@@ -234,11 +234,9 @@ class SparseLayer(nn.Module):
     def replace_nonzeros(self, indices: Tensor, values: Tensor) -> None:
         """Give the layer other nonzeros: flat ``indices`` (int64, ascending) and as many ``values``, which it keeps.
 
-        ``values`` are (nonzeros,) or (1, 1, nonzeros). The parameter stays the same object, its gradient becomes None.
-        Of the state of optimisers and of averages this knows nothing: :func:`overparam.sparse.rewire` carries them
-        along.
-
-        Raises :class:`SpecError` for others, or if something else than the layer makes its values.
+        The parameter stays the same object, its gradient becomes None. Optimisers' states and averages do not follow:
+        :func:`overparam.sparse.rewire` carries them along. Raises :class:`SpecError` for others, or if something else
+        than the layer makes its values.
         """
         check_indices(indices, math.prod(self.shape))
         if values.shape not in ((len(indices),), (1, 1, len(indices))) or values.dtype != self.values.dtype:
@@ -247,16 +245,17 @@ class SparseLayer(nn.Module):
                 f"got {values.dtype} of {tuple(values.shape)}"
             )
         if "values" not in self._parameters:
-            raise SpecError(
-                "the layer's nonzeros cannot be replaced while torch.nn.utils.prune makes its values; call "
-                "torch.nn.utils.prune.remove(layer, 'values') first"
-            )
+            remedy = "call torch.nn.utils.prune.remove(layer, 'values') first"
+            raise SpecError(f"nonzeros cannot be replaced while torch.nn.utils.prune makes its values; {remedy}")
         self.values.grad = None
         self.values.data = values.detach().reshape(1, 1, -1).contiguous()
         self._keep(indices.clone())
         with torch.no_grad():
             self.checksum.copy_(checksum_of(self._places, self.shape))
-        self._outdate()  # at once, so that a backward under way notices
+        for old in self._structures.values():  # at once, so that a backward under way notices
+            old.current = False
+            forget_programs(old)
+        self._structures.clear()
 
     def _keep(self, indices: Tensor) -> None:
         """Keep indices as a tensor and, for what may run under torch.func, as an array of the same memory."""
@@ -267,10 +266,6 @@ class SparseLayer(nn.Module):
         """Return what is left of the layers that are copies of this one, or the other way round, with its nonzeros."""
         family = [each for each in self._family if isinstance(each, SparseLayer) and each is not self]
         return [each for each in family if torch.equal(each.indices, self._indices)]
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the layer's output; shapes, and the argument's name, as those of the dense layer."""
-        raise NotImplementedError
 
     def link(self, inputs: Sequence[int], relu: bool = False) -> Link:
         """Return what a row of layers needs of this one; ``inputs`` are the sizes (*positions, features) of an input.
@@ -302,13 +297,6 @@ class SparseLayer(nn.Module):
                 "averages=[...]), which takes averages along, and copy with load_state_dict"
             )
 
-    def _outdate(self) -> None:
-        """Drop all lists: they are those of other nonzeros."""
-        for old in self._structures.values():
-            old.current = False
-            forget_programs(old)
-        self._structures.clear()
-
     def _build(self, positions: tuple[int, ...]) -> Structure:
         raise NotImplementedError
 
@@ -334,39 +322,28 @@ class SparseLayer(nn.Module):
 
     def __prepare_scriptable__(self) -> NoReturn:
         raise SpecError(
-            "a sparse layer cannot be scripted; use torch.export or torch.jit.trace, or script its to_dense()"
+            "a sparse layer cannot be scripted; take torch.export, torch.jit.trace, or script its to_dense()"
         )
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}indices"] = self._indices.clone()  # what averages it in place does no harm
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, metadata: Any, strict: bool, *lists: Any) -> None:
+        missing, unexpected, errors = lists
         name = f"{prefix}indices"
         if name in state_dict:
+            given = [state_dict.get(f"{prefix}{each}") for each in ("indices", "checksum", "values")]
             try:
-                self._take_indices(
-                    state_dict[name], state_dict.get(f"{prefix}checksum"), state_dict.get(f"{prefix}values")
-                )
+                self._take_indices(*given)
             except SpecError as error:
-                error_msgs.append(f"{name}, values and checksum do not fit {self}: {error}")
+                errors.append(f"{name}, values and checksum do not fit {self}: {error}")
                 return
         elif strict:
-            missing_keys.append(name)
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-        if name in unexpected_keys:  # to torch, which knows parameters and buffers
-            unexpected_keys.remove(name)
+            missing.append(name)
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, *lists)
+        if name in unexpected:  # to torch, which knows parameters and buffers
+            unexpected.remove(name)
 
     def _take_indices(self, indices: Tensor, checksum: Tensor | None, values: Tensor | None) -> None:
         """Take the indices of a state_dict, whose values are about to be loaded."""

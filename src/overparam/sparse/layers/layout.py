@@ -40,10 +40,7 @@ def tile_width(batch: int, itemsize: int = 4, threads: int = 1) -> int:
 
 @uncompiled
 def transposed(inputs: Tensor, width: int | None = None) -> Tensor:
-    """Return ``(batch, channels, *positions)`` of ``(tiles, *positions, channels, width)``, differentiable.
-
-    With a ``width``, the other way round.
-    """
+    """Return ``(batch, channels, *positions)`` of ``(tiles, *positions, channels, width)``; with a ``width``, tiles."""
     if inputs.dtype not in KINDS or is_traced():
         return viewed(inputs, width)
     out: Tensor = _Transposed.apply(inputs, width)  # type: ignore[no-untyped-call]

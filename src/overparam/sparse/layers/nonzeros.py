@@ -21,9 +21,7 @@ MIXED = 1e-5  # share of other nonzeros' values in an average that is noticed
 def random_indices(count: int, size: int, generator: torch.Generator | None = None) -> Tensor:
     """Return ``count`` different numbers below ``size``, sorted, int64; each such set is equally likely.
 
-    Memory is of order ``count`` however large ``size`` is. Without a generator torch's global one draws.
-
-    Raises :class:`SpecError` unless ``0 <= count <= size``.
+    Memory is of order ``count`` however large ``size`` is. Raises :class:`SpecError` unless ``0 <= count <= size``.
     """
     if not 0 <= count <= size:
         raise SpecError(f"count must be between 0 and size={size:,}, got {count:,}")
@@ -81,10 +79,7 @@ def check_indices(indices: Tensor, size: int) -> None:
 
 
 class Made(dict[Any, Any]):
-    """Lists by what they are made for, and the checksum, with versions, that was found right: of one layer alone.
-
-    Copies, pickles and hashes of the layer are without them: they hold addresses.
-    """
+    """A layer's lists, and the checksum, with versions, that was found right; a copy makes its own."""
 
     seen: tuple[weakref.ref[Tensor], tuple[int, int]] | None = None
 

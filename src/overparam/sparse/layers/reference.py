@@ -13,10 +13,9 @@ from overparam.sparse.kernels.structure import Structure
 
 
 def layer_product(structure: Structure, inputs: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-    """Return a layer's outputs (batch, outputs, *positions), differentiable as often as one likes.
+    """Return a layer's batch-first outputs (batch, outputs, *positions), differentiable as often as one likes.
 
-    Inputs are batch-first. A linear layer takes memory of order nonzeros times batch, a convolution that of its dense
-    weight.
+    A linear layer takes memory of order nonzeros times batch, a convolution that of its dense weight.
     """
     values, whole = values.reshape(-1), structure.convolution
     if whole is not None:

@@ -75,13 +75,9 @@ def rewire(
         raise SpecError("grow must name weights that are not there, but some of its indices are among layer.indices")
     if len(torch.unique(drop)) < len(drop) or bool((added[1:] == added[:-1]).any()):
         raise SpecError("drop and grow must have no repeats; use torch.unique()")
-    fresh = layer.values.new_empty(len(added), requires_grad=False)
-    if isinstance(values, Tensor):
-        if values.shape != grow.shape:
-            raise SpecError(f"values must be one number or of shape {tuple(grow.shape)}, got {tuple(values.shape)}")
-        fresh.copy_(values.detach()[by_index])
-    else:
-        fresh.fill_(values)
+    if isinstance(values, Tensor) and values.shape != grow.shape:
+        raise SpecError(f"values must be one number or of shape {tuple(grow.shape)}, got {tuple(values.shape)}")
+    fresh = values.detach()[by_index] if isinstance(values, Tensor) else values
     is_new = torch.zeros(len(kept) + len(added), dtype=torch.bool, device="cpu")
     is_new[before + torch.arange(len(added), device="cpu")] = True
 

@@ -15,10 +15,7 @@ R = TypeVar("R")
 
 
 def is_traced() -> bool:
-    """Tell whether only torch's own operations will do.
-
-    So it is under torch.func, torch.export, make_fx, torch.jit.trace and forward-mode differentiation.
-    """
+    """Tell whether only torch's own operations will do: under torch.func, export, make_fx, jit.trace, forward_ad."""
     private: Any = torch._C
     return bool(
         private._are_functorch_transforms_active()
@@ -29,10 +26,7 @@ def is_traced() -> bool:
 
 
 def is_differentiated(errors: Tensor) -> bool:
-    """Tell, on the way back, whether gradients will be differentiated again, or are not computed by kernels.
-
-    With ``is_grads_batched`` the errors are many in one.
-    """
+    """Tell, on the way back, whether gradients will be differentiated again, or are batched, many in one."""
     functorch: Any = torch._C._functorch
     return torch.is_grad_enabled() or is_traced() or functorch.is_legacy_batchedtensor(errors)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -38,8 +39,7 @@ def convert(
         model: any module on the CPU; it is not changed, and a forward that is not known is not run.
         masks: bool tensors by parameter name, as in ``{"fc1.weight": mask}``: True where a weight is there. Layers
             without one stay dense. None: the elements other than zero of all weights of linear layers and convolutions.
-        dense: names of weights that stay dense tensors, such as those with few zeros; their masks, if any, hold in
-            training too.
+        dense: names of weights that stay dense tensors; their masks, if any, hold in training too.
         strict: raise unless the network is computed as a whole, with nothing dense but what is meant to be.
 
     Raises :class:`SpecError` for wrong masks or names, a model that cannot be copied, and with ``strict`` for
@@ -94,22 +94,17 @@ def in_place(
 
 
 def replace_layers(model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Return a copy of ``model`` with its linear layers and convolutions replaced by sparse ones, one by one.
+    """Return a copy of ``model``, of its class, whose linear layers and convolutions with a mask are sparse ones.
 
-    The copy is a module of the same class, whose ``forward`` runs as it is. ``masks`` are as for :func:`convert`;
-    layers without one stay dense, and so do those whose weight is seen by more than the layer itself.
-
-    Raises :class:`SpecError` for wrong masks, and for a mask on what cannot be sparse, which only
-    :func:`convert` holds.
+    Its ``forward`` runs as it is. Raises :class:`SpecError` for wrong masks, and for a mask on what cannot be sparse,
+    which only :func:`convert` holds.
     """
     network = in_place(_copied(model), masks)
     unable = [each for each in network.fallbacks if " stays dense, as " in each]
     if masks is not None and unable:
         more = f"; {len(unable) - 1} more" if len(unable) > 1 else ""
-        raise SpecError(
-            f"masks: {unable[0]}{more}; take convert(model, masks), which holds the masks of dense weights, or leave "
-            "these masks out"
-        )
+        held = "take convert(model, masks), which holds the masks of dense weights, or leave these masks out"
+        raise SpecError(f"masks: {unable[0]}{more}; {held}")
     return network.model
 
 
@@ -117,20 +112,13 @@ def _sparse(
     model: nn.Module, masks: Mapping[str, Tensor], judgement: Judgement
 ) -> tuple[dict[str, SparseLayer], list[str]]:
     """Return the sparse layers for masks, by path, and for each mask that gets none the reason."""
-    layers = {_weight(path): path for path in judgement.layers}
-    found: dict[str, SparseLayer] = {}
-    reasons: list[str] = []
-    for name, mask in masks.items():
-        path = layers.get(name)
-        reason = "it is not the weight of a linear layer or a convolution over one or two axes"
-        if path is not None:
-            obstacle = judgement.layers[path]
-            if obstacle is None:
-                found[path] = SparseLayer.from_dense(model.get_submodule(path), mask)  # type: ignore[arg-type]
-                continue
-            reason = obstacle
-        reasons.append(f"{name} stays dense, as {reason}")
-    return found, reasons
+    paths = {_weight(path): path for path in judgement.layers}
+    other = "it is not the weight of a linear layer or a convolution over one or two axes"
+    obstacles = {name: judgement.layers[paths[name]] if name in paths else other for name in masks}
+    able = {paths[name]: mask for name, mask in masks.items() if obstacles[name] is None}
+    layers: Any = {path: model.get_submodule(path) for path in able}
+    found = {path: SparseLayer.from_dense(layers[path], mask) for path, mask in able.items()}
+    return found, [f"{name} stays dense, as {reason}" for name, reason in obstacles.items() if reason is not None]
 
 
 def become(layer: nn.Module, other: nn.Module) -> None:

@@ -19,10 +19,9 @@ from overparam.sparse.networks.tiles import NATIVE, BatchFirst, Elementwise, Fus
 
 
 def fused(model: nn.Module, sparse: Collection[str]) -> tuple[fx.GraphModule, tuple[str, ...]]:
-    """Return a module that computes what ``model`` does, and its fallbacks; its forward must be known.
+    """Return a module, of the same modules, that computes what ``model`` does, and its fallbacks.
 
-    The layers at the paths ``sparse`` are, or will be before it runs, sparse ones. It holds the same modules as
-    ``model``.
+    The layers at the paths ``sparse`` will be sparse ones before it runs.
     """
     builder = _Builder(model, sparse)
     for node in fx.Tracer().trace(model).nodes:

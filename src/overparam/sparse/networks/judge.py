@@ -25,7 +25,6 @@ AXES: dict[type[nn.Module], int] = {nn.Linear: 0, nn.Conv1d: 1, nn.Conv2d: 2}
 """Layers that can be sparse, with the number of their spatial axes."""
 
 CALL = nn.Module.__call__
-
 BLOCKS: tuple[type[nn.Module], ...] = (nn.Sequential, Basic, Bottleneck)
 """Modules with others inside whose forward is known."""
 

@@ -78,14 +78,11 @@ class SparseNetwork(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return what the user's module would, for the same arguments."""
-        if self._fused is None or named or len(inputs) != 1 or self._changed():
+        if self._fused is None or named or len(inputs) != 1:
             return self.model(*inputs, **named)
-        return self._fused(inputs[0])
-
-    def _changed(self) -> bool:
-        """Tell whether ``model`` got other modules since, or hooks, which only its own forward calls."""
-        inner = self._inner
-        return any(map(operator.is_not, inner, self.model.modules())) or calls_more(inner)
+        # other modules since, or hooks, are what only its own forward calls
+        changed = any(map(operator.is_not, self._inner, self.model.modules())) or calls_more(self._inner)
+        return self.model(*inputs) if changed else self._fused(inputs[0])
 
     def _sparse(self) -> dict[str, SparseLayer]:
         """Return the sparse layers by the first names of their weights."""
@@ -176,7 +173,6 @@ def dense_weights(model: nn.Module) -> list[str]:
 
 
 def _masked(value: Tensor, mask: Tensor | None) -> Tensor:
-    """Return a copy that is +0.0 where a mask is False."""
     return value.clone() if mask is None else torch.where(mask, value, 0)
 
 

@@ -47,10 +47,7 @@ class Reach:
 
 
 def reach(part: nn.Module, own: Collection[int]) -> Reach:
-    """Return what the code of a module can get hold of; ``own`` are the ids of its network's modules.
-
-    These are not followed: their code is their own.
-    """
+    """Return what the code of a module can get hold of; modules with ids in ``own`` are not followed: see theirs."""
     walk = _Walk(own)
     walk.state(part)
     walk.methods(type(part))
@@ -104,10 +101,9 @@ class _Walk:
     def object(self, value: Any) -> None:
         """Follow what an object of no special kind consists of."""
         self.found.words.add(type(value).__name__)
-        if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module):
-            function: Any = value.__func__
-            if _of_library(function):  # it uses the parameters, whatever becomes of the module
-                self.later += value.__self__._parameters.values()
+        bound = value.__self__ if isinstance(value, MethodType) else None
+        if isinstance(bound, nn.Module) and _of_library(value.__func__):
+            self.later += bound._parameters.values()  # it uses these, whatever becomes of the module
         if isinstance(value, dict):
             self.later += value.values()
         elif isinstance(value, list | tuple | set | frozenset | deque):
@@ -165,10 +161,8 @@ _CALLS = (MethodType, BuiltinMethodType, partial, property, staticmethod, classm
 def _held(function: FunctionType) -> Iterator[object]:
     """Return what a function holds."""
     for cell in function.__closure__ or ():
-        try:
+        with contextlib.suppress(ValueError):  # not set yet
             yield cell.cell_contents
-        except ValueError:  # not set yet
-            continue
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()
     if _of_library(function):

@@ -130,11 +130,7 @@ def _batch_norm(module: Any, tiles: Tiles) -> Tiles:
 
 
 def _pool(module: Any, tiles: Tiles) -> Tiles | None:
-    """Pool (batch, channels, *positions).
-
-    Channels and columns of a tile together are the channels of a batch-first tensor in torch's channels-last format,
-    which torch pools as it is, without a copy.
-    """
+    """Pool channels and columns of a tile as the channels of torch's channels-last format, without a copy."""
     if getattr(module, "return_indices", False):
         return None
     *_, channels, width = tiles.data.shape
