@@ -133,7 +133,7 @@ class Perceptron:
         self.structures = {k: linear_structure(self.nonzeros[k], self.shapes[k][0], self.shapes[k][1]) for k in sparse}
         lengths = [len(self.nonzeros[k]) if k in self.nonzeros else math.prod(self.shapes[k]) for k in self.shapes]
         ends = list(accumulate(lengths, initial=0))
-        self.places = {name: slice(*pair) for name, pair in zip(self.shapes, pairwise(ends), strict=True)}
+        self.slices = {name: slice(*pair) for name, pair in zip(self.shapes, pairwise(ends), strict=True)}
         self.weights = ends[len(weights)]  # how many numbers are of weights; they come first
         self.size = -(-ends[-1] // self.register) * self.register
         self.parameters, self.first = self._numbers(self.size), self._numbers(self.size)
@@ -154,12 +154,12 @@ class Perceptron:
         factors = torch.ones_like(self.parameters)
         for layer in self.layers:
             if self._is_dense(layer) and layer.weight in masks:
-                factors[self.places[layer.weight]] = masks[layer.weight].reshape(-1).to(self.dtype)
+                factors[self.slices[layer.weight]] = masks[layer.weight].reshape(-1).to(self.dtype)
         return None if bool(factors.all()) else factors
 
     def set(self, flat: Tensor, tensors: Mapping[str, Tensor]) -> None:
         """Copy dense ``tensors`` by parameter name into a flat tensor, the nonzeros of sparse weights only."""
-        for name, place in self.places.items():
+        for name, place in self.slices.items():
             values = tensors[name].detach().reshape(-1)
             nonzeros = self.nonzeros.get(name)
             flat[place] = values if nonzeros is None else values[torch.from_numpy(nonzeros)]
@@ -167,7 +167,7 @@ class Perceptron:
     def get(self, flat: Tensor) -> dict[str, Tensor]:
         """Return dense tensors by parameter name of a flat tensor; zero outside the nonzeros."""
         found = {}
-        for name, place in self.places.items():
+        for name, place in self.slices.items():
             values = flat[place].clone()
             if name in self.nonzeros:
                 values = flat.new_zeros(math.prod(self.shapes[name]))
@@ -245,7 +245,7 @@ class Perceptron:
 
     def _number(self, name: str | None, array: int = NUMBERS) -> Place:
         """Return where a parameter, or its gradient, is; 0 if there is none."""
-        return 0 if name is None else At(array, self.places[name].start * self.dtype.itemsize)
+        return 0 if name is None else At(array, self.slices[name].start * self.dtype.itemsize)
 
     def _forward(self, program: Program, order: Place, errors: Place) -> None:
         """Gather a part of a batch, compute each layer's outputs, and the loss with its gradient, ``errors``."""

@@ -3,9 +3,9 @@
 Numbers are batch-last and in tiles: a batch is cut into tiles of equal ``width`` (128 examples, say), and a tile holds
 one row of ``width`` numbers for each feature, or for each channel at each position of an image (``tiles x H x W x C x
 width``). So one nonzero weight is one multiply-add over contiguous rows, and what a layer reads and writes for a tile
-stays in the cache of one core. A *place* is a position of the output; a linear layer has one. What a nonzero reads at
-a place is row ``base[place] + offset``: the borders of a padded image, strides and dilation are in the lists of offsets
-(:mod:`overparam.sparse.kernels.structure`), so that no loop here knows of them.
+stays in the cache of one core. A *position* is one of the output; a linear layer has one. What a nonzero reads there is
+row ``base[position] + offset``: the borders of a padded image, strides and dilation are in the lists of offsets
+(:mod:`overparam.sparse.kernels.structure`), so that no loop here knows of them. A *place* is one among the values.
 
 Every argument but ``kind`` (a number of the type that is computed with) is an integer: a size, or the address of a
 contiguous array; ``structure`` is the address of a :class:`~overparam.sparse.kernels.structure.Table`. ``lo`` and
@@ -76,28 +76,28 @@ def ladder(panel, widest):
 @inner
 def _product_panel(zero, kind, column, new, width, lo, hi, structure, values, bias, inputs, outputs, relu, gate):
     """Fill as many columns as ``zero`` is wide, from ``column`` on, of the output rows ``lo`` to ``hi``."""
-    rows, places, input_rows, classes, base, pointers, offsets, slots = unpack(structure, 8)
+    rows, positions, input_rows, classes, base, pointers, offsets, places = unpack(structure, 8)
     at = lo // rows
     start = lo - at * rows
     item = lo
-    while item < hi:  # place by place: a division takes as long as several nonzeros
-        tile = at // places
-        place = at - tile * places
-        first = (tile * input_rows + integer(base, place)) * width + column
-        begin = integer(classes, place) * (rows + 1)
+    while item < hi:  # position by position: a division takes as long as several nonzeros
+        tile = at // positions
+        position = at - tile * positions
+        first = (tile * input_rows + integer(base, position)) * width + column
+        begin = integer(classes, position) * (rows + 1)
         stop = min(rows, start + hi - item)
         for row in range(start, stop):
             sums = zero
             if bias != 0:
                 sums = broadcast(number(bias, row, kind), zero)
-            if slots == 0:
+            if places == 0:
                 for k in range(integer(pointers, begin + row), integer(pointers, begin + row + 1)):
                     vector = load(inputs, first + integer(offsets, k) * width, zero)
                     sums = plus_scaled(sums, number(values, k, kind), vector)
             else:
                 for k in range(integer(pointers, begin + row), integer(pointers, begin + row + 1)):
                     vector = load(inputs, first + integer(offsets, k) * width, zero)
-                    sums = plus_scaled(sums, number(values, integer(slots, k), kind), vector)
+                    sums = plus_scaled(sums, number(values, integer(places, k), kind), vector)
             if relu != 0:
                 sums = where_positive(sums, sums)
             if gate != 0:
@@ -117,13 +117,13 @@ def _product(kind, part, lo, hi, arguments):
 
 
 product = Kernel(_product)
-"""Write ``outputs[place, row] = bias[row] + sum of values[slots[k]] * inputs[base[place] + offsets[k]]``, tile by tile.
+"""Write ``outputs[position, row] = bias[row] + sum of values[places[k]] * inputs[base[position] + offsets[k]]``.
 
-``k`` runs over the nonzeros of ``row`` that lie inside the image at ``place``. Items are the rows of the output, tile
-by tile and place by place. Arguments: ``structure, values, bias, inputs, outputs, width, relu, gate``. Without
-``slots`` in the structure ``slots[k] = k``; ``bias`` 0 means none. With ``relu`` 1 negative outputs become zero. With
-``gate``, an array like the outputs, they become zero where it is not positive: the gradient of a ReLU. The transposed
-product is this one with the transposed structure.
+``k`` runs over the nonzeros of ``row`` that lie inside the image at ``position``. Items are the rows of the output,
+tile by tile and position by position. Arguments: ``structure, values, bias, inputs, outputs, width, relu, gate``.
+Without ``places`` in the structure ``places[k] = k``; ``bias`` 0 means none. With ``relu`` 1 negative outputs become
+zero. With ``gate``, an array like the outputs, they become zero where it is not positive: the gradient of a ReLU. The
+transposed product is this one with the transposed structure.
 """
 
 
@@ -169,7 +169,7 @@ def _gradient(kind, part, lo, hi, arguments):
 
 
 gradient = Kernel(_gradient)
-"""Write ``gradients[k] = sum over the batch of errors[row] * inputs[offsets[k]]`` for structures of a single place.
+"""Write ``gradients[k] = sum over the batch of errors[row] * inputs[offsets[k]]`` for structures of a single position.
 
 ``biases``, unless it is 0, gets the sums of the errors. Items are rows, each over all tiles. Arguments: ``structure,
 gradients, biases, inputs, errors, width, tiles``.
@@ -177,47 +177,47 @@ gradients, biases, inputs, errors, width, tiles``.
 
 
 @inner
-def _places_panel(zero, kind, column, new, width, lo, hi, structure, sums, biases, inputs, errors):
-    rows, places, input_rows, classes, base, pointers, offsets, slots = unpack(structure, 8)
+def _positions_panel(zero, kind, column, new, width, lo, hi, structure, sums, biases, inputs, errors):
+    rows, positions, input_rows, classes, base, pointers, offsets, places = unpack(structure, 8)
     register = register_width(kind)
     for item in range(lo, hi):
-        tile = item // places
-        place = item - tile * places
-        first = (tile * input_rows + integer(base, place)) * width + column
-        begin = integer(classes, place) * (rows + 1)
+        tile = item // positions
+        position = item - tile * positions
+        first = (tile * input_rows + integer(base, position)) * width + column
+        begin = integer(classes, position) * (rows + 1)
         for row in range(rows):
             error = only_last(load(errors, (item * rows + row) * width + column, zero), new)
             if biases != 0:
                 put(biases, row, number(biases, row, kind) + total(error))
             for k in range(integer(pointers, begin + row), integer(pointers, begin + row + 1)):
                 dot = partial_dot(error, load(inputs, first + integer(offsets, k) * width, zero))
-                slot = integer(slots, k) * register
-                store(sums, slot, added(load(sums, slot, dot), dot))
+                place = integer(places, k) * register
+                store(sums, place, added(load(sums, place, dot), dot))
 
 
-_places_panels = ladder(_places_panel, 4)
+_positions_panels = ladder(_positions_panel, 4)
 
 
-def _places_gradient(kind, part, lo, hi, arguments):
+def _positions_gradient(kind, part, lo, hi, arguments):
     structure, size, all_sums, all_biases, inputs, errors, width = unpack(arguments, 7)
     rows, _, _, _, _, _, _, _ = unpack(structure, 8)
     register = register_width(kind)
     sums = part_of(all_sums, part * size * register, kind)
-    for slot in range(size):
-        store(sums, slot * register, zeros(kind, 1))
+    for place in range(size):
+        store(sums, place * register, zeros(kind, 1))
     biases = all_biases
     if biases != 0:
         biases = part_of(all_biases, part * rows, kind)
         for row in range(rows):
             put(biases, row, kind)
-    _places_panels(kind, width, lo, hi, structure, sums, biases, inputs, errors)
+    _positions_panels(kind, width, lo, hi, structure, sums, biases, inputs, errors)
 
 
-places_gradient = Kernel(_places_gradient)
-"""Write the gradient at the nonzeros of a structure of many places, a register of partial sums for each nonzero.
+positions_gradient = Kernel(_positions_gradient)
+"""Write the gradient at the nonzeros of a structure of many positions, a register of partial sums for each nonzero.
 
 Each thread has ``size`` registers, and a row of biases' gradients unless 0 is given, of its own, to be added up. Items
-are places, tile by tile: all rows are done at one before the next, so that what they read stays in the cache.
+are positions, tile by tile: all rows are done at one before the next, so that what they read stays in the cache.
 Arguments: ``structure, size, all_sums, all_biases, inputs, errors, width``.
 """
 
@@ -279,9 +279,9 @@ def _move(one, size, kind, item, back, width, columns, run, source, target):
     for example in range(begin, min(begin + register, width), size):
         for channel in range(runs):
             for step in range((run + size - 1) // size):
-                place = min(step * size, run - size)
-                first = examples + example * columns + channel * run + place
-                last = examples + (place * runs + channel) * width + example
+                position = min(step * size, run - size)
+                first = examples + example * columns + channel * run + position
+                last = examples + (position * runs + channel) * width + example
                 if back:
                     transpose_block(one, source, last, runs * width, target, first, columns)
                 else:

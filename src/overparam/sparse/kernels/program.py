@@ -81,18 +81,18 @@ class Program:
         return _tile_bounds(self.tiles, items, self.threads) if self.own else self.even(self.tiles * items)
 
     def by_row(self, table: Table) -> Int32s:
-        """Return bounds of each thread's share of the rows of all tiles and places: its own tiles if it has any.
+        """Return bounds of each thread's share of the rows of all tiles and positions: its own tiles if it has any.
 
-        Else the rows of a single place are shared out so that each thread has about as many nonzeros, or whole places.
+        Else rows of a single position are shared out so that each thread has about as many nonzeros, or whole positions.
         """
         if self.own:
-            return _tile_bounds(self.tiles, table.places * table.rows, self.threads)
-        if table.places == 1:
+            return _tile_bounds(self.tiles, table.positions * table.rows, self.threads)
+        if table.positions == 1:
             return balanced_bounds(np.tile(table.nonzeros_by_row, self.tiles), self.threads)
-        return _tile_bounds(self.tiles * table.places, table.rows, self.threads)
+        return _tile_bounds(self.tiles * table.positions, table.rows, self.threads)
 
     def by_nonzero(self, table: Table) -> Int32s:
-        """Return bounds of shares of a single place's rows with about as many nonzeros each."""
+        """Return bounds of shares of a single position's rows with about as many nonzeros each."""
         return balanced_bounds(table.nonzeros_by_row, self.threads)
 
 

@@ -30,19 +30,19 @@ Reads = tuple[tuple[int, int], ...]  # (tap, offset) of each tap inside the imag
 class Table:
     """Nonzeros by the row that they are summed into."""
 
-    rows: int  # of the output at each place
+    rows: int  # of the output at each position
     inputs: int  # rows of the input of one tile
-    classes: Ints  # class of each place, (places,)
-    base: Ints  # first input row that a place can read, (places,); may be negative at a padded border
+    classes: Ints  # class of each position, (positions,)
+    base: Ints  # first input row that a position can read, (positions,); may be negative at a padded border
     pointers: Ints  # where in the lists each row of each class begins, (classes * (rows + 1),)
-    offsets: Ints  # input row that a nonzero reads, relative to the place's base
-    slots: Ints | None  # which value it multiplies with; None if the lists are in the values' own order
+    offsets: Ints  # input row that a nonzero reads, relative to the position's base
+    places: Ints | None  # which value it multiplies with; None if the lists are in the values' own order
 
     @cached_property
     def _addresses(self) -> Indices:
-        arrays = (self.classes, self.base, self.pointers, self.offsets, self.slots)
+        arrays = (self.classes, self.base, self.pointers, self.offsets, self.places)
         addresses = [0 if each is None else each.ctypes.data for each in arrays]
-        return np.array([self.rows, self.places, self.inputs, *addresses], dtype=np.int64)
+        return np.array([self.rows, self.positions, self.inputs, *addresses], dtype=np.int64)
 
     @cached_property
     def address(self) -> int:
@@ -50,13 +50,13 @@ class Table:
         return int(self._addresses.ctypes.data)
 
     @property
-    def places(self) -> int:
+    def positions(self) -> int:
         """Number of positions of the output."""
         return len(self.classes)
 
     @cached_property
     def nonzeros_by_row(self) -> Ints:
-        """Number of nonzeros of each row of a single place: what its computation costs."""
+        """Number of nonzeros of each row of a single position: what its computation costs."""
         return np.diff(self.pointers[: self.rows + 1])
 
 
@@ -77,9 +77,9 @@ class Structure:
     programs: dict[Any, Any] = field(default_factory=dict, init=False)  # of autograd.py, that it is part of
 
     @property
-    def places(self) -> int:
+    def positions(self) -> int:
         """Number of positions of the output."""
-        return self.forward.places
+        return self.forward.positions
 
 
 def linear_structure(indices: Indices, rows: int, columns: int) -> Structure:

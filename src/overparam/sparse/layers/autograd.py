@@ -103,7 +103,7 @@ def _programs(inputs: Tensor, links: Sequence[Link], borders: Borders, kept: boo
     found: FusedPrograms | None = structures[0].programs.get(key)
     if found is None:
         batch = tiles if borders.inputs else tiles * width
-        work = batch * sum(structure.size * structure.places for structure in structures)
+        work = batch * sum(structure.size * structure.positions for structure in structures)
         used = min(threads, 1 + work // WORK)
         if borders.inputs:
             used, width = _shared_out(batch, inputs.element_size(), used, None if borders.outputs else threads)

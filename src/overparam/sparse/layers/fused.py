@@ -227,16 +227,16 @@ def add_gradient(
     ``errors`` is the gradient of the outputs; ``to_bias`` is 0 if it is not asked for.
     """
     table, size = structure.forward, structure.size
-    if table.slots is None:
+    if table.places is None:
         memory = table.address, to_values, to_bias, inputs, errors, width, program.tiles
         program.add(kernels.gradient, program.by_nonzero(table), *memory, waits=True)
         return 0
     parts, register = program.threads, REGISTER_BYTES // program.dtype.itemsize
     biases = At(sums, parts * size * REGISTER_BYTES) if to_bias else 0
     # it waits for what used the sums before
-    places = program.by_tile(table.places)
+    positions = program.by_tile(table.positions)
     program.add(
-        kernels.places_gradient, places, table.address, size, At(sums), biases, inputs, errors, width, waits=True
+        kernels.positions_gradient, positions, table.address, size, At(sums), biases, inputs, errors, width, waits=True
     )
     program.add(kernels.add_up, program.even(size), At(sums), to_values, size, parts, 1, waits=True)
     if biases:

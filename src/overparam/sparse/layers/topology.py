@@ -19,9 +19,9 @@ from overparam.sparse.layers.kinds import SparseLayer
 Averages = Sequence[SparseLayer] | None
 
 
-def drop(layer: SparseLayer, slots: Tensor, optimizer: Optimizer | None = None, averages: Averages = None) -> None:
+def drop(layer: SparseLayer, places: Tensor, optimizer: Optimizer | None = None, averages: Averages = None) -> None:
     """Remove nonzeros; see :func:`rewire`."""
-    rewire(layer, slots, slots.new_empty(0, dtype=torch.int64), optimizer=optimizer, averages=averages)
+    rewire(layer, places, places.new_empty(0, dtype=torch.int64), optimizer=optimizer, averages=averages)
 
 
 def grow(
