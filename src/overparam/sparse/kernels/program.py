@@ -81,9 +81,9 @@ class Program:
         return _tile_bounds(self.tiles, items, self.threads) if self.own else self.even(self.tiles * items)
 
     def by_row(self, table: Table) -> Int32s:
-        """Return bounds of each thread's share of the rows of all tiles and positions: its own tiles if it has any.
+        """Return bounds of each thread's share of the rows of all tiles and positions: its own tiles if any.
 
-        Else rows of a single position are shared out so that each thread has about as many nonzeros, or whole positions.
+        Else rows of a single position are shared out by their nonzeros, or whole positions are.
         """
         if self.own:
             return _tile_bounds(self.tiles, table.positions * table.rows, self.threads)
