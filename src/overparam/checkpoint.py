@@ -30,6 +30,7 @@ class Checkpoint:
             fit its tensor.
         roles: role of each parameter (``output``, ``linear``, ``conv``, ``bias``, ``norm``, ...).
         surgery: the layers that stand in the place of the network's own; the state is that of the module with them.
+        removed: how many parameters a surgery has taken away: those with a mask, and all. They count as pruned.
         position: where in its schedule the next training starts: 0 except after rewinding to a later point.
         counters: how often each kind of step came before, e.g. ``{"prune": 3}``; names the streams of randomness.
     """
@@ -38,6 +39,7 @@ class Checkpoint:
     constraints: Mapping[str, Constraint]
     roles: Mapping[str, str]
     surgery: tuple[Replace, ...] = field(default=(), kw_only=True)
+    removed: tuple[int, int] = field(default=(0, 0), kw_only=True)
     position: Length = START
     counters: Mapping[str, int] = field(default_factory=dict)
 
@@ -58,8 +60,8 @@ class Checkpoint:
 
     @property
     def weights(self) -> int:
-        """Number of weights that carry a mask."""
-        return sum(mask.numel() for mask in self.masks.values())
+        """Number of weights that carry a mask, or did before a surgery took them away."""
+        return sum(mask.numel() for mask in self.masks.values()) + self.removed[0]
 
     @property
     def kept(self) -> int:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -22,8 +23,10 @@ from overparam import (
     Train,
     World,
 )
+from overparam.checkpoint import Checkpoint
 from overparam.lab import built_in_studies, parse_yaml
-from overparam.probes import PROBES
+from overparam.probes import PROBES, Measurements, Probe, View
+from overparam.spec import spec
 from overparam.steps import STEPS
 from small import vectors
 
@@ -262,3 +265,19 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     assert prints(given) == prints(same)
     assert given.yaml() == same.yaml()
     assert given.run(tmp_path / "runs", jobs=1, engine="dense").frame["train.l1"].to_list() == [0.0, 1.0, 0.0, 1.0]
+
+
+def test_two_probes_with_one_column_are_refused(tmp_path: Path) -> None:
+    @spec
+    class Other(Probe):
+        kind: ClassVar[str] = "other"
+        columns: ClassVar[Mapping[str, type]] = {"test_accuracy": float}
+
+        def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
+            return Measurements({"test_accuracy": 0.5})
+
+    study = Study(
+        "one", World("digits", train_size=50), "mlp", ["train"], train={"epochs": 1}, probes=["accuracy", Other()]
+    )
+    with pytest.raises(SpecError, match="accuracy and other both have a column 'test_accuracy'"):
+        study.run(tmp_path)

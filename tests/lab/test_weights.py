@@ -174,7 +174,16 @@ def test_the_decoder_alone_raises_one_error_or_gives_a_checkpoint(tmp_path: Path
     assert all(" that overparam wrote (" in message for message in messages)
 
 
-GOOD = {"roles": {}, "position": "0it", "counters": {}, "surgery": [], "constraints": {}, "masks": {}, "order": []}
+GOOD = {
+    "roles": {},
+    "position": "0it",
+    "counters": {},
+    "surgery": [],
+    "removed": [0, 0],
+    "constraints": {},
+    "masks": {},
+    "order": [],
+}
 FULL, PRUNED = {"shape": [2], "full": True}, {"shape": [2], "full": False}
 MASKED = {"kind": "masked", "fields": {}}
 WITH = {**GOOD, "constraints": {"w": MASKED}, "masks": {"w/mask": PRUNED}, "order": ["w"]}

@@ -90,8 +90,11 @@ def test_gradual_pruning_follows_the_cubic_schedule(iteration: int, expected: in
 
 
 def test_gradual_pruning_never_grows() -> None:
-    seen, masks = Evidence(weights={"w": torch.randn(100)}), {"w": torch.arange(100) < 5}
-    assert Gradual(density=0.1).masks(seen, masks, Moment(300, 100, 700, {"w": "linear"}))["w"].equal(masks["w"])
+    seen, masks = Evidence(weights={"w": torch.randn(100)}), {"w": torch.arange(100) < 15}
+    moment = Moment(300, 100, 700, {"w": "linear"})
+    assert Gradual(density=0.1).masks(seen, masks, moment)["w"].equal(masks["w"])
+    with pytest.raises(SpecError, match=r"event Gradual: density 0\.2 is more than what is left, 0\.15"):
+        Gradual(density=0.2).masks(seen, masks, moment)
 
 
 def test_when_it_happens() -> None:

@@ -150,3 +150,20 @@ def test_modules_with_state_of_their_own_go_on() -> None:
     data = built(images())
     found = run(CONV, data, begin(CONV, data), events=[Gradual(density=0.3, every="4it")], engine="sparse")
     assert int(found.state["1.num_batches_tracked"]) == 18
+
+
+def test_layers_that_become_sparse_on_the_way_are_no_change_of_the_network() -> None:
+    data = built(images())
+    module = CONV.build(data.input_shape, data.classes, 0)
+    fresh = lambda: CONV.build(data.input_shape, data.classes, 0)  # noqa: E731
+    settings = TrainSettings(
+        length="18it", batch_size=16, lr=0.01, events=[{"gradual": {"every": "2it", "density": 0.05}}]
+    )
+    found = fit(module, data, settings, constraints=begin(CONV, data).constraints, engine="auto", fresh=fresh)
+    assert set(found.engines.values()) >= {"sparse"}
+    assert found.notes == []
+
+
+def test_what_never_happens_is_told_before_anything_runs() -> None:
+    with pytest.raises(SpecError, match="event RigL never happens"):
+        Train(epochs=1, batch_size=16, events=({"rigl": {"every": "300it"}},)).check(built(images()))

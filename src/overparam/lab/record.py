@@ -158,10 +158,17 @@ def stated_columns(probes: Sequence[Probe], worlds: Sequence[World] | None = Non
     Raises :class:`SpecError` for other types than numbers and words.
     """
     stated: dict[str, str] = {}
+    owners: dict[str, Probe] = {}
     for probe in probes:
         each = [probe.layer_columns] if worlds is None else [probe.columns_in(world) for world in worlds]
         for name, kind in (pair for columns in each for pair in columns.items()):
             if kind not in NUMBERS:
                 raise SpecError(f"probe {probe.kind}: column {name!r} must be of float, int or str, got {kind!r}")
-            stated[f"{name}{probe.suffix}"] = kind.__name__
+            column = f"{name}{probe.suffix}"
+            if owners.setdefault(column, probe) is not probe:
+                raise SpecError(
+                    f"probes: {owners[column].kind} and {probe.kind} both have a column {column!r}, which would have "
+                    "two meanings; rename one"
+                )
+            stated[column] = kind.__name__
     return stated

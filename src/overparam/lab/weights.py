@@ -7,7 +7,8 @@ Tensors in it, ``NAME`` being a name of the state dict and ``FIELD`` a field of 
 - ``mask/NAME/FIELD``: a bool tensor, eight entries a byte, most significant bit first, padded with zeros;
 - ``constraint/NAME/FIELD``: any other tensor.
 
-The header's ``overparam`` entry is JSON: ``roles``, ``position``, ``counters``, ``surgery``, ``order`` of the names,
+The header's ``overparam`` entry is JSON: ``roles``, ``position``, ``counters``, ``surgery``, ``removed``, ``order`` of
+the names,
 for each constraint its ``kind`` and other ``fields``, and for each bool tensor its ``shape``. One of ones is not
 stored: it has ``"full": true``, and the shape of the dense tensor. Nothing is ever unpickled.
 """
@@ -52,6 +53,7 @@ def checkpoint_to_bytes(checkpoint: Checkpoint) -> bytes:
         "roles": dict(checkpoint.roles),
         "position": str(checkpoint.position),
         "counters": dict(checkpoint.counters),
+        "removed": list(checkpoint.removed),
         "surgery": [replace.plain() for replace in checkpoint.surgery],
         "constraints": constraints,
         "masks": masks,
@@ -96,11 +98,17 @@ def checkpoint_from_bytes(content: bytes) -> Checkpoint:
             constraints,
             {**about["roles"]},
             surgery=tuple(Replace(**replace) for replace in about["surgery"]),
+            removed=_two(about["removed"]),
             position=Length.of(about["position"]),
             counters={**about["counters"]},
         )
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise StoreError(f"these {len(content)} bytes are not a checkpoint that overparam wrote ({error})") from None
+
+
+def _two(numbers: list[int]) -> tuple[int, int]:
+    weights, parameters = (int(number) for number in numbers)
+    return weights, parameters
 
 
 def _mask(tensors: Mapping[str, Tensor], key: str, shape: list[int], full: bool) -> Tensor:

@@ -64,11 +64,12 @@ class Density(Probe):
             layers[name] = _row(covered, role, count, count, False)
         costs = {name: _bits(checkpoint, name) for name in checkpoint.roles}
         layers = {name: {**row, "stored_bits": costs[name]} for name, row in layers.items()}
+        kept_of_all = covered.density_of_all * covered.parameters
         values = {
             "dead_units": dead,
             "collapsed_layers": len(collapsed),
             "parameters": covered.parameters,
-            "density_of_all": covered.density_of_all,
+            "density_of_all": kept_of_all / max(1, covered.parameters + checkpoint.removed[1]),
             "stored_bits": sum(costs.values()),
         }
         return Measurements(values, layers)

@@ -122,7 +122,7 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
         return plain_number(row[name])
     if name == "learning_distance":
         return number(row[name])
-    return percent(row[name]) + (around(row, name) if name == "test_accuracy" else "")
+    return percent(row[name]) + (around(row, name) if name == "test_accuracy" and f"{name}_low" in row else "")
 
 
 def around(row: Mapping[str, Any], column: str) -> str:

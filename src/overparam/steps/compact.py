@@ -1,7 +1,10 @@
 """The step that removes what pruning left dead."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
+
+from torch import Tensor
 
 from overparam.checkpoint import Checkpoint, state_of
 from overparam.constraints import Constraint, Masked
@@ -19,11 +22,11 @@ EXAMPLES = 16  # on which equal outputs are verified
 class Compact(Step):
     """Remove the neurons and filters that pruning left dead: a smaller network with the same outputs.
 
-    A unit is dead if every weight that reads it is zero, or if all weights that it reads are zero and what it gives is
-    nothing, or a constant that biases can hold. With it go its weights, bias, batch-norm channel, and the weights that
-    read it. Weights left over keep their masks. Outputs are verified on test inputs before the result is kept; layers
-    that cannot be made smaller stay, and a note says why. Earlier weights no longer fit, so a chain cannot rewind
-    beyond this step.
+    A unit is dead if every weight that reads it is zero, or if all weights that it reads are zero and what it gives
+    is nothing, or a constant that biases can hold. With it go its weights, bias, batch-norm channel, and the
+    weights that read it. Weights left over keep their masks. Outputs are verified on test inputs before the result
+    is kept; layers that cannot be made smaller stay, and a note says why. What was removed still counts as pruned
+    in densities. Earlier weights no longer fit, so a chain cannot rewind beyond this step.
     """
 
     kind: ClassVar[str] = "compact"
@@ -35,11 +38,21 @@ class Compact(Step):
         smaller = found.state(state_of(module))
         constraints = {name: _smaller(found, name, kept) for name, kept in start.constraints.items()}
         operate(module, found.surgery)
+        gone = (_lost(start.constraints, start.state, smaller), _lost(start.roles, start.state, smaller))
         done = dataclasses.replace(
-            start, state=smaller, constraints=constraints, surgery=merged(start.surgery, found.surgery)
+            start,
+            state=smaller,
+            constraints=constraints,
+            surgery=merged(start.surgery, found.surgery),
+            removed=(start.removed[0] + gone[0], start.removed[1] + gone[1]),
         )
         notes = [f"compact: dead units of {path!r} stay: {why}" for path, why in sorted(found.kept.items())]
         return Outcome(done, facts={"removed_units": dict(found.removed)}, notes=notes)
+
+
+def _lost(names: Iterable[str], before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> int:
+    """Return how many elements fewer these tensors have."""
+    return sum(before[name].numel() - after[name].numel() for name in names)
 
 
 def _smaller(found: Removal, name: str, constraint: Constraint) -> Constraint:

@@ -152,6 +152,8 @@ def check_settings(settings: TrainSettings, data: WorldData) -> None:
         late = [str(point) for point in lengths if point.iterations(per_epoch) > end]
         if late:
             raise SpecError(f"cannot {what} {late[0]}: the training ends at {settings.duration}")
+    for event in settings.events:
+        EVENTS.resolve(event).times(per_epoch, settings.duration.iterations(per_epoch))
     _check_stop(settings, data)
     _check_loss(settings, data)
 
@@ -218,6 +220,7 @@ class _Training:
         self.under = self.trainee.under
         self.out = Fit(state={}, engines=self.trainee.engines, engine_note=self.trainee.note)
         self.held = self._held()
+        self.changed: set[str] = set()  # of what was held, before an event put other layers in
 
     def run(self) -> Fit:
         try:
@@ -323,6 +326,10 @@ class _Training:
         running = self.trainee.running()
         return {} if running is None else held(running, self.trainee.loss)
 
+    def _changed(self) -> list[str]:
+        """Return the names of what network and loss keep outside the weights that is not as it was."""
+        return sorted(self.changed.union(changed(self.held, self._held())))
+
     def _effect(self, state: Mapping[str, Tensor], names: Sequence[str]) -> Effect:
         """Return what difference it makes that what is kept under ``names`` has changed."""
         running = self.trainee.running()
@@ -334,7 +341,7 @@ class _Training:
 
     def _check_weights(self) -> None:
         """Raise :class:`StepError` if the weights are not all that was trained; note what only trainings go on with."""
-        names, state = changed(self.held, self._held()), self.out.state
+        names, state = self._changed(), self.out.state
         if self._effect(state, names) == NO_EFFECT:
             return
         each = {name: self._effect(state, [name]) for name in names}
@@ -352,7 +359,7 @@ class _Training:
     def _keep(self) -> None:
         """Write weights, optimiser state, points and curve to the journal."""
         state = self.trainee.state()
-        names = changed(self.held, self._held())
+        names = self._changed()
         found = self._effect(state, names)
         if found.evaluation:
             raise StepError(MORE.format(", ".join(names)))
@@ -380,9 +387,11 @@ class _Training:
         """Train on from a state under constraints whose masks may be others than before, with an optimiser's state."""
         if self.timeline:
             settings = dataclasses.replace(self.settings, loss=self.trainee.loss)  # which may remember something
+            self.changed.update(changed(self.held, self._held()))
             self.trainee.close()
             self.trainee = trainee_for(self.module, self.data, settings, at.under, self.engine, self.place)
             self.out.engines, self.out.engine_note = self.trainee.engines, self.trainee.note
+            self.held = self._held()
         self.trainee.constrain(at.under)
         self.trainee.restore(at.state, slots)
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor
 
-from overparam.prune import CRITERIA, SCOPES, Evidence, Scores, new_masks
+from overparam.errors import SpecError
+from overparam.prune import CRITERIA, SCOPES, Evidence, Scores, count_kept, exact_count, new_masks
 from overparam.prune.masks import Masks, density
 from overparam.spec import spec
 from overparam.train.events.base import EVENTS, Event, Moment
@@ -36,6 +37,9 @@ class Gradual(Event):
 
     def masks(self, seen: Evidence, masks: Masks, moment: Moment) -> dict[str, Tensor]:
         """Prune to the density of the moment."""
+        size, left = sum(mask.numel() for mask in masks.values()), count_kept(masks)
+        if exact_count(self.density, size) > left:
+            raise SpecError(f"event Gradual: density {self.density} is more than what is left, {left / size:.3g}")
         goal = self.density + (self.initial - self.density) * (1 - moment.progress) ** self.power
         if goal >= density(masks):
             return dict(masks)
