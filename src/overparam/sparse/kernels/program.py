@@ -51,6 +51,9 @@ class Program:
             if isinstance(argument, At):
                 self.holes.extend((len(self.arguments), *argument))
             self.arguments.append(0 if isinstance(argument, At) else argument)
+        # addresses and numbers of both, which compiled code takes
+        self.listed = self.operations.buffer_info()[0], len(self.operations) // OPERATION
+        self.missing = self.holes.buffer_info()[0], len(self.holes) // HOLE
 
     def run(self, arrays: Iterable[int] = ()) -> None:
         """Do it with arrays at these addresses."""
@@ -61,16 +64,6 @@ class Program:
         arguments = self.arguments[:]  # the same program may be running in another thread
         known = *self.listed, arguments.buffer_info()[0], *self.missing
         run("perform", self.dtype, self.threads, *known, addresses.buffer_info()[0])
-
-    @property
-    def listed(self) -> tuple[int, int]:
-        """Address and number of its operations."""
-        return self.operations.buffer_info()[0], len(self.operations) // OPERATION
-
-    @property
-    def missing(self) -> tuple[int, int]:
-        """Address and number of its holes."""
-        return self.holes.buffer_info()[0], len(self.holes) // HOLE
 
     def even(self, items: int) -> Int32s:
         """Return bounds of equal shares of ``items``."""

@@ -189,8 +189,11 @@ class _FusedLayers(torch.autograd.Function):
         given = _addresses(inputs, gate, kept, errors, to_inputs)
         program.run([*given, *places, *_addresses(*numbers, *found)])
         del scratch
-        pairs = zip(found, ctx.numbers, needs[1:], strict=True)
-        return to_inputs, None, *(each.view(like.shape) if need else None for each, like, need in pairs)
+        gradients: list[Tensor | None] = [each if need else None for each, need in zip(found, needs[1:], strict=True)]
+        for place in range(0, len(gradients), 2):
+            if needs[1 + place]:
+                gradients[place] = found[place].view(ctx.numbers[place].shape)
+        return to_inputs, None, *gradients
 
 
 def _differentiable_gradients(ctx: Any, errors: Tensor) -> tuple[Tensor | None, ...]:

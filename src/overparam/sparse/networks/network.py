@@ -82,7 +82,7 @@ class SparseNetwork(nn.Module):
             return self.model(*inputs, **named)
         # other modules since, or hooks, are what only its own forward calls
         changed = any(map(operator.is_not, self._inner, self.model.modules())) or calls_more(self._inner)
-        return self.model(*inputs) if changed else self._fused(inputs[0])
+        return self.model(*inputs) if changed else self._fused.forward(inputs[0])
 
     def _sparse(self) -> dict[str, SparseLayer]:
         """Return the sparse layers by the first names of their weights."""
