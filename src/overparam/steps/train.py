@@ -8,7 +8,7 @@ from overparam.length import START, Length
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.train import TrainSettings, fit
-from overparam.train.loop import check_settings
+from overparam.train.checks import check_settings
 from overparam.train.losses import bound_loss, loss_for, references_of
 from overparam.worlds import WorldData
 

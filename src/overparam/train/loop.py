@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from overparam.checkpoint import load_state
 from overparam.constraints import Constraint, masked
 from overparam.constraints.base import effective
-from overparam.errors import SpecError, StepError, in_words
+from overparam.errors import SpecError, StepError
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
-from overparam.train.distill import Distill
+from overparam.train.checks import check_settings
 from overparam.train.engines import trainee_for
 from overparam.train.evaluate import measured
 from overparam.train.events import EVENTS
 from overparam.train.kept import Kept, Point
-from overparam.train.losses import LOSSES, loss_for, on_batch
+from overparam.train.losses import on_batch
 from overparam.train.optimisers.state import Slots
 from overparam.train.outside import NO_EFFECT, Effect, changed, effect, held, is_its_weights
 from overparam.train.place import Place, device_named, on_cpu
@@ -139,48 +139,6 @@ def fit(
         return _Training(module, data, settings, under, seed, start, progress, journal, engine, fresh, place).run()
     finally:
         place.give_back()
-
-
-def check_settings(settings: TrainSettings, data: WorldData) -> None:
-    """Raise :class:`SpecError` for settings that cannot work on the training set of ``data``."""
-    per_epoch = data.batch_count(settings.batch_size, settings.drop_last)
-    settings.rates(per_epoch)
-    end = settings.duration.iterations(per_epoch)
-    points = {"save or rewind to": settings.save}
-    points["evaluate_at"] = () if settings.evaluate_at == "log" else settings.evaluate_at
-    for what, lengths in points.items():
-        late = [str(point) for point in lengths if point.iterations(per_epoch) > end]
-        if late:
-            raise SpecError(f"cannot {what} {late[0]}: the training ends at {settings.duration}")
-    for event in settings.events:
-        EVENTS.resolve(event).times(per_epoch, settings.duration.iterations(per_epoch))
-    _check_stop(settings, data)
-    _check_loss(settings, data)
-
-
-def _check_stop(settings: TrainSettings, data: WorldData) -> None:
-    for name in settings.stop_at.measures() if settings.stop_at else ():
-        if name.startswith("validation") and data.validation is None:
-            raise SpecError(f"stop_at needs {name}, and there is no validation set; set world.validation, such as 0.1")
-        if name not in data.metrics:
-            raise SpecError(f"stop_at.{name}: not measured here, the task is {data.task!r} ({', '.join(data.metrics)})")
-
-
-def _check_loss(settings: TrainSettings, data: WorldData) -> None:
-    """Raise :class:`SpecError` for a registered loss that does not fit the task."""
-    if not isinstance(settings.loss, str) or settings.loss not in LOSSES:
-        if isinstance(loss := loss_for(settings.loss, data.task), Distill):
-            loss.check(data)
-        return
-    batch = data.test.examples().part(0, 2)
-    outputs = torch.zeros(len(batch), *data.task.output_shape(data.input_shape))
-    try:
-        on_batch(LOSSES.get(settings.loss))(outputs, batch)
-    except Exception as error:  # noqa: BLE001  (torch may raise anything)
-        raise SpecError(
-            f"train.loss {settings.loss!r} does not fit the task {data.task!r} ({in_words(error)}); leave it out for "
-            f"{data.task.loss!r}"
-        ) from None
 
 
 class _Training:
