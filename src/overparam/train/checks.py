@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from overparam.errors import SpecError, in_words
+from overparam.train.distill import Distill
 from overparam.train.events import EVENTS
-from overparam.train.losses import LOSSES, on_batch
+from overparam.train.losses import LOSSES, loss_for, on_batch
 from overparam.train.settings import TrainSettings
 from overparam.worlds import WorldData
 
