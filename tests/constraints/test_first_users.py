@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from own_constraint import Binarise, Signs
-from torch import Tensor
 
 from overparam import (
     Chain,
@@ -27,9 +25,9 @@ from overparam import (
 from overparam import Supermask as LearnMask
 from overparam.constraints import Frozen, Quantised, Supermask
 from overparam.lab import parse_yaml
-from overparam.lab.journal import JOURNAL_VARIABLE, FileJournal
 from overparam.lab.weights import checkpoint_from_bytes
 from small import bits
+from stopped import stopped_and_taken_up as twice
 
 PAGE = """
 name: {name}
@@ -55,40 +53,13 @@ def checkpoints(study: Study, store: Path) -> dict[str, Checkpoint]:
     return {node: checkpoint_from_bytes(Store(store).weights(node)) for node in study.plan.steps}
 
 
-def same_table(one: Results, other: Results) -> bool:
-    frames = [each.frame.drop("seconds", "peak_memory_bytes", "fingerprint", strict=False) for each in (one, other)]
-    return frames[0].equals(frames[1])
-
-
 @pytest.fixture
 def stopped_and_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a study in two stores, stopped in the middle of its trainings in one of them; give both."""
 
     def run(study: Study, stops: int) -> tuple[Results, dict[str, Checkpoint]]:
-        monkeypatch.setenv(JOURNAL_VARIABLE, "1e9")
-        whole = study.run(tmp_path / "whole", jobs=1, threads=1)
-        monkeypatch.setenv(JOURNAL_VARIABLE, "0")
-        saves = []
-
-        class Dying(FileJournal):
-            def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-                super().save(tensors, facts)
-                saves.append(facts["iteration"])
-                if len(saves) % 3 == 2 and len(saves) < 3 * stops:
-                    raise KeyboardInterrupt
-
-        monkeypatch.setattr("overparam.lab.execute.FileJournal", Dying)
-        for _ in range(stops):
-            with pytest.raises(KeyboardInterrupt):
-                study.run(tmp_path / "stopped", jobs=1, threads=1)
-        again = study.run(tmp_path / "stopped", jobs=1, threads=1)
-        assert len(saves) >= 3 * stops
-        assert same_table(again, whole)
-        one, other = (
-            {node: Store(tmp_path / name).weights(node) for node in study.plan.steps} for name in ("whole", "stopped")
-        )
-        assert one == other, "every byte of every checkpoint"
-        return whole, checkpoints(study, tmp_path / "whole")
+        results, _ = twice(study, tmp_path, monkeypatch, stops)
+        return results, checkpoints(study, tmp_path / "whole")
 
     return run
 
