@@ -1,0 +1,76 @@
+"""Paired differences: one arm minus another, seed by seed, wherever both were measured at the same place.
+
+Most claims of the literature set two arms against each other: a ticket and its new initialisation, one criterion and
+another. Seeds are paired, since both arms of a seed share their data, and often their dense network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isclose
+from typing import Any
+
+from overparam.errors import DataError
+from overparam.report.arms import Arm
+from overparam.report.statistics import Estimate, estimate
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one arm is above another at a place of their axis.
+
+    Attributes:
+        at: the place: the mean over seeds of what the axis measures, of the first arm.
+        by_seed: the difference of each seed that both arms have there.
+    """
+
+    at: float
+    by_seed: Mapping[int, float]
+
+    @property
+    def estimate(self) -> Estimate:
+        """The mean over seeds with its 95 % interval."""
+        return estimate(self.by_seed.values())
+
+
+def arm_of(found: Sequence[Arm], **values: Any) -> Arm | None:
+    """Return the one arm with these values, such as ``variant="reinit"`` or ``criterion="random"``; None without one.
+
+    Raises :class:`DataError` if several have them.
+    """
+    fitting = [arm for arm in found if all(arm.values.get(name) == value for name, value in values.items())]
+    if len(fitting) > 1:
+        asked = ", ".join(f"{name} {value!r}" for name, value in values.items())
+        raise DataError(f"several arms have {asked}: {', '.join(arm.label for arm in fitting)}; name more values")
+    return fitting[0] if fitting else None
+
+
+def paired(first: Arm, second: Arm, column: str = "test_accuracy", *, apart: float = 0.02) -> list[Difference]:
+    """Return ``first - second`` at each place of ``first`` that ``second`` has too, in the order of the axis.
+
+    Args:
+        first, second: arms over one axis.
+        column: what is compared; places without a number in either are left out.
+        apart: how far both places may lie apart, relative to the larger: masks of equal share differ by a weight.
+    """
+    others = list(zip(second.places, second.positions, strict=True))
+    made = []
+    for place, at in zip(first.places, first.positions, strict=True):
+        near = [(abs(there - at), other) for other, there in others if isclose(there, at, rel_tol=apart)]
+        own, against = first.at(column, place), second.at(column, min(near)[1]) if near else {}
+        both = {seed: (own[seed], against.get(seed)) for seed in own}
+        found = {seed: one - two for seed, (one, two) in both.items() if one is not None and two is not None}
+        if found:
+            made.append(Difference(at, found))
+    return made
+
+
+def pooled(found: Sequence[Difference], low: float = 0.0, high: float = float("inf")) -> Estimate:
+    """Return the mean over the places from ``low`` to ``high`` of each seed, as one estimate over seeds.
+
+    A seed that lacks one of these places is left out, so that all seeds are means over the same.
+    """
+    inside = [each.by_seed for each in found if low <= each.at <= high]
+    whole = set.intersection(*(set(each) for each in inside)) if inside else set[int]()
+    return estimate(sum(each[seed] for each in inside) / len(inside) for seed in sorted(whole))
