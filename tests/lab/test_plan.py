@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from overparam import (
     Chain,
     LabelNoise,
     LrRewind,
+    Measure,
     Prune,
     Reinit,
     Repeat,
@@ -20,7 +22,7 @@ from overparam import (
 )
 from overparam.lab.order import Order
 from overparam.lab.plan import Node, Plan
-from small import vectors
+from small import MLP, vectors
 
 TRAIN = {"epochs": 2, "batch_size": 16}
 TICKET = ["train", {"repeat": 3, "steps": ["prune", {"rewind": "init"}, "train"]}]
@@ -33,6 +35,17 @@ def plan(chain: Any = TICKET, **changes: Any) -> Plan:
 
 def kinds(plan: Plan) -> Counter[str]:
     return Counter(node.part.name if node.part else "init" for node in plan.steps.values())
+
+
+def test_what_is_measured_without_a_training_has_a_row(tmp_path: Path) -> None:
+    training = Train(epochs=1, batch_size=25)
+    chain = Chain(training, Prune(fraction=0.5), Measure(), training, Measure())
+    frame = Study("m", World(vectors()), MLP, chain, probes=["accuracy"]).run(tmp_path, jobs=1, threads=1).frame
+    assert frame["kind"].to_list() == ["train", "measure", "train", "measure"]
+    assert frame["density"].to_list() == [1.0, 0.5, 0.5, 0.5]
+    accuracies = frame["train_loss"].to_list()
+    assert accuracies[1] != accuracies[0]
+    assert accuracies[3] == accuracies[2], "it changes nothing"
 
 
 def test_one_chain_is_one_path() -> None:

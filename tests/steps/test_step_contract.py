@@ -14,6 +14,7 @@ from overparam import (
     Hold,
     Length,
     LrRewind,
+    Measure,
     Prune,
     Quantise,
     Redense,
@@ -45,6 +46,7 @@ CASES: dict[str, tuple[Step, ...]] = {
     "redense": (Redense(),),
     "compact": (Compact(),),
     "hold": tuple(Hold(at) for at in ("zero", "initial", "present")),
+    "measure": (Measure(),),
     "supermask": (Supermask(0.3), Supermask(None, train_weights=True, rescale="count", others="trained")),
     "quantise": (Quantise(4), Quantise(exclude=("output",))),
 }
@@ -173,6 +175,7 @@ def test_its_traits_are_words(step: Step) -> None:
         ),
         ([Train(epochs=1), Prune(fraction=0.5), LrRewind("1ep"), Train(epochs=1)], ("magnitude", "lr-rewind")),
         ([Train(epochs=1), Rewind(), Prune(fraction=0.5), Train(epochs=1)], ("magnitude", "finetune")),
+        ([Train(epochs=1), Prune(fraction=0.5), Measure()], ("magnitude", "none")),
     ],
 )
 def test_the_traits_of_a_chain(steps: list[Step], expected: tuple[str, str]) -> None:

@@ -35,7 +35,9 @@ def plan(experiments: Sequence[Experiment], probes: Sequence[Probe]) -> Plan:
     for chain in range(len(experiments)):
         planner.add(chain)
     if not any(row.kind != "init" for row in planner.plan.rows):
-        raise SpecError("the chain has no step that trains, so there would be nothing to measure; add train")
+        raise SpecError(
+            "the chain has no step that trains, so there would be nothing to measure; add train, or measure"
+        )
     planner.tell_apart()
     planner.measure()
     return planner.plan
@@ -70,7 +72,7 @@ class _Planner:
         for position, step in enumerate(self.chains.steps[chain]):
             for name in step.references():
                 yield self.chains.find(name, chain, position, called(step))
-            for probe in self.probes if step.trains else ():
+            for probe in self.probes if step.measured else ():
                 for name in probe.references():
                     if chain < self.chains.measured or not name.startswith("seed+"):
                         yield self.chains.find(name, chain, position, called(probe), measures=True)
@@ -84,7 +86,7 @@ class _Planner:
             self.plan.rows.append(Row(chain, made[0], 0, -1, "init", ()))
         for position, step in enumerate(self.chains.steps[chain]):
             level += step.next_level
-            if step.trains:
+            if step.measured:
                 self.plan.rows.append(Row(chain, made[position + 1], level, position, step.name, ()))
 
     def _result(self, chain: int, position: int) -> str:

@@ -124,7 +124,7 @@ class Chains:
         if reference.label is None:
             return next((place for place in range(before) if steps[place].trains), None)
         if reference.label in ("previous", "last"):
-            return next((place for place in reversed(range(before)) if steps[place].trains), None)
+            return next((place for place in reversed(range(before)) if steps[place].measured), None)
         return next((place for place in reversed(range(before)) if steps[place].label == reference.label), None)
 
     def _unknown(self, reference: Reference, chain: int, seen: int, part: str) -> str:

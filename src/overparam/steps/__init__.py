@@ -4,6 +4,7 @@ from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.steps.compact import Compact
 from overparam.steps.constrain import Constrain
 from overparam.steps.hold import Hold
+from overparam.steps.measure import Measure
 from overparam.steps.prune import Prune
 from overparam.steps.quantise import Quantise
 from overparam.steps.redense import Redense
@@ -19,6 +20,7 @@ __all__ = [
     "Context",
     "Hold",
     "LrRewind",
+    "Measure",
     "Outcome",
     "Prune",
     "Quantise",

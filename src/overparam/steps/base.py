@@ -112,6 +112,11 @@ class Step:
         """
         return {}
 
+    @property
+    def measured(self) -> bool:
+        """Whether its result has a row in the table of a study: every training's has."""
+        return self.trains
+
     def check(self, data: WorldData) -> None:
         """Raise :class:`SpecError` if this step can be told not to work in a world before anything is run."""
 
