@@ -36,6 +36,11 @@ CASES: dict[str, Callable[[Tensor], Constraint]] = {
     "supermask": lambda weight: Supermask(0.1 * drawn(weight, "scores"), weight, 0.4),
     "supermask, drawn": lambda weight: Supermask(drawn(weight, "scores") - 0.5, weight, rescale="count"),
     "supermask, weights too": lambda w: Supermask(0.1 * drawn(w, "scores"), w, 0.4, True, "variance"),
+    "supermask, sigmoid": lambda w: Supermask(drawn(w, "scores") - 0.5, w, gate="sigmoid", temperature=0.5),
+    "supermask, concrete": lambda w: Supermask(
+        drawn(w, "scores") - 0.5, w, rescale="variance", gate="concrete", l0=1e-3
+    ),
+    "supermask, bernoulli to a density": lambda w: Supermask(0.1 * drawn(w, "scores"), w, 0.4, gate="bernoulli"),
     "quantised": lambda weight: Quantised(weight, all_of(weight), Uniform(4)),
     "quantised, pruned": lambda weight: Quantised(weight, half(weight), Uniform(3)),
     "of one's own": Signs,

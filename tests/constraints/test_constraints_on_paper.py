@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from overparam import SpecError
 from overparam.constraints import (
     EVALUATION,
+    SAMPLED,
     TRAINING,
     Frozen,
     Masked,
@@ -95,6 +97,50 @@ def test_a_drawn_mask_has_the_chances_of_its_scores() -> None:
     torch.manual_seed(0)
     share = torch.stack([drawn.weight(drawn.free(weights), TRAINING) for _ in range(2000)]).mean(0)
     assert share.tolist() == pytest.approx([0.119, 0.5, 0.731, 1.0], abs=0.04)
+
+
+def gradient_of(mask: Supermask) -> list[float]:
+    free = {"scores": mask.scores.clone().requires_grad_()}
+    mask.weight(free, TRAINING).sum().backward()
+    return free["scores"].grad.tolist()
+
+
+def test_gates_on_paper() -> None:
+    scores, weights = torch.tensor([0.0, math.log(3), -math.log(3)]), torch.tensor([2.0, 4.0, -4.0])
+    drawn = Supermask(scores, weights)
+    assert (drawn.gate, Supermask(scores, weights, 0.5).gate) == ("bernoulli", "top-k")
+    assert gradient_of(drawn) == pytest.approx([2 / 4, 4 * 3 / 16, -4 * 3 / 16]), "w p (1 - p), whatever is drawn"
+    assert effective(drawn, weights).tolist() == [2, 4, 0], "a chance of a half is kept"
+    smooth = Supermask(scores, weights, gate="sigmoid", temperature=0.5)
+    assert smooth.weight({"scores": scores}, TRAINING).tolist() == pytest.approx([1, 4 * 9 / 10, -4 / 10])
+    assert gradient_of(smooth) == pytest.approx([2 / 2, 2 * 4 * 9 / 100, -2 * 4 * 9 / 100])
+    assert effective(smooth, weights).tolist() == [2, 4, 0]
+    assert effective(Supermask(scores, weights, 1 / 3, gate="sigmoid"), weights).tolist() == [0, 4, 0]
+    assert Supermask(scores, weights, l0=2.0).penalty({"scores": scores}).item() == pytest.approx(2 * 1.5)
+    assert drawn.penalty({"scores": scores}) is None
+
+
+def test_concrete_gates_are_open_with_the_chances_of_their_scores_and_near_0_and_1_when_cold() -> None:
+    scores = torch.tensor([-2.0, 0.0, 1.0]).repeat(4000, 1)
+    torch.manual_seed(0)
+    for temperature in (2 / 3, 0.01):
+        gates = Supermask(scores, torch.ones_like(scores), gate="concrete", temperature=temperature)
+        made = gates.weight(gates.free(scores), TRAINING)
+        assert (made > 0.5).float().mean(0).tolist() == pytest.approx([0.119, 0.5, 0.731], abs=0.03)
+        assert bool(((made >= 0) & (made <= 1)).all())
+    assert ((made < 0.01) | (made > 0.99)).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("gate", ["bernoulli", "sigmoid", "concrete"])
+def test_samples_are_drawn_with_the_chances_of_the_scores(gate: Any) -> None:
+    scores = torch.tensor([-2.0, 0.0, 1.0]).repeat(4000, 1)
+    constraint = Supermask(scores, torch.ones_like(scores), gate=gate)
+    torch.manual_seed(0)
+    made = constraint.weight(constraint.free(scores), SAMPLED)
+    assert set(made.unique().tolist()) == {0, 1}
+    assert made.mean(0).tolist() == pytest.approx([0.119, 0.5, 0.731], abs=0.03)
+    ranked = Supermask(scores, torch.ones_like(scores), 0.3)
+    assert bits(ranked.weight(ranked.free(scores), SAMPLED)) == bits(effective(ranked, scores))
 
 
 OPTIMISERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
@@ -183,6 +229,11 @@ def test_straight_through_changes_no_number(made: Tensor, smooth: Any) -> None:
         (lambda: Supermask(torch.ones(3), torch.ones(2), 0.5), r"must have one shape, got \(3,\), \(2,\)"),
         (lambda: Supermask(torch.ones(3), torch.ones(3), 0.0), r"density: input should be greater than 0, got 0\.0"),
         (lambda: Supermask(torch.ones(3), torch.ones(3), 0.5, rescale="mean"), r"rescale: input should be 'count' or"),
+        (
+            lambda: Supermask(torch.ones(3), torch.ones(3), gate="top-k"),
+            r"gate 'top-k' keeps a density .* give density",
+        ),
+        (lambda: Supermask(torch.ones(3), torch.ones(3), 0.5, l0=1), r"l0 must be 0 with gate 'top-k'.*got 1"),
     ],
 )
 def test_wrong_parts_are_refused_in_words(make: Callable[[], object], message: str) -> None:

@@ -47,7 +47,12 @@ CASES: dict[str, tuple[Step, ...]] = {
     "compact": (Compact(),),
     "hold": tuple(Hold(at) for at in ("zero", "initial", "present")),
     "measure": (Measure(),),
-    "supermask": (Supermask(0.3), Supermask(None, train_weights=True, rescale="count", others="trained")),
+    "supermask": (
+        Supermask(0.3),
+        Supermask(None, train_weights=True, rescale="count", others="trained"),
+        Supermask(gate="concrete", temperature=0.5, l0=1e-4, score=0.5),
+        Supermask(0.3, gate="sigmoid"),
+    ),
     "quantise": (Quantise(4), Quantise(exclude=("output",))),
 }
 ALL = [pytest.param(step, id=f"{kind}-{place}") for kind, steps in CASES.items() for place, step in enumerate(steps)]

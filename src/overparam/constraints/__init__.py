@@ -1,6 +1,15 @@
 """Constraints: how a tensor of a network is made from what is trained; a mask is the simplest."""
 
-from overparam.constraints.base import CONSTRAINTS, EVALUATION, TRAINING, Bits, Constraint, WeightContext, effective
+from overparam.constraints.base import (
+    CONSTRAINTS,
+    EVALUATION,
+    SAMPLED,
+    TRAINING,
+    Bits,
+    Constraint,
+    WeightContext,
+    effective,
+)
 from overparam.constraints.frozen import Frozen
 from overparam.constraints.masked import Masked, masked
 from overparam.constraints.quantised import Quantised, Uniform
@@ -10,6 +19,7 @@ from overparam.constraints.through import straight_through
 __all__ = [
     "CONSTRAINTS",
     "EVALUATION",
+    "SAMPLED",
     "TRAINING",
     "Bits",
     "Constraint",

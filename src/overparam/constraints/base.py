@@ -36,12 +36,15 @@ class WeightContext:
 
     Attributes:
         training: False in evaluation, where a random mask takes its most probable value.
+        sampled: whether in evaluation a random mask is drawn instead, from torch's global generator.
     """
 
     training: bool
+    sampled: bool = False
 
 
 TRAINING, EVALUATION = WeightContext(training=True), WeightContext(training=False)
+SAMPLED = WeightContext(training=False, sampled=True)
 
 
 class Constraint(ABC):
