@@ -36,13 +36,19 @@ class Experiment:
 def experiments(
     document: Document, variants: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]]
 ) -> list[Experiment]:
-    """Return one experiment for each variant and each combination of swept values, in that order."""
+    """Return one experiment for each variant and each combination of swept values, in that order.
+
+    A variant's own ``sweep`` goes before the study's, path by path; one of None is not swept in it.
+    """
     made = []
-    for variant, changes in (variants or {"": {}}).items():
-        for values in itertools.product(*sweep.values()):
-            coordinates = dict(zip(sweep, values, strict=True))
+    for variant, given in (variants or {"": {}}).items():
+        changes = {path: value for path, value in (given or {}).items() if path != "sweep"}
+        own = {**sweep, **(given or {}).get("sweep", {})}
+        swept = {path: values for path, values in own.items() if values is not None}
+        for values in itertools.product(*swept.values()):
+            coordinates = dict(zip(swept, values, strict=True))
             here = copy.copy(document)
-            values_by_path = {**(changes or {}), **coordinates}
+            values_by_path = {**changes, **coordinates}
             for path in sorted(values_by_path, key=lambda path: path.count(".")):  # a whole before its parts
                 here = with_value(here, path, values_by_path[path])
             made.append(_experiment(here, variant, coordinates))
@@ -54,10 +60,10 @@ def experiments(
 def _check_sweep(path: str, made: Sequence[Experiment]) -> None:
     """Raise :class:`SpecError` if no experiment depends on the swept value at ``path``."""
     alike: dict[str, list[Experiment]] = {}
-    for experiment in made:
+    for experiment in (each for each in made if path in each.coordinates):
         others = {name: value for name, value in experiment.coordinates.items() if name != path}
         alike.setdefault(f"{experiment.variant} {others}", []).append(experiment)
-    if all(
+    if alike and all(
         len(group) > 1 and all(_what(experiment) == _what(group[0]) for experiment in group) for group in alike.values()
     ):
         raise SpecError(f"sweep.{path} changes nothing: no chain has a step that it could change")

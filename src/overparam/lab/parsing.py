@@ -110,7 +110,7 @@ def sweep_from(given: Any) -> dict[str, list[Any]]:
 
 
 def variants_from(given: Any) -> dict[str, dict[str, Any]]:
-    """Return the changes of each variant by dotted path; raises :class:`SpecError`."""
+    """Return the changes of each variant by dotted path, its own ``sweep`` among them; raises :class:`SpecError`."""
     if given is None:
         return {}
     if not isinstance(given, Mapping) or not given:
@@ -118,7 +118,18 @@ def variants_from(given: Any) -> dict[str, dict[str, Any]]:
     for name, changes in given.items():
         if changes is not None and not isinstance(changes, Mapping):
             raise SpecError(f"variants.{name} must be a mapping of dotted paths to values, got {changes!r}")
-    return {str(name): {str(path): value for path, value in (changes or {}).items()} for name, changes in given.items()}
+    return {str(name): _variant(str(name), changes or {}) for name, changes in given.items()}
+
+
+def _variant(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    own = {str(path): value for path, value in changes.items()}
+    if "sweep" in own:
+        try:
+            kept = {str(path): None for path, values in own["sweep"].items() if values is None}
+            own["sweep"] = sweep_from({path: v for path, v in own["sweep"].items() if v is not None}) | kept
+        except (SpecError, AttributeError) as error:
+            raise SpecError(f"variants.{name}.{error}") from None
+    return own
 
 
 def probes_from(given: Any) -> tuple[Probe, ...]:

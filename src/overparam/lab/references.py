@@ -142,15 +142,18 @@ class Chains:
         )
 
     def _variant(self, variant: str, chain: int, name: str, part: str) -> int:
-        """Return the chain of a variant that has the coordinates of ``chain``."""
+        """Return the chain of a variant that has the coordinates of ``chain``, as far as it is swept over them."""
         values = self._groups_of[chain][1]
-        if (variant, values) not in self._groups:
+        there = [group for group in self._groups if group[0] == variant and set(group[1]) <= set(values)]
+        if not there:
             known = [other for other, _ in self._groups if other]
             has = f"known: {', '.join(dict.fromkeys(known))}" if known else "the study has none"
+            if variant in known:
+                raise SpecError(f"{part} refers to {name!r}: {variant!r} is swept over more, so which is meant is open")
             raise SpecError(
                 f"{part} refers to {name!r}: there is no variant {variant!r}{suggest(variant, known)} ({has})"
             )
-        return self._at((variant, values), self._seeds[chain])
+        return self._at(max(there, key=lambda group: len(group[1])), self._seeds[chain])
 
     def _with_seed(self, chain: int, more: int) -> int:
         return self._at(self._groups_of[chain], self._seeds[chain] + more)

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 def table_rows(experiments: Sequence[Experiment], planned: Plan) -> list[dict[str, Any]]:
     """Return for each row its coordinates, the fingerprint of its step (``node``) and those of its measurements."""
+    paths = dict.fromkeys(path for each in experiments for path in each.coordinates)
     about = [{**each.world.traits(), **traits_of(list(each.chain.flat()))} for each in experiments]
     return [
         {
             "variant": experiments[row.experiment].variant,
             "seed": experiments[row.experiment].seed,
-            "coordinates": {path: cell(value) for path, value in experiments[row.experiment].coordinates.items()},
+            "coordinates": {path: cell(experiments[row.experiment].coordinates.get(path)) for path in paths},
             "chain": row.experiment,
             "level": row.level,
             "step": row.step,

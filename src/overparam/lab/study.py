@@ -54,8 +54,9 @@ class Study:
         sweep: values by dotted path, e.g. ``{"world.label_noise.rate": [0, 0.2], "seed": range(3)}``; every
             combination is run.
         variants: named sets of changes by dotted path, e.g. ``{"random": {"prune.criterion": "random"}}``; each is
-            run with every combination of the sweep.
-        probes: names or probe objects; measured on every trained checkpoint.
+            run with every combination of the sweep. ``sweep`` among the changes is the variant's own: values in place
+            of the study's, path by path, or None where it is not swept, as for an arm that prunes step by step.
+        probes: names or probe objects; measured on every trained checkpoint, and where the chain says ``measure``.
         engine: what trainings compute with: ``auto``, ``dense`` or ``sparse``. No result depends on it but for the
             rounding of sums, so results are found in the store whatever engine made them.
         device: where trainings and measurements compute: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` (a CUDA

@@ -128,7 +128,8 @@ def arms(frame: pl.DataFrame, axis: Axis | str = DENSITY, by: Sequence[str] | No
     An arm is told by ``variant``, by the sweep columns (dotted paths, or ``network``, that stay constant along every
     chain) and by the traits ``dataset``, ``noise_rate``, ``criterion`` and ``retraining``, as far as there are such
     columns and they do not go with the axis. Where the axis is swept, every measured level and step of the chains is an
-    arm of its own. Rows without a density, a level or a place on the axis are left out.
+    arm of its own. Chains that prune once, and differ only in how much, are one arm, its levels counted by density.
+    Rows without a density, a level or a place on the axis are left out.
 
     Args:
         frame: the results table, one row per checkpoint.
@@ -150,9 +151,11 @@ def arms(frame: pl.DataFrame, axis: Axis | str = DENSITY, by: Sequence[str] | No
         return []
     sweeps = sweep_columns(frame)
     key = _key(frame, axis.column, sweeps)
+    amounts = _amounts(frame, axis, sweeps) if key == "level" else []
     stages = [] if key in ("level", "step") else _varying(frame, "level", "step")
     named = by if by is not None else [name for name in ("variant", *sweeps, *TRAITS) if name in frame.columns]
-    named = [name for name in named if not _goes_with(frame, name, key)]
+    named = [name for name in named if name not in amounts and not _goes_with(frame, name, key)]
+    frame = _levelled(frame, axis, amounts, named)
     groups: dict[tuple[str, ...], tuple[dict[str, Any], list[pl.DataFrame]]] = {}
     for chain in frame.partition_by("chain", *stages, maintain_order=True):
         values = {name: _constant(chain[name]) for name in [*named, *stages]}
@@ -202,6 +205,23 @@ def _scatter(frame: pl.DataFrame, column: str, name: str) -> float:
     """Return how much ``column`` varies, on average, where ``name`` has one value."""
     spreads = frame.group_by(name).agg(pl.col(column).cast(pl.Float64).std(ddof=0))[column]
     return float(sum(spreads.to_list()) / len(spreads))
+
+
+def _amounts(frame: pl.DataFrame, axis: Axis, sweeps: Sequence[str]) -> list[str]:
+    """Return the swept columns by which alone chains of one level differ in their place on the axis."""
+    found = [name for name in sweeps if name.rpartition(".")[2] in axis.set_by]
+    levels = frame.filter(pl.any_horizontal(pl.col(found).is_not_null()), pl.col("level") > 0) if found else frame
+    once = levels.group_by("chain").agg(pl.col("level").n_unique())["level"].max() == 1
+    return found if once else []
+
+
+def _levelled(frame: pl.DataFrame, axis: Axis, amounts: Sequence[str], named: Sequence[str]) -> pl.DataFrame:
+    """Return rows with levels that are counted along the axis over all chains that differ in ``amounts`` alone."""
+    if not amounts:
+        return frame
+    places = pl.col(axis.column).rank("dense", descending=axis.falling).over([*named, "seed"]).cast(pl.Int64) - 1
+    swept = pl.any_horizontal(pl.col(amounts).is_not_null())
+    return frame.with_columns(pl.when(swept).then(places).otherwise(pl.col("level")).alias("level"))
 
 
 def _varying(frame: pl.DataFrame, *columns: str) -> list[str]:

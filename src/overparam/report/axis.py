@@ -37,6 +37,7 @@ class Axis:
         write: a value as a reader sees it.
         form: the same as a d3 format, for charts.
         size: whether less of it is a smaller network.
+        set_by: last parts of swept paths that decide where on it a network is.
         ticks: values that are labelled, as far as they lie on the axis; none: the drawing's own choice.
     """
 
@@ -49,6 +50,7 @@ class Axis:
     write: Callable[[float | None], str] = plain_number
     form: str = "~r"
     size: bool = False
+    set_by: tuple[str, ...] = ()
     ticks: tuple[float, ...] = ()
 
     def at(self, value: float) -> str:

@@ -13,6 +13,7 @@ DENSITY = Axis(
     phrase="{value} density",
     write=density,
     form="~%",
+    set_by=("density", "fraction"),
     ticks=tuple(one * 10.0**-power for power in range(7) for one in (1, 0.5, 0.2)),
 )
 AXES.register("density", DENSITY)
