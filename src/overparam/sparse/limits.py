@@ -1,7 +1,8 @@
 """Below which densities layers are computed sparse: constants, so that a study gives the same bits every day.
 
 Where sparse begins to be faster differs between shapes and machines by a factor of two; ``benchmarks/sparse_layers.py``
-shows it for yours. What these constants lose there is little, as both sides take about as long near the limit.
+shows it for yours. What these constants lose there is little, as both sides take about as long near the limit. Where
+they come from is in ``docs/sparse-benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class Limits:
     """Densities in [0, 1]: a layer with fewer of its weights is sparse, one with as many or more is dense."""
 
     linear: float = 0.35  # linear layers in a converted network
-    convolution: float = 0.45  # convolutions there: Conv-4 at 0.41 takes 2.5 s sparse and 3.3 s dense
-    epochs: float = 0.4  # layers of a perceptron in compiled epochs
+    convolution: float = 0.5  # convolutions there
+    epochs: float = 0.45  # layers of a perceptron in compiled epochs
 
 
 def limits() -> Limits:
