@@ -20,7 +20,7 @@ from overparam.papers.sparse_double_descent.summary import row
 from small import vectors
 
 HOURS = 8
-SHARES = {"sparse-double-descent": 30}  # minutes of the laptop's night, by paper
+SHARES = {"sparse-double-descent": 90}  # minutes of the laptop's night, by paper
 STUDIES = {name: Study.from_mapping(parse_yaml(text, name), name) for name, text in built_in_studies().items()}
 
 

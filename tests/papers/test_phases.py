@@ -158,8 +158,15 @@ def test_the_phase_table_has_a_row_a_phase_with_intervals():
 
 def test_the_resolution_is_that_of_rounding_to_a_level_of_twenty_percent():
     (found,) = arms(arm().with_columns((0.8 ** pl.col("level")).alias("density")))
-    assert resolution(found) == pytest.approx(1.96 * 0.22314 / 12**0.5, abs=1e-4)
+    assert resolution(found, 0.8**9) == pytest.approx(1.96 * 0.22314 / 12**0.5, abs=1e-4)
     assert find_phases(found).over_seeds("trough").known
+
+
+def test_the_resolution_is_finer_where_a_layer_that_is_not_pruned_makes_up_the_density():
+    (found,) = arms(arm().with_columns((0.1 + 0.9 * 0.8 ** pl.col("level")).alias("density")))
+    dense, sparse = resolution(found, 1.0), resolution(found, found.positions[20])
+    assert dense == pytest.approx(1.96 * -np.log(0.82) / 12**0.5, abs=1e-4)
+    assert sparse < dense / 5
 
 
 def test_places_are_found_on_the_validation_set_where_there_is_one():

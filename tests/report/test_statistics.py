@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from overparam.errors import SpecError
-from overparam.report.statistics import FEW, Estimate, difference, estimate, spread, spread_is
+from overparam.report.statistics import FEW, MOST_SEEDS, Estimate, difference, estimate, seeds_needed, spread, spread_is
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=8)
 
@@ -67,7 +67,7 @@ def test_the_difference_of_two_t_intervals_is_the_usual_one(first, second):
 
 def test_what_is_read_off_a_grid_is_not_known_better_than_the_grid():
     sharp = Estimate(2.0, 2.0, 2.0, 3)
-    assert difference(sharp, sharp) == Estimate(0.0, 0.0, 0.0, 3)
+    assert difference(sharp, sharp) == Estimate(0.0, 0.0, 0.0, 3, degrees=4)
     assert difference(sharp, sharp, at_least=3.0).high == pytest.approx(3 * sqrt(2))
 
 
@@ -94,3 +94,27 @@ def test_two_seeds_show_their_range_and_not_an_interval_beyond_all_accuracies():
 def test_confidence_must_be_a_share():
     with pytest.raises(SpecError, match="confidence must lie between 0 and 1, got 95"):
         estimate([1.0, 2.0], confidence=95)
+
+
+def test_so_many_seeds_are_needed_as_the_interval_of_their_mean_says():
+    # Standard deviation 1, distance 0.5: t(0.975, 17) / sqrt(18) = 0.497, t(0.975, 16) / sqrt(17) = 0.514.
+    found = estimate([-1.0, 0.0, 1.0])
+    assert seeds_needed(found, 0.5) == 18
+    assert seeds_needed(found, 1e-3) is None
+    assert MOST_SEEDS == 1000
+    assert seeds_needed(estimate([0.3]), 0.1) is None
+
+
+@given(st.floats(0.01, 2.0), st.integers(2, 8))
+def test_the_seeds_that_are_needed_are_the_fewest(apart, seeds):
+    half = stats.t.ppf(0.975, seeds - 1) / sqrt(seeds)
+    needed = seeds_needed(Estimate(1.0, 1.0 - half, 1.0 + half, seeds), apart)
+    widths = [float(stats.t.ppf(0.975, n - 1)) / sqrt(n) for n in range(2, MOST_SEEDS + 1)]
+    assert needed == next((n for n, width in enumerate(widths, start=2) if width < apart), None)
+
+
+def test_noise_that_is_known_from_many_places_takes_more_seeds_than_its_own_spread_would():
+    plain, pooled = Estimate(1.0, 0.0, 2.0, 3), Estimate(1.0, 0.0, 2.0, 3, degrees=44)
+    assert seeds_needed(plain, 0.5) < seeds_needed(pooled, 0.5) == 12
+    assert (-pooled).degrees == pooled.map(abs).degrees == 44
+    assert difference(plain, pooled).degrees == 46

@@ -8,13 +8,13 @@ nothing is tested on part of a study.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import polars as pl
 
 from overparam.report.arms import lacking
-from overparam.report.statistics import Estimate
+from overparam.report.statistics import MOST_SEEDS, Estimate, seeds_needed
 from overparam.report.words import listing
 
 Outcome = Literal["supported", "contradicted", "inconclusive", "not tested"]
@@ -92,6 +92,39 @@ def judge(found: Estimate, *, at_least: float = 0.0) -> Outcome:
     if found.below(at_least):
         return "contradicted"
     return "supported" if found.above(0) and (found.mean or 0) >= at_least else "inconclusive"
+
+
+def judged(
+    found: Estimate, text: str, numbers: Mapping[str, Number] | None = None, *, at_least: float = 0.0
+) -> Finding:
+    """Return the finding of "this is above zero" (:func:`judge`), with the seeds that it takes where that is open."""
+    return with_seeds_needed(Finding(judge(found, at_least=at_least), text, numbers or {}), (found, at_least))
+
+
+def with_seeds_needed(finding: Finding, *parts: tuple[Estimate, float]) -> Finding:
+    """Return a finding; one that is inconclusive says how many seeds would decide it, as the number ``seeds_needed``.
+
+    Args:
+        finding: what was found.
+        parts: estimates that must lie above zero, each with the smallest mean that counts; those that are open are
+            looked at, and the one that takes most seeds tells.
+    """
+    unsure = [
+        (found, least) for found, least in parts if found.known and judge(found, at_least=least) == "inconclusive"
+    ]
+    if finding.outcome != "inconclusive" or not unsure:
+        return finding
+    needed = [seeds_needed(found, _to_bound(found.mean or 0.0, least)) for found, least in unsure]
+    known = [seeds for seeds in needed if seeds is not None]
+    most = max(known) if len(known) == len(needed) else None
+    told = f"more than {MOST_SEEDS:,}" if most is None else f"about {most:,}"
+    text = f"{finding.explanation}; {told} seeds would decide it, at this spread"
+    return replace(finding, explanation=text, numbers={**finding.numbers, "seeds_needed": most})
+
+
+def _to_bound(mean: float, least: float) -> float:
+    """Return how far a mean is from the bound that an interval has to leave out to decide."""
+    return mean if mean >= least else least - mean
 
 
 def together(outcomes: Iterable[Outcome]) -> Outcome:

@@ -7,7 +7,7 @@ These are for numbers that stand alone. What a whole curve does is told by all i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, isfinite, sqrt
 
 import numpy as np
@@ -20,15 +20,23 @@ CONFIDENCE = 0.95
 FEW = 4
 """Seeds from which on the mean of a level is shown with an interval."""
 
+MOST_SEEDS = 1000
+"""Most seeds that are told to be needed: a difference that takes more is none."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over ``n`` seeds and its interval; ``low`` and ``high`` are None for one seed."""
+    """A mean over ``n`` seeds and its interval; ``low`` and ``high`` are None for one seed.
+
+    ``degrees`` are the degrees of freedom behind the interval where the noise of several places was taken together;
+    None: ``n - 1``.
+    """
 
     mean: float | None
     low: float | None
     high: float | None
     n: int
+    degrees: int | None = None
 
     @property
     def known(self) -> bool:
@@ -46,12 +54,12 @@ class Estimate:
     def __neg__(self) -> Estimate:
         """Return the estimate of minus the quantity: its ends change places."""
         mean, low, high = (None if value is None else -value for value in (self.mean, self.high, self.low))
-        return Estimate(mean, low, high, self.n)
+        return replace(self, mean=mean, low=low, high=high)
 
     def map(self, function: Callable[[float], float]) -> Estimate:
         """Apply an increasing function to mean and ends, e.g. :func:`math.exp` to leave a log scale."""
         mean, low, high = (None if value is None else function(value) for value in (self.mean, self.low, self.high))
-        return Estimate(mean, low, high, self.n)
+        return replace(self, mean=mean, low=low, high=high)
 
     def text(self, form: Callable[[float | None], str] = points) -> str:
         """Return ``mean [low, high]``, or the mean alone without an interval; ``form`` writes each number.
@@ -147,4 +155,32 @@ def difference(first: Estimate, second: Estimate, *, at_least: float = 0.0) -> E
         return Estimate(mean, None, None, seeds)
     below = hypot(max(second.mean - second.low, at_least), max(first.high - first.mean, at_least))
     above = hypot(max(second.high - second.mean, at_least), max(first.mean - first.low, at_least))
-    return Estimate(mean, mean - below, mean + above, seeds)
+    degrees = sum(each.n - 1 if each.degrees is None else each.degrees for each in (first, second))
+    return Estimate(mean, mean - below, mean + above, seeds, degrees)
+
+
+def seeds_needed(found: Estimate, apart: float) -> int | None:
+    """Return how many seeds make the interval shorter than ``apart`` on either side, if their spread stays as it is.
+
+    Half of it shrinks as ``t / sqrt(n)``, with the degrees of freedom that more seeds bring.
+
+    Args:
+        found: an estimate with an interval, over ``n`` seeds.
+        apart: the distance from the mean to the bound that decides, > 0.
+
+    Returns:
+        None without an interval, or if even :data:`MOST_SEEDS` would not do.
+
+    >>> seeds_needed(estimate([-1.0, 0.0, 4.0]), 1.0)
+    30
+    """
+    if found.mean is None or found.low is None or found.high is None or found.n < 2:
+        return None
+    half = max(found.mean - found.low, found.high - found.mean)
+    a_seed = (found.n - 1 if found.degrees is None else found.degrees) / (found.n - 1)
+
+    def scale(seeds: int) -> float:
+        return t_quantile((1 + CONFIDENCE) / 2, max(1, round(a_seed * (seeds - 1)))) / sqrt(seeds)
+
+    own = scale(found.n)
+    return next((seeds for seeds in range(2, MOST_SEEDS + 1) if half * scale(seeds) / own < apart), None)

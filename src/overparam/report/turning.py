@@ -144,7 +144,7 @@ def trend(noise: Noise) -> Estimate:
     together = scale[:, None] * scale * noise.correlation ** np.abs(last[:, None] - last)
     change = float(slope @ noise.mean[last])
     half = t_quantile(CONFIDENCE, noise.degrees) * float(np.sqrt(slope @ together @ slope))
-    return Estimate(change, change - half, change + half, noise.seeds)
+    return Estimate(change, change - half, change + half, noise.seeds, noise.degrees)
 
 
 def fit(values: Floats, weights: Floats, direction: int = -1, pieces: int = 3) -> tuple[Floats, Positions]:
@@ -339,7 +339,8 @@ def _size_estimates(sizes: Floats, bias: Floats, turns: Positions, noise: Noise)
     for place, size in enumerate(sizes.tolist()):
         error, middle = noise.error(bounds[place], bounds[place + 1]), size - float(bias[place])
         half = hypot(quantile * error, float(bias[place]))  # a bias that is estimated is itself in doubt
-        found.append(Estimate(size, max(0.0, min(size, middle - half)), max(size, middle + half), noise.seeds))
+        low, high = max(0.0, min(size, middle - half)), max(size, middle + half)
+        found.append(Estimate(size, low, high, noise.seeds, noise.degrees))
     return tuple(found)
 
 

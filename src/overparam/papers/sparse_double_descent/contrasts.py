@@ -10,7 +10,7 @@ from typing import Any
 from overparam.papers.sparse_double_descent.curves import interval
 from overparam.papers.sparse_double_descent.phases import ArmPhases, resolution
 from overparam.report.arms import TRAITS
-from overparam.report.claims import Finding, Number, Outcome, judge, together
+from overparam.report.claims import Finding, Number, Outcome, judge, judged, together, with_seeds_needed
 from overparam.report.statistics import Estimate, difference
 from overparam.report.words import density, number, percent, seeds
 
@@ -62,7 +62,7 @@ def turns_earlier(usual: ArmPhases, other: ArmPhases, usual_name: str, other_nam
         f"({_factor(trough)}); best at {_at(other, 'peak')} against {_at(usual, 'peak')} ({_factor(peak)}; "
         f"{seeds(trough.n)})"
     )
-    return Finding(judge(trough), text, numbers)
+    return judged(trough, text, numbers)
 
 
 def noise_spreads(less: ArmPhases, more: ArmPhases) -> Finding:
@@ -85,7 +85,8 @@ def noise_spreads(less: ArmPhases, more: ArmPhases) -> Finding:
         # Its true best point may lie at any lower density, so nothing can be said about the shift.
         parts[1] = "inconclusive"
         text += f"; with {first} noise test accuracy still rises at the last level: prune further"
-    return Finding(together(parts), text, numbers)
+        return Finding(together(parts), text, numbers)
+    return with_seeds_needed(Finding(together(parts), text, numbers), (onset, 0.0), (-peak, 0.0))
 
 
 def shift(first: ArmPhases, second: ArmPhases, border: str) -> Estimate:
@@ -94,7 +95,8 @@ def shift(first: ArmPhases, second: ArmPhases, border: str) -> Estimate:
     The onset is interpolated between levels; trough and peak are read off the grid of levels, and claim no more.
     """
     before, after = (one.over_seeds(border).map(log) for one in (first, second))
-    grid = 0.0 if border == "onset" else max(resolution(first.arm), resolution(second.arm))
+    both = (one for one in (first, second) if border != "onset" and one.shape.density(border) is not None)
+    grid = max((resolution(one.arm, one.shape.density(border) or 0.0) for one in both), default=0.0)
     return difference(before, after, at_least=grid)
 
 

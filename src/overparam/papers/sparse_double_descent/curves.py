@@ -8,7 +8,7 @@ import polars as pl
 from overparam.papers.sparse_double_descent.finding import INTERPOLATES
 from overparam.papers.sparse_double_descent.phases import ArmPhases
 from overparam.papers.sparse_double_descent.shape import FITTED
-from overparam.report.claims import Finding, Number, Outcome, judge
+from overparam.report.claims import Finding, Number, Outcome, judge, judged, together, with_seeds_needed
 from overparam.report.statistics import CONFIDENCE, Estimate, difference, t_quantile
 from overparam.report.turning import LEAST, Span, find_turns
 from overparam.report.words import density, number, percent, seeds
@@ -50,7 +50,9 @@ def double_descent(one: ArmPhases) -> Finding:
             text += f", falls again by {one.second_fall.text()} down to {density(shape.last.density)}"
     if one.verdict == "not decided":
         text += f"; not decided: still {one.moving} at {density(shape.last.density)}, prune further"
-    return Finding(outcome, f"{text} ({seeds(len(one.arm.seeds))})", numbers)
+    found = Finding(outcome, f"{text} ({seeds(len(one.arm.seeds))})", numbers)
+    moves = one.verdict == "not decided"  # which more seeds would not end
+    return found if moves else with_seeds_needed(found, (one.fall, LEAST), (one.rise, LEAST), (one.second_fall, 0.0))
 
 
 def falls_while_still_fitting(one: ArmPhases) -> Finding:
@@ -78,7 +80,7 @@ def falls_while_still_fitting(one: ArmPhases) -> Finding:
         share = fall.mean / one.fall.mean
         numbers |= {"share_of_the_fall": share, "levels_from_onset_to_worst": shape.trough.level - level - 1}
         text += f", {percent(share, 0)} of the whole fall"
-    return Finding(judge(fall, at_least=LEAST), f"{text} ({seeds(fall.n)})", numbers)
+    return judged(fall, f"{text} ({seeds(fall.n)})", numbers, at_least=LEAST)
 
 
 def fall_to(one: ArmPhases, level: int) -> Estimate:
@@ -89,7 +91,7 @@ def fall_to(one: ArmPhases, level: int) -> Estimate:
     if noise is None:
         return Estimate(fall, None, None, len(table))
     half = t_quantile((1 + CONFIDENCE) / 2, noise.degrees) * noise.error(0, place)
-    return Estimate(fall, fall - half, fall + half, len(table))
+    return Estimate(fall, fall - half, fall + half, len(table), noise.degrees)
 
 
 def distance_against_worst(one: ArmPhases, column: str = "learning_distance") -> Finding:
@@ -111,9 +113,9 @@ def distance_against_worst(one: ArmPhases, column: str = "learning_distance") ->
         f"the distance {peaks}, test accuracy is worst at level {shape.trough.level}; levels "
         f"from worst to peak: {gap.text(lambda value: number(value, 1))} ({seeds(gap.n)})"
     )
-    if gap.below(-NEAR) or gap.above(NEAR):
-        return Finding("contradicted", text, numbers)
-    return Finding("supported" if gap.above(-NEAR) and gap.below(NEAR) else "inconclusive", text, numbers)
+    within = [apart.map(lambda levels: levels + NEAR) for apart in (gap, -gap)]
+    found = Finding(together(judge(each) for each in within), text, numbers)
+    return with_seeds_needed(found, *((each, 0.0) for each in within))
 
 
 def distance_peak(one: ArmPhases, column: str = "learning_distance") -> tuple[Estimate | None, Estimate]:
@@ -153,7 +155,8 @@ def _levels(span: Span, one: ArmPhases) -> Estimate:
     """Return a turn, a place among the levels of an arm, as a level."""
     levels = one.arm.places
     low, high = (None if end is None else float(levels[int(end)]) for end in (span.low, span.high))
-    return Estimate(float(levels[int(span.at)]), low, high, len(one.arm.seeds))
+    seeds = len(one.arm.seeds)
+    return Estimate(float(levels[int(span.at)]), low, high, seeds, (seeds - 1) * (len(levels) - 1))
 
 
 def _points(share: float | None) -> float | None:

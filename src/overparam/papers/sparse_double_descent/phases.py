@@ -19,7 +19,7 @@ looks at all levels and seeds at once; ``docs/statistics.md`` says how often its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import log, sqrt
 
@@ -160,13 +160,15 @@ def find_phases(arm: Arm, lacks: str | None = None) -> ArmPhases | None:
     return None if shape is None else ArmPhases(arm, shape, lacks)
 
 
-def resolution(arm: Arm) -> float:
+def resolution(arm: Arm, at: float) -> float:
     """Return how far a border that is a level may lie from the true one in log density, at most, in 95 % of cases.
 
-    It is known to one step of the grid, h in log density; rounding spreads it by h / sqrt(12).
+    It is known to one step of the grid, h in log density; rounding spreads it by h / sqrt(12). The step is the larger
+    one beside the density ``at``: levels lie closer together where layers that are not pruned make up most of it.
     """
-    steps = [log(high / low) for high, low in pairwise(arm.mean()["density"].to_list()) if high > low > 0]
-    return 1.96 * sorted(steps)[len(steps) // 2] / sqrt(12) if steps else 0.0
+    pairs = pairwise(arm.mean()["density"].to_list())
+    steps = [log(high / low) for high, low in pairs if low > 0 and low < high and low * 0.999 <= at <= high * 1.001]
+    return 1.96 * max(steps) / sqrt(12) if steps else 0.0
 
 
 def phase_table(found: list[ArmPhases]) -> pl.DataFrame:
@@ -204,7 +206,7 @@ def _size(turning: Turning | None, piece: int) -> Estimate:
     if turning is None:
         return Estimate(None, None, None, 0)
     found = turning.sizes[piece]
-    return Estimate(found.mean, found.low, None if found.high is None else min(found.high, 1.0), found.n)
+    return replace(found, high=None if found.high is None else min(found.high, 1.0))
 
 
 def _ranges(shape: Shape) -> tuple[Phase, ...]:

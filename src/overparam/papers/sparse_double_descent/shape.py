@@ -129,7 +129,8 @@ def _over_seeds(span: Span, densities: Floats) -> Estimate:
         return Estimate(mean, None, None, len(densities))
     # Density falls from level to level, so the later end of the span is the lower one.
     low, high = _between(lowest, span.high), _between(highest, span.low)
-    return Estimate(mean, min(low, mean), max(high, mean), len(densities))
+    seeds, levels = densities.shape
+    return Estimate(mean, min(low, mean), max(high, mean), seeds, (seeds - 1) * (levels - 1))
 
 
 def _between(densities: Floats, place: float) -> float:
