@@ -109,8 +109,9 @@ def test_so_many_seeds_are_needed_as_the_interval_of_their_mean_says():
 def test_the_seeds_that_are_needed_are_the_fewest(apart, seeds):
     half = stats.t.ppf(0.975, seeds - 1) / sqrt(seeds)
     needed = seeds_needed(Estimate(1.0, 1.0 - half, 1.0 + half, seeds), apart)
-    widths = [float(stats.t.ppf(0.975, n - 1)) / sqrt(n) for n in range(2, MOST_SEEDS + 1)]
-    assert needed == next((n for n, width in enumerate(widths, start=2) if width < apart), None)
+    counts = np.arange(2, MOST_SEEDS + 1)
+    short = counts[stats.t.ppf(0.975, counts - 1) / np.sqrt(counts) < apart]
+    assert needed == (short[0] if len(short) else None)
 
 
 def test_noise_that_is_known_from_many_places_takes_more_seeds_than_its_own_spread_would():

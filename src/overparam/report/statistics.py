@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import hypot, isfinite, sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from overparam.errors import SpecError
 from overparam.report.words import points
@@ -178,9 +179,14 @@ def seeds_needed(found: Estimate, apart: float) -> int | None:
         return None
     half = max(found.mean - found.low, found.high - found.mean)
     a_seed = (found.n - 1 if found.degrees is None else found.degrees) / (found.n - 1)
+    counts = np.arange(2, MOST_SEEDS + 1)
+    shorter = half * _scale(counts, a_seed) / _scale(np.array([found.n]), a_seed) < apart
+    return int(counts[shorter.argmax()]) if shorter.any() else None
 
-    def scale(seeds: int) -> float:
-        return t_quantile((1 + CONFIDENCE) / 2, max(1, round(a_seed * (seeds - 1)))) / sqrt(seeds)
 
-    own = scale(found.n)
-    return next((seeds for seeds in range(2, MOST_SEEDS + 1) if half * scale(seeds) / own < apart), None)
+def _scale(counts: npt.NDArray[np.int64], a_seed: float) -> npt.NDArray[np.float64]:
+    """Return half the interval of so many seeds, in standard deviations, with degrees of freedom that each brings."""
+    from scipy.special import stdtrit
+
+    degrees = np.maximum(1, np.round(a_seed * (counts - 1)))
+    return np.asarray(stdtrit(degrees, (1 + CONFIDENCE) / 2) / np.sqrt(counts))
