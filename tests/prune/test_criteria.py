@@ -9,7 +9,10 @@ from prune_cases import normal, same
 from overparam.errors import SpecError
 from overparam.prune import CRITERIA, Evidence, Gradient, Magnitude, Random
 
-SAMPLES = {"magnitude": {}, "gradient": {}, "gradient-magnitude": {}, "random": {}, "obd": {"draws": 3}}
+SAMPLES = {
+    **{"magnitude": {}, "gradient": {}, "gradient-magnitude": {}, "random": {}, "obd": {"draws": 3}},
+    **{"snip": {}, "grasp": {"temperature": 3.0}, "synflow": {}},
+}
 """A row for each registered criterion: fields to make one with."""
 
 
@@ -29,6 +32,8 @@ def evidence(**changes):
         "weights": normal(SHAPES),
         "gradients": normal(SHAPES, seed=1),
         "curvature": normal(SHAPES, seed=2),
+        "hessian_gradient": normal(SHAPES, seed=3),
+        "flow": normal(SHAPES, seed=4),
         "seed": 5,
         "draw": 2,
     } | changes
@@ -73,6 +78,8 @@ class TestContract:
             {key: value.to(dtype) for key, value in evidence().weights.items()},
             {key: value.to(dtype) for key, value in evidence().gradients.items()},
             curvature={key: value.to(dtype) for key, value in evidence().curvature().items()},
+            hessian_gradient={key: value.to(dtype) for key, value in evidence().hessian_gradient().items()},
+            flow={key: value.to(dtype) for key, value in evidence().flow.items()},
         )
         assert all(value.isfinite().all() for value in criterion(name)(seen).values())
 

@@ -12,7 +12,14 @@ from overparam.prune import CRITERIA, SCOPES, Evidence, new_masks
 
 def scores_of(criterion, shapes, seed=0, draw=0):
     return CRITERIA.resolve(criterion)(
-        Evidence(normal(shapes), normal(shapes, seed=1), seed, draw, curvature=normal(shapes, seed=2))
+        Evidence(
+            normal(shapes),
+            normal(shapes, seed=1),
+            seed,
+            draw,
+            curvature=normal(shapes, seed=2),
+            **{what: normal(shapes, seed=3) for what in ("hessian_gradient", "flow")},
+        )
     )
 
 

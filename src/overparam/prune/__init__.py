@@ -2,7 +2,7 @@
 
 from overparam.prune.counts import apportion, exact_count
 from overparam.prune.coverage import Coverage, coverage
-from overparam.prune.criteria import CRITERIA, OBD, Criterion, Gradient, Magnitude, Random, Scores
+from overparam.prune.criteria import CRITERIA, OBD, Criterion, Gradient, GraSP, Magnitude, Random, Scores, SynFlow
 from overparam.prune.derivatives import gradients, hessian_diagonal, hessian_product
 from overparam.prune.evidence import Evidence
 from overparam.prune.hold import Hold, hold
@@ -11,6 +11,7 @@ from overparam.prune.modules import apply_masks, dense_masks, prune
 from overparam.prune.patterns import PATTERNS, Pattern, Round, Units, Weights
 from overparam.prune.rounds import new_masks
 from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform, erdos_renyi_kernel
+from overparam.prune.synaptic_flow import synaptic_flow
 
 __all__ = [
     "CRITERIA",
@@ -23,6 +24,7 @@ __all__ = [
     "Criterion",
     "Evidence",
     "Global",
+    "GraSP",
     "Gradient",
     "Hold",
     "Magnitude",
@@ -32,6 +34,7 @@ __all__ = [
     "Round",
     "Scope",
     "Scores",
+    "SynFlow",
     "Uniform",
     "Units",
     "Weights",
@@ -51,4 +54,5 @@ __all__ = [
     "keep_top",
     "new_masks",
     "prune",
+    "synaptic_flow",
 ]

@@ -51,7 +51,7 @@ def gradients(
     """
     if mode not in ("train", "eval"):
         raise SpecError(f"mode must be 'train' or 'eval', got {mode!r}")
-    first = _first(module, names)
+    first = first_named(module, names)
     with _taken(module, batch, loss, first, mode == "train", seed, draw) as (value, weights):
         found = torch.autograd.grad(value, list(weights.values()), allow_unused=True, materialize_grads=True)
     slopes = dict(zip(weights, found, strict=True))
@@ -74,7 +74,7 @@ def hessian_product(
     Args:
         vectors: tensors by parameter name, shaped like the parameters; the rest as of :func:`gradients`.
     """
-    first = _first(module, vectors)
+    first = first_named(module, vectors)
     with _taken(module, batch, loss, first, False, seed, draw) as (value, weights):
         over = list(weights.values())
         slopes = torch.autograd.grad(value, over, create_graph=True, allow_unused=True, materialize_grads=True)
@@ -109,7 +109,7 @@ def hessian_diagonal(
     """
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         raise SpecError(f"draws must be a whole number, 1 or more, got {draws!r}")
-    known, first = dict(module.named_parameters()), _first(module, names)
+    known, first = dict(module.named_parameters()), first_named(module, names)
     stream = torch_stream(seed, "signs", draw)
     sums = {name: torch.zeros_like(known[first[name]]) for name in first}
     for _ in range(draws):
@@ -121,7 +121,7 @@ def hessian_diagonal(
     return {name: total / draws for name, total in sums.items()}
 
 
-def _first(module: nn.Module, names: Iterable[str] | None) -> dict[str, str]:
+def first_named(module: nn.Module, names: Iterable[str] | None) -> dict[str, str]:
     """Return the first name of each parameter that is wanted, by the name it is wanted by; None means all."""
     check_shapes(module)
     first = first_names(module)

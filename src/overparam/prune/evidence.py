@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from overparam.errors import SpecError
 from overparam.networks.forward import Inputs, record
 from overparam.prune.derivatives import Loss, gradients, hessian_diagonal, hessian_product
+from overparam.prune.synaptic_flow import synaptic_flow
 
 T = TypeVar("T")
 Named = Mapping[str, Tensor]
@@ -26,11 +27,13 @@ class Look:
         module: returns the module at the weights that are scored.
         batches: returns mini-batches ``(inputs, targets)`` on the module's device, and the loss, a mean over a batch.
         initial: returns the initial values of all weights by name.
+        sample: returns inputs, for what needs their shapes and no data; None: those of the batches.
     """
 
     module: Callable[[], nn.Module]
     batches: Callable[[], tuple[Batches, Loss]] | None = None
     initial: Callable[[], Named] | None = None
+    sample: Callable[[], Inputs] | None = None
 
 
 class Evidence:
@@ -41,7 +44,8 @@ class Evidence:
 
     Args:
         weights: the tensors to score, each of any shape.
-        gradients, curvature, initial, inputs: what the properties and methods of these names return.
+        gradients, curvature, initial, inputs, hessian_gradient, flow: what the properties and methods of these names
+            return.
         seed: of the streams of a criterion that draws at random.
         draw: which draw from that seed, e.g. the number of prunings that came before.
         look: where the rest is taken from.
@@ -57,10 +61,13 @@ class Evidence:
         curvature: Named | None = None,
         initial: Named | None = None,
         inputs: Named | None = None,
+        hessian_gradient: Named | None = None,
+        flow: Named | None = None,
         look: Look | None = None,
     ) -> None:
         self.weights, self.seed, self.draw, self._look = weights, seed, draw, look
         given = {"gradients": gradients, "curvature": curvature, "initial": initial, "inputs": inputs}
+        given |= {"hessian_gradient": hessian_gradient, "flow": flow}
         self._kept: dict[Any, Any] = {name: value for name, value in given.items() if value is not None}
 
     @property
@@ -86,6 +93,42 @@ class Evidence:
     def hessian_product(self, vectors: Named) -> Named:
         """Return the product of the loss's Hessian with ``vectors``, shaped like weights, in evaluation mode."""
         return self._mean(hessian_product, vectors=vectors)
+
+    def hessian_gradient(self, temperature: float = 1.0) -> Named:
+        """Return the product of the loss's Hessian with its gradient, shaped like the weights, in evaluation mode.
+
+        Both are means over mini-batches, of the loss of outputs that are divided by ``temperature``; what was given by
+        hand is returned whatever the temperature.
+        """
+
+        def take() -> Named:
+            module, batches, loss = self._seen()
+
+            def softened(outputs: Tensor, targets: Any) -> Tensor:
+                return loss(outputs / temperature, targets)
+
+            seen = Evidence(self.weights, look=Look(lambda: module, lambda: (batches, softened)))
+            return seen.hessian_product(seen._mean(gradients, names=self.weights, mode="eval"))
+
+        return self._once(
+            "hessian_gradient" if "hessian_gradient" in self._kept else ("curvature of", temperature), take
+        )
+
+    @property
+    def flow(self) -> Named:
+        """How much goes through each weight of the network of absolute weights, :func:`~overparam.prune.synaptic_flow`.
+
+        In float64; no data is looked at.
+        """
+
+        def take() -> Named:
+            assert self._look is not None
+            if self._look.sample is not None:
+                return synaptic_flow(self._look.module(), self._look.sample(), names=self.weights)
+            module, batches, _ = self._seen()
+            return synaptic_flow(module, batches[0][0], names=self.weights)
+
+        return self._once("flow", take)
 
     @property
     def initial(self) -> Named:

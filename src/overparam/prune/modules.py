@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from overparam.prune.criteria import CRITERIA, Criterion, Scores
 from overparam.prune.derivatives import Loss
 from overparam.prune.evidence import Evidence, Look
 from overparam.prune.masks import Masks, check_masks
-from overparam.prune.rounds import Counting, new_masks
+from overparam.prune.rounds import Counting, densities, new_masks
 from overparam.prune.scopes import Scope
 from overparam.prune.selection import Named, Selection
 from overparam.registry import suggest
@@ -59,6 +60,7 @@ def prune(
     *,
     fraction: float | None = None,
     density: float | None = None,
+    rounds: int = 1,
     scope: str | Mapping[str, Any] | Scope = "global",
     include: Selection = (),
     exclude: Selection = (),
@@ -71,7 +73,7 @@ def prune(
     seed: int = 0,
     draw: int = 0,
 ) -> Pruned:
-    """Return the masks of one round of pruning; the module is not changed (see :func:`apply_masks`).
+    """Return the masks of one pruning; the module is not changed (see :func:`apply_masks`).
 
     >>> net = nn.Sequential(nn.Linear(20, 10), nn.ReLU(), nn.Linear(10, 5))
     >>> masks = prune(net, "magnitude", density=0.2)
@@ -88,7 +90,10 @@ def prune(
 
     Args:
         module: any network.
-        criterion: ``magnitude``, ``gradient``, ``obd``, ``random``, or one's own: a path, an object, a function.
+        criterion: ``magnitude``, ``gradient``, ``obd``, ``synflow``, ``random``, ..., or one's own: a path, an object,
+            a function.
+        rounds: in so many the ``density`` is reached, each keeping the same share of what is left; the criterion is
+            asked anew each time, on a copy of the module that is pruned so far.
         fraction, density, scope, counting, allow_empty: see :func:`overparam.prune.new_masks`.
         include: further tensors to prune than linear, convolution and recurrent weights: roles such as ``"embedding"``,
             parameter names or patterns, parts of the module or parameters, or a list of these.
@@ -118,24 +123,31 @@ def prune(
     else:
         masks = by_first_names(module, masks)
         masks = {**masks, **_ones(module, wanted - set(masks))}
-    weights = {name: weight.detach() for name, weight in parameters_under(module, masks).items()}
+    looked = copy.deepcopy(module) if rounds > 1 else module
     batches = None if batch is None else lambda: ([batch], loss)
-    scores = Scores.of(criterion(Evidence(weights, seed=seed, draw=draw, look=Look(lambda: module, batches))))
-    found = new_masks(
-        scores.scores,
-        masks,
-        named.uses,
-        names=named.names,
-        fraction=fraction,
-        density=density,
-        scope=scope,
-        exclude=spared,
-        counting=counting,
-        allow_empty=allow_empty,
-    )
+    look = Look(lambda: looked, batches, sample=None if sample is None else lambda: sample)
+    found = Pruned(masks, {})
+    for share in densities(density, rounds, masks, spared, counting):
+        if rounds > 1:
+            apply_masks(looked, found)
+        weights = {name: weight.detach() for name, weight in parameters_under(looked, masks).items()}
+        scores = Scores.of(criterion(Evidence(weights, seed=seed, draw=draw, look=look)))
+        kept = new_masks(
+            scores.scores,
+            found,
+            named.uses,
+            names=named.names,
+            fraction=fraction,
+            density=share,
+            scope=scope,
+            exclude=spared,
+            counting=counting,
+            allow_empty=allow_empty,
+        )
+        found = found.then(kept, scores.weights(kept, weights))
     _tell(left_out)
     warn_of_collapse(found, named.roles, before=masks)
-    return Pruned(found, scores.weights(found, weights))
+    return found
 
 
 class Pruned(dict[str, Tensor]):
@@ -148,6 +160,11 @@ class Pruned(dict[str, Tensor]):
     def __init__(self, masks: Masks, weights: Mapping[str, Tensor]) -> None:
         super().__init__(masks)
         self.weights = weights
+
+    def then(self, masks: Masks, weights: Mapping[str, Tensor]) -> Pruned:
+        """Return what a further round makes of this: its masks, and the newest value of whatever was moved."""
+        before = {name: moved.masked_fill(~masks[name].to(moved.device), 0) for name, moved in self.weights.items()}
+        return Pruned(masks, {**before, **weights})
 
 
 def apply_masks(module: nn.Module, masks: Masks) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor
@@ -93,6 +93,28 @@ def new_masks(
         allow_empty=allow_empty,
     )
     return {name: chosen[name] if name in chosen else mask.clone() for name, mask in masks.items()}
+
+
+def densities(
+    density: float | None, rounds: int, masks: Masks, spared: Collection[str] = (), counting: Counting = "prunable"
+) -> list[float | None]:
+    """Return the density after each of ``rounds`` prunings: falling by one factor, from that of ``masks`` to the last.
+
+    Those ``spared`` do not count, unless ``counting`` is ``all``. One round is just what was asked for.
+
+    Reference: the exponential schedule of Tanaka et al., 2020, https://arxiv.org/abs/2006.05467, algorithm 1
+
+    Raises :class:`SpecError` for several rounds without a density to arrive at.
+    """
+    if rounds == 1:
+        return [density]
+    if rounds < 1 or density is None:
+        raise SpecError(f"rounds must be 1, or more towards a density, got {rounds} with density {density}")
+    base = [mask for name, mask in masks.items() if counting == "all" or name not in spared]
+    present = count_kept(dict(enumerate(base))) / max(1, sum(mask.numel() for mask in base))  # type: ignore[arg-type]
+    if density >= present:
+        return [density]
+    return [*(present * (density / present) ** (place / rounds) for place in range(1, rounds)), density]
 
 
 def number_to_keep(

@@ -12,6 +12,7 @@ from overparam.identity import for_one_use
 from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, Scores, coverage
 from overparam.prune.derivatives import Loss
 from overparam.prune.evidence import Batches, Evidence, Look
+from overparam.prune.rounds import densities
 from overparam.prune.scopes.base import rates_of
 from overparam.prune.selection import Named
 from overparam.spec import spec
@@ -23,12 +24,15 @@ from overparam.train.losses import GivenLoss, bound_loss, loss_for, on_batch, re
 @STEPS.named("prune")
 @spec
 class Prune(Step):
-    """Prune once: the lowest-scored of the weights that are left go, exactly as many as asked for.
+    """Prune: the lowest-scored of the weights that are left go, exactly as many as asked for.
 
     Args:
-        criterion: how weights are scored: ``magnitude``, ``gradient``, ``obd``, ``random``, or one's own.
+        criterion: how weights are scored: ``magnitude``, ``gradient``, ``obd``, ``snip``, ``grasp``, ``synflow``,
+            ``random``, ..., or one's own.
         fraction: share of the weights left that goes, in [0, 1); this or ``density``.
         density: share of the weights that is kept afterwards, in (0, 1].
+        rounds: in so many prunings ``density`` is reached, without training in between: each keeps the same share of
+            what is left, and the criterion is asked anew each time, on the pruned weights and the same mini-batches.
         scope: over what the count is spread: ``global``, ``per-layer``, ``uniform``, ``erk``, or one's own;
             ``{"per-layer": {"rates": {"output": 0.5}}}`` prunes the output layer at half the rate.
         pattern: what goes together: ``weights`` (single ones), ``units`` (whole neurons and filters), or one's own.
@@ -53,6 +57,7 @@ class Prune(Step):
     criterion: Annotated[Any, CRITERIA] = "magnitude"
     fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
     density: Annotated[float, Field(gt=0, le=1)] | None = None
+    rounds: Annotated[int, Field(ge=1)] = 1
     scope: Annotated[Any, SCOPES] = "global"
     pattern: Annotated[Any, PATTERNS] = "weights"
     include: tuple[str, ...] = ()
@@ -69,6 +74,8 @@ class Prune(Step):
             raise ValueError(
                 f"needs either fraction (of the weights left that goes) or density (to be kept), got {got}"
             )
+        if self.rounds > 1 and self.density is None:
+            raise ValueError(f"rounds: {self.rounds} needs density, the share to be kept in the end, not fraction")
 
     def references(self) -> tuple[str, ...]:
         """Return what its criterion looks at, such as ``init``, and what its loss does, such as a teacher."""
@@ -88,27 +95,38 @@ class Prune(Step):
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with fewer weights; its randomness is from the stream of (seed, number of prunings)."""
-        criterion, scope, draw = CRITERIA.resolve(self.criterion), SCOPES.resolve(self.scope), start.level
+        scope = SCOPES.resolve(self.scope)
         named = self._named(context, scope)
-        start = self._including(start, named)
-        weights = {name: start.state[name] for name in start.masks}
-        evidence = Evidence(weights, seed=context.seed, draw=draw, look=self._look(start, context, draw))
-        with global_stream(context.seed, "criterion", draw):
-            scores = Scores.of(for_one_use(criterion)(evidence))
-        asked = Round(
+        pruned = self._including(start, named)
+        spared = named.meant(self.exclude, "exclude") if named else ()
+        for density in densities(self.density, self.rounds, pruned.masks, spared, self.counting):
+            asked = self._asked(pruned, context, named, density)
+            pruned = self._once(pruned, context, asked)
+        return Outcome(pruned.counted("prune"))
+
+    def _asked(self, start: Checkpoint, context: Context, named: Named | None, density: float | None) -> Round:
+        """Return what is asked of one round."""
+        return Round(
             roles=named.uses if named else start.roles,
             look=lambda: (start.load_into(context.module()), context.world.test.inputs[:1]),
             names=named.names if named else None,
             fraction=self.fraction,
-            density=self.density,
-            scope=scope,
+            density=density,
+            scope=SCOPES.resolve(self.scope),
             exclude=self.exclude,
             counting=self.counting,
             allow_empty=self.allow_empty,
         )
+
+    def _once(self, start: Checkpoint, context: Context, asked: Round) -> Checkpoint:
+        """Return ``start`` after one round."""
+        weights = {name: start.state[name] for name in start.masks}
+        look = self._look(start, context, start.level)
+        evidence = Evidence(weights, seed=context.seed, draw=start.level, look=look)
+        with global_stream(context.seed, "criterion", start.level):
+            scores = Scores.of(for_one_use(CRITERIA.resolve(self.criterion))(evidence))
         masks = PATTERNS.resolve(self.pattern).masks(scores.scores, start.masks, asked)
-        moved = {**start.state, **scores.weights(masks, weights)}
-        return Outcome(start.with_state(moved).masked(masks).counted("prune"))
+        return start.with_state({**start.state, **scores.weights(masks, weights)}).masked(masks)
 
     def _named(self, context: Context, scope: Scope) -> Named | None:
         """Return all names and roles of the network's tensors, if needed: a checkpoint has only the first of each."""
@@ -134,7 +152,8 @@ class Prune(Step):
             return [(batch.inputs, batch) for batch in fetched], loss
 
         initial = (lambda: context.given["init"].checkpoint.state) if "init" in context.given else None
-        return Look(lambda: start.load_into(context.module()), batches, initial)
+        module, sample = lambda: start.load_into(context.module()), lambda: context.world.test.inputs[:1]
+        return Look(module, batches, initial, sample)
 
 
 def left_out(module: nn.Module, parts: Iterable[object]) -> str:

@@ -3,8 +3,21 @@
 from overparam.prune.criteria.base import CRITERIA, Criterion, Scores
 from overparam.prune.criteria.gradient import Gradient
 from overparam.prune.criteria.gradient_magnitude import GradientMagnitude
+from overparam.prune.criteria.grasp import GraSP
 from overparam.prune.criteria.magnitude import Magnitude
 from overparam.prune.criteria.obd import OBD
 from overparam.prune.criteria.random import Random
+from overparam.prune.criteria.synflow import SynFlow
 
-__all__ = ["CRITERIA", "OBD", "Criterion", "Gradient", "GradientMagnitude", "Magnitude", "Random", "Scores"]
+__all__ = [
+    "CRITERIA",
+    "OBD",
+    "Criterion",
+    "GraSP",
+    "Gradient",
+    "GradientMagnitude",
+    "Magnitude",
+    "Random",
+    "Scores",
+    "SynFlow",
+]
