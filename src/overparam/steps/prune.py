@@ -77,6 +77,10 @@ class Prune(Step):
         if self.rounds > 1 and self.density is None:
             raise ValueError(f"rounds: {self.rounds} needs density, the share to be kept in the end, not fraction")
 
+    def parameters(self) -> dict[str, Any]:
+        """Return every field, but one round, which was meant before there was a number of them."""
+        return {name: value for name, value in super().parameters().items() if (name, value) != ("rounds", 1)}
+
     def references(self) -> tuple[str, ...]:
         """Return what its criterion looks at, such as ``init``, and what its loss does, such as a teacher."""
         return tuple(dict.fromkeys([*self._looked_at(), *references_of(self.loss)]))
