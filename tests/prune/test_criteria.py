@@ -10,8 +10,14 @@ from overparam.errors import SpecError
 from overparam.prune import CRITERIA, Evidence, Gradient, Magnitude, Random
 
 SAMPLES = {
-    **{"magnitude": {}, "gradient": {}, "gradient-magnitude": {}, "random": {}, "obd": {"draws": 3}},
-    **{"snip": {}, "grasp": {"temperature": 3.0}, "synflow": {}},
+    "magnitude": {},
+    "gradient": {},
+    "gradient-magnitude": {},
+    "random": {},
+    "obd": {"draws": 3},
+    "snip": {},
+    "grasp": {"temperature": 3.0},
+    "synflow": {},
 }
 """A row for each registered criterion: fields to make one with."""
 
