@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from overparam.lab import Chain, Repeat, Results, Store, Study, load_results
     from overparam.length import Length
     from overparam.networks import Network
-    from overparam.probes import Accuracy, Cost, Density, LearningDistance, LinearPath, MaskOverlap, Probe
+    from overparam.probes import Accuracy, Cost, Density, EarlyStop, LearningDistance, LinearPath, MaskOverlap, Probe
     from overparam.steps import (
         Compact,
         Hold,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Redense,
         Reinit,
         Rewind,
+        Shuffle,
         Step,
         Supermask,
         Train,
@@ -52,10 +53,13 @@ _HOMES = {
     "overparam.lab": ("Chain", "Repeat", "Results", "Store", "Study", "load_results"),
     "overparam.length": ("Length",),
     "overparam.networks": ("Network",),
-    "overparam.probes": ("Accuracy", "Cost", "Density", "LearningDistance", "LinearPath", "MaskOverlap", "Probe"),
+    "overparam.probes": (
+        *("Accuracy", "Cost", "Density", "EarlyStop", "LearningDistance", "LinearPath", "MaskOverlap"),
+        "Probe",
+    ),
     "overparam.steps": (
         *("Compact", "Hold", "LrRewind", "Measure", "Prune", "Quantise", "Redense", "Reinit", "Rewind"),
-        *("Step", "Supermask", "Train"),
+        *("Shuffle", "Step", "Supermask", "Train"),
     ),
     "overparam.worlds": ("Augmentation", "Dataset", "ImageFolder", "LabelNoise", "World"),
 }
@@ -71,6 +75,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Density",
+    "EarlyStop",
     "Hold",
     "ImageFolder",
     "IncompleteWarning",
@@ -93,6 +98,7 @@ __all__ = [
     "Results",
     "Rewind",
     "RunError",
+    "Shuffle",
     "SpecError",
     "Step",
     "StepError",

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from overparam import Checkpoint, Network, SpecError, Train, World
+from overparam.lab.curves import columns_of
 from overparam.lab.results import MEASURED
 from overparam.networks import ROLES
 from overparam.probes import PROBES, Measurements, Probe, View
@@ -27,11 +28,13 @@ NETWORKS = [pytest.param(network, id=name) for name, network in {"mlp": MLP, "ba
 
 
 def case(network: Network, density: float = 0.5) -> tuple[Checkpoint, View]:
-    data = built(images())
+    data = built(images(), validation=10)
     init = begin(network, data)
-    trained = Train(epochs=1, batch_size=16).run(half_pruned(init, density), context_of(network, data)).checkpoint
-    against = given(network, data, {"init": init})["init"]
-    return trained, View(data, lambda: network.build(data.input_shape, data.classes, 7), FACTS, against)
+    training = Train(epochs=1, batch_size=16, evaluate_every=1)
+    outcome = training.run(half_pruned(init, density), context_of(network, data))
+    against, curve = given(network, data, {"init": init})["init"], columns_of(outcome.curve)
+    view = View(data, lambda: network.build(data.input_shape, data.classes, 7), FACTS, against, curve=curve)
+    return outcome.checkpoint, view
 
 
 def _steady(found: Measurements) -> Any:
@@ -40,7 +43,8 @@ def _steady(found: Measurements) -> Any:
 
 
 def test_there_are_probes() -> None:
-    assert NAMES == ["accuracy", "cost", "density", "latency", "learning-distance", "linear-path", "mask-overlap"]
+    names = ("accuracy", "cost", "density", "early-stop", "latency", "learning-distance", "linear-path", "mask-overlap")
+    assert tuple(NAMES) == names
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,7 +92,7 @@ def test_it_states_its_columns(name: str, network: Network) -> None:
     facts = {**view.facts, "engines": dict.fromkeys(checkpoint.masks, "dense"), "engine_note": "as asked"}
     found = probe.measure(checkpoint, replace(view, facts=facts))
     probe.check(found)
-    columns = probe.columns_in(World(images()))
+    columns = probe.columns_in(World(images(), validation=10))
     assert list(found.values) == list(columns)
     assert {column for row in found.layers.values() for column in row} == set(probe.layer_columns)
     rows = [(columns, found.values), *((probe.layer_columns, row) for row in found.layers.values())]

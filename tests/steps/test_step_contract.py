@@ -20,6 +20,7 @@ from overparam import (
     Redense,
     Reinit,
     Rewind,
+    Shuffle,
     Supermask,
     Train,
 )
@@ -43,6 +44,7 @@ CASES: dict[str, tuple[Step, ...]] = {
     "rewind": (Rewind(), Rewind("5it"), Rewind("my-label")),
     "lr-rewind": (LrRewind("1ep"), LrRewind()),
     "reinit": (Reinit(),),
+    "shuffle": (Shuffle(),),
     "redense": (Redense(),),
     "compact": (Compact(),),
     "hold": tuple(Hold(at) for at in ("zero", "initial", "present")),
@@ -177,6 +179,10 @@ def test_its_traits_are_words(step: Step) -> None:
         (
             [Prune(fraction=0.5), Reinit(), Train(epochs=1), Prune("random", fraction=0.5), Rewind()],
             ("magnitude", "reinit"),
+        ),
+        (
+            [Train(epochs=1), Prune(fraction=0.5), Shuffle(), Rewind(), Train(epochs=1)],
+            ("magnitude", "rewind", "shuffled"),
         ),
         ([Train(epochs=1), Prune(fraction=0.5), LrRewind("1ep"), Train(epochs=1)], ("magnitude", "lr-rewind")),
         ([Train(epochs=1), Rewind(), Prune(fraction=0.5), Train(epochs=1)], ("magnitude", "finetune")),

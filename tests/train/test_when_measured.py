@@ -44,6 +44,13 @@ def test_points_intervals_and_logarithms(fields: dict[str, Any], iterations: lis
     assert found.curve[-1]["loss"] == train().curve[-1]["loss"], "measuring changes nothing"
 
 
+def test_only_the_splits_asked_for_are_measured_on_the_way() -> None:
+    found = train(evaluate_every=2, evaluate_on=["validation", "test"])
+    row = found.curve[-1]
+    assert {name.partition("_")[0] for name in row if "_" in name} == {"validation", "test"}
+    assert row == {name: value for name, value in train(evaluate_every=2).curve[-1].items() if name in row}
+
+
 @pytest.mark.parametrize("patience", [1, 2, 4])
 def test_patience_ends_it_so_many_epochs_after_the_best(patience: int) -> None:
     noisy = built(vectors(), validation=10, label_noise={"kind": "symmetric", "rate": 0.5})
@@ -78,6 +85,8 @@ REAL = Dataset.from_arrays(
         (DATA, {"evaluate_at": ["17it"]}, "cannot evaluate_at 17it: the training ends at 4ep"),
         (DATA, {"evaluate_at": ["0it"]}, "evaluate_at must be points after the beginning"),
         (DATA, {"evaluate_at": "linear"}, "evaluate_at"),
+        (DATA, {"evaluate_on": []}, "evaluate_on must name at least one of train, validation and test"),
+        (DATA, {"evaluate_on": ["tests"]}, "evaluate_on"),
     ],
 )
 def test_what_cannot_be_is_refused(data: Any, fields: dict[str, Any], message: str) -> None:

@@ -153,6 +153,7 @@ class Workshop:
             facts,
             against[0] if against else None,
             self.setup.device,
+            numbers["curve"],
         )
         with global_stream(node.seed, "probe", probe.kind), self._watched(probe):
             found = probe.measure(checkpoint, view)

@@ -36,8 +36,13 @@ def fingerprint(value: Any) -> str:
 
 
 def part_identity(part: Any) -> dict[str, Any]:
-    """Return what a step or probe is: version, parameters and, of what is the user's own, the code."""
-    parameters = part.parameters()
+    """Return what a step or probe is: version, parameters and, of what is the user's own, the code.
+
+    A field that its class names in ``later`` is not among them at the value given there, which was implied before the
+    field was added.
+    """
+    later = getattr(part, "later", {})
+    parameters = {name: value for name, value in part.parameters().items() if name not in later or value != later[name]}
     # plain() keeps the fields of an object and not its class, and another class may mean another thing by them
     own = [kind for kind in (type(part), *_classes(parameters)) if not comes_with_overparam(kind)]
     return {

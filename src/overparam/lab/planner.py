@@ -18,6 +18,7 @@ from overparam.lab.torch_settings import check_torch
 from overparam.length import Length
 from overparam.probes import Probe
 from overparam.steps import Step
+from overparam.train import TrainSettings
 
 
 def plan(experiments: Sequence[Experiment], probes: Sequence[Probe]) -> Plan:
@@ -183,6 +184,9 @@ class _Planner:
     def _measurement(self, probe: Probe, row: Row) -> str:
         """Add the node of a probe on a row and return its fingerprint."""
         seed, (network, world) = self.chains.experiments[row.experiment].seed, self._at[row.experiment]
+        part = self.plan.nodes[row.node].part
+        if isinstance(part, TrainSettings):
+            probe.check_training(part, self.plan.worlds[self.plan.nodes[row.node].world].build())
         given = self._given(probe, row.experiment, row.step, world)
         made = fingerprint(
             {

@@ -4,6 +4,7 @@ from overparam.probes.accuracy import Accuracy
 from overparam.probes.base import PROBES, Measurements, PairProbe, Probe, View
 from overparam.probes.cost import Cost
 from overparam.probes.density import Density
+from overparam.probes.early_stop import EarlyStop
 from overparam.probes.latency import Latency
 from overparam.probes.learning_distance import LearningDistance
 from overparam.probes.linear_path import LinearPath
@@ -14,6 +15,7 @@ __all__ = [
     "Accuracy",
     "Cost",
     "Density",
+    "EarlyStop",
     "Latency",
     "LearningDistance",
     "LinearPath",

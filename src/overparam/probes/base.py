@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +13,7 @@ from overparam.checkpoint import Checkpoint, Given
 from overparam.errors import SpecError
 from overparam.registry import Registry, identified
 from overparam.spec import named_by_class, spec
+from overparam.train import TrainSettings
 from overparam.worlds import World, WorldData
 
 
@@ -27,6 +28,7 @@ class View:
         facts: what was recorded of the step that made the checkpoint (seconds, peak memory, bytes, engines).
         device: where a network may be run.
         against: the other checkpoint, for a :class:`PairProbe`.
+        curve: the learning curve of the step that made the checkpoint, by column, with None where a row lacks one.
     """
 
     world: WorldData
@@ -34,6 +36,7 @@ class View:
     facts: Mapping[str, Any] = field(default_factory=dict)
     against: Given | None = None
     device: str = "cpu"
+    curve: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ class Probe:
                     raise SpecError(f"column {name!r} is measured but not stated (stated: {', '.join(stated)})")
                 if value is not None and not isinstance(value, (int, float) if kind is float else kind):
                     raise SpecError(f"column {name!r} is stated as {kind.__name__}, but {value!r} was measured")
+
+    def check_training(self, settings: TrainSettings, data: WorldData) -> None:
+        """Raise :class:`SpecError` if it can be told before it runs that a training leaves nothing to measure."""
 
     def parameters(self) -> dict[str, Any]:
         """Return every field; they decide the result."""

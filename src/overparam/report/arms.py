@@ -29,7 +29,7 @@ MEASURED = frozenset(
         *("seconds", "multiply_adds", "multiply_adds_effective", "peak_memory_bytes", "bytes", "noise_realised"),
     }
 )
-TRAITS = ("dataset", "noise_rate", "criterion", "retraining")
+TRAITS = ("dataset", "noise_rate", "criterion", "retraining", "mask")
 REQUIRED = ("seed", "chain", "level", "density")
 NOISE_RATE = "world.label_noise.rate"
 
@@ -126,9 +126,9 @@ def arms(frame: pl.DataFrame, axis: Axis | str = DENSITY, by: Sequence[str] | No
     """Split a results table into its arms, in order of first appearance.
 
     An arm is told by ``variant``, by the sweep columns (dotted paths, or ``network``, that stay constant along every
-    chain) and by the traits ``dataset``, ``noise_rate``, ``criterion`` and ``retraining``, as far as there are such
-    columns and they do not go with the axis. Where the axis is swept, every measured level and step of the chains is an
-    arm of its own. Chains that prune once, and differ only in how much, are one arm, its levels counted by density.
+    chain) and by the traits ``dataset``, ``noise_rate``, ``criterion``, ``retraining`` and ``mask``, as far as they are
+    columns and do not go with the axis. Where the axis is swept, every measured level and step of the chains is an arm
+    of its own. Chains that prune once, and differ only in how much, are one arm, its levels counted by density.
     Rows without a density, a level or a place on the axis are left out.
 
     Args:

@@ -10,6 +10,7 @@ from overparam.steps.quantise import Quantise
 from overparam.steps.redense import Redense
 from overparam.steps.reinit import Reinit
 from overparam.steps.rewind import LrRewind, Rewind
+from overparam.steps.shuffle import Shuffle
 from overparam.steps.supermask import Supermask
 from overparam.steps.train import Train
 
@@ -27,6 +28,7 @@ __all__ = [
     "Redense",
     "Reinit",
     "Rewind",
+    "Shuffle",
     "Step",
     "Supermask",
     "Train",

@@ -106,7 +106,8 @@ def fit(
     All chance is drawn from streams of ``seed``: the order of the data and its augmentation from
     ``(seed, "order", epoch)``, dropout and whatever else draws from the global generators of torch, Python and NumPy
     from ``(seed, "dropout", epoch)``, in evaluation from ``(seed, "evaluation", iteration)``. So each level of a chain
-    sees the same order, and a training stopped between two epochs and taken up again ends with the same bits.
+    sees the same order, and a training stopped between two epochs and taken up again ends with the same bits. Another
+    ``settings.order`` than 0 stands behind the names of the first two.
 
     A network may keep state outside its state dict, such as a counter in a plain attribute. A training begins with what
     the module has; where the state matters, the journal keeps nothing, and a note says so.
@@ -171,6 +172,8 @@ class _Training:
         for length in settings.save:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
         self.rate = settings.rates(self.per_epoch)
+        self.draw = ("draw", settings.order) if settings.order else ()  # names of the streams of training's noise
+        self.splits = [name for name in data.splits if name in settings.evaluate_on]
         self.evaluated = settings.evaluated(self.per_epoch)
         self.engine, events = engine, tuple(EVENTS.resolve(event) for event in settings.events)
         self.timeline = Timeline(module, events, self.data, settings.batch_size, self.per_epoch, self.total, seed)
@@ -205,8 +208,8 @@ class _Training:
         end = min((epoch + 1) * self.per_epoch, self.total)
         losses: list[Tensor] = []
         rate = 0.0
-        with global_stream(self.seed, "dropout", epoch):
-            self.trainee.begin(epoch, torch_stream(self.seed, "order", epoch), skipped)
+        with global_stream(self.seed, "dropout", epoch, *self.draw):
+            self.trainee.begin(epoch, self._order(epoch), skipped)
             while self.iteration < end:
                 if self.timeline.happens(self.iteration):
                     self._happen(epoch)
@@ -217,7 +220,7 @@ class _Training:
                 self.iteration += len(rates)
                 rate = rates[-1]
                 if self._is_evaluated() and self.iteration != end:
-                    self._row(rate, self._measured(self.data.splits))
+                    self._row(rate, self._measured(self.splits))
         every_loss = torch.cat(losses)
         loss = float(every_loss.mean())
         first = self.out.curve[0].get("loss", 1.0) if self.out.curve else float(every_loss[0])
@@ -226,13 +229,16 @@ class _Training:
                 f"training diverged: the loss became {loss:g} in epoch {epoch + 1} (by iteration {self.iteration}); "
                 f"lower train.lr (now {self.settings.lr:g}) or add warmup"
             )
-        due = self.data.splits if self._is_evaluated() else ()
+        due = self.splits if self._is_evaluated() else ()
         self._row(rate, {"loss": loss, **self._measured(due)})
         self._stop_if_reached()
         if self.iteration in self.points and (self.iteration == self.total or self.out.stopped_early):
             self._save_point()
         if self.progress is not None:
             self.progress(self.iteration, self.total, self.out.curve[-1])
+
+    def _order(self, epoch: int) -> torch.Generator:
+        return torch_stream(self.seed, "order", epoch, *self.draw)
 
     def _next_stop(self, end: int) -> int:
         """Return the iteration up to which there is nothing to do but train."""
@@ -359,4 +365,4 @@ class _Training:
         made = self.timeline.constraints(self.iteration, state, under, on_batch(self.trainee.loss))
         left = {name: effective(made[name], each) if name in made else each for name, each in state.items()}
         self._go_on(Point(left, made), self.trainee.slots())
-        self.trainee.begin(epoch, torch_stream(self.seed, "order", epoch), self.iteration % self.per_epoch)
+        self.trainee.begin(epoch, self._order(epoch), self.iteration % self.per_epoch)

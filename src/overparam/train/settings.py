@@ -80,8 +80,11 @@ class TrainSettings:
         loss: ``cross-entropy``, ``mse``, or an import path or a callable ``(outputs, targets) -> scalar mean loss``;
             one whose second parameter is called ``batch`` gets the whole :class:`~overparam.worlds.Batch`. None: the
             usual one of the task.
-        evaluate_every: measure all splits at this interval into the learning curve; never if None.
+        order: which draw of all that is random in training (the order of examples, augmentation, dropout): with another
+            number the same weights are trained with other noise, as an analysis of instability needs.
+        evaluate_every: measure at this interval into the learning curve; never if None.
         evaluate_at: measure there too: lengths such as ``[100it, 1ep]``, or ``log``, which is ten iterations a decade.
+        evaluate_on: the splits that are measured on the way, by these two.
         events: what changes masks in between: ``rigl``, ``{"gradual": {"density": 0.1}}``, or one's own, see
             :class:`overparam.train.events.Event`. Those of one iteration happen in this order.
         precision: ``float32``; ``bfloat16`` for forward and backward passes under autocast, weights in float32; or
@@ -94,6 +97,8 @@ class TrainSettings:
         **dict.fromkeys(("milestones", "gamma"), BELONGS_TO_SCHEDULE),
     }
 
+    later: ClassVar[Mapping[str, Any]] = {"order": 0, "evaluate_on": ("train", "validation", "test")}
+
     optimizer: Annotated[Any, OPTIMISERS] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
     l1: Annotated[float, Field(ge=0)] = 0.0
@@ -105,8 +110,10 @@ class TrainSettings:
     warmup: Length | None = None
     stop_at: StopAt | None = None
     loss: GivenLoss = None
+    order: Annotated[int, Field(ge=0)] = 0
     evaluate_every: Length | None = None
     evaluate_at: tuple[Length, ...] | Literal["log"] = ()
+    evaluate_on: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
     events: tuple[Annotated[Any, EVENTS], ...] = ()
     precision: Precision = "float32"
     save: tuple[Length, ...] = ()
@@ -114,6 +121,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.length is None):
             raise ValueError("needs either epochs (such as 60) or length (such as '60ep' or '5000it'), not both")
+        if not self.evaluate_on:
+            raise ValueError("evaluate_on must name at least one of train, validation and test; it is empty")
         if self.length is not None and self.length.value <= 0:
             raise ValueError(f"length must be longer than nothing, got '{self.length}'")
         if self.evaluate_every is not None and self.evaluate_every.value <= 0:

@@ -1,0 +1,44 @@
+"""The step that puts masks elsewhere: the control of every claim about which weights are kept."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from overparam.checkpoint import Checkpoint
+from overparam.spec import spec
+from overparam.steps.base import STEPS, Context, Outcome, Step
+from overparam.streams import torch_stream
+
+
+@STEPS.named("shuffle")
+@spec
+class Shuffle(Step):
+    """Permute the mask within each layer: as many weights as before, in random places.
+
+    A control of tickets and of pruning at initialisation: what is left of an advantage was in the densities of the
+    layers. What comes back is zero until a ``rewind`` or ``reinit`` gives it a value, as one of them should after this.
+
+    Reference: Frankle, Dziugaite, Roy & Carbin, ICLR 2021, "Pruning Neural Networks at Initialization: Why Are We
+    Missing the Mark?", arXiv:2009.08576.
+    """
+
+    kind: ClassVar[str] = "shuffle"
+
+    def traits(self) -> Mapping[str, str]:
+        """Return that masks are not where a criterion put them."""
+        return {"mask": "shuffled"}
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        """Return ``start`` under permuted masks; each ``shuffle`` of a chain draws anew."""
+        draw = start.count(self.kind)
+        masks = {
+            name: _permuted(mask, torch_stream(context.seed, "shuffle", draw, name))
+            for name, mask in start.masks.items()
+        }
+        return Outcome(start.masked(masks).counted(self.kind))
+
+
+def _permuted(mask: Tensor, stream: torch.Generator) -> Tensor:
+    return mask.flatten()[torch.randperm(mask.numel(), generator=stream)].reshape(mask.shape)
