@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from overparam.prune import CRITERIA
+
 LENET = {"fc1.weight": (300, 784), "fc2.weight": (100, 300), "fc3.weight": (10, 100)}
 LENET_ROLES = {"fc1.weight": "linear", "fc2.weight": "linear", "fc3.weight": "output"}
 
@@ -65,3 +67,9 @@ def keep_top_reference(
     for _, name, i in kept:
         found[name][i] = True
     return {name: flat.reshape(masks[name].shape) for name, flat in found.items()}
+
+
+OF_UNITS = ("norm-scale",)
+"""Criteria that score whole units only."""
+
+OF_WEIGHTS = [name for name in CRITERIA if name not in OF_UNITS]

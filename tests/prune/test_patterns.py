@@ -13,17 +13,28 @@ from torch import Tensor, nn
 from overparam.errors import SpecError
 from overparam.networks import Network, tensor_roles
 from overparam.networks.units import groups
-from overparam.prune import PATTERNS, Pattern, Round, Units, Weights, dense_masks
+from overparam.prune import CRITERIA, PATTERNS, Evidence, Pattern, Round, Scores, Units, Weights, dense_masks
+from overparam.prune.evidence import Look
 from overparam.registry import Registry
 
 CASES: dict[str, tuple[Pattern, ...]] = {"weights": (Weights(),), "units": (Units(),)}
 ALL = [pytest.param(pattern, id=name) for name, patterns in CASES.items() for pattern in patterns]
 
 
-def pruned(pattern: Pattern, module: nn.Module, sample: Tensor, masks: Any = None, **asked: Any) -> dict[str, Tensor]:
-    scores = {name: parameter.detach().abs() for name, parameter in module.named_parameters()}
-    wanted = Round(tensor_roles(module, sample), lambda: (module, sample), **asked)
-    return pattern.masks(scores, masks or dense_masks(module), wanted)
+def pruned(
+    pattern: Pattern,
+    module: nn.Module,
+    sample: Tensor,
+    masks: Any = None,
+    criterion: Any = "magnitude",
+    targets: Any = None,
+    **asked: Any,
+) -> dict[str, Tensor]:
+    masks = masks or dense_masks(module)
+    batches = None if targets is None else lambda: ([(sample, targets)], nn.functional.cross_entropy)
+    weights = {name: module.get_parameter(name).detach() for name in masks}
+    scores = Scores.of(CRITERIA.resolve(criterion)(Evidence(weights, look=Look(lambda: module, batches))))
+    return pattern.masks(scores, masks, Round(tensor_roles(module, sample), lambda: (module, sample), **asked))
 
 
 def perceptron(seed: int = 0) -> tuple[nn.Module, Tensor]:
@@ -59,6 +70,44 @@ def test_the_filter_with_the_smallest_l1_norm_goes_with_what_reads_it() -> None:
     masks = pruned(Units(), module, torch.randn(2, 1, 2, 2), fraction=0.34)
     assert masks["0.weight"].flatten().tolist() == [True, False, True]
     assert masks["3.weight"].tolist() == 2 * [4 * [True] + 4 * [False] + 4 * [True]]
+
+
+def test_taylor_is_the_derivative_of_a_gate_on_each_unit() -> None:
+    module, _ = perceptron()
+    inputs, targets = torch.randn(7, 5), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    gate = torch.ones(8, requires_grad=True)
+    outputs = module[2:](module[1](module[0](inputs)) * gate)
+    (slopes,) = torch.autograd.grad(nn.functional.cross_entropy(outputs, targets), gate)
+    masks = pruned(Units(), module, inputs, None, "taylor", targets, fraction=0.5, exclude=["2.weight"])
+    assert masks["0.weight"].any(1).nonzero().flatten().tolist() == slopes.abs().topk(4).indices.sort().values.tolist()
+
+
+def test_the_unit_with_the_smallest_norm_scale_goes_and_without_a_norm_there_is_none() -> None:
+    module = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    module[1].weight.data = torch.tensor([0.5, -0.1, 0.2])
+    masks = pruned(Units(), module, torch.ones(2, 5), None, "norm-scale", fraction=0.34, exclude=["3.weight"])
+    assert masks["0.weight"].any(1).tolist() == [True, False, True]
+    with pytest.raises(SpecError, match=r"no batch norm with a scale stands behind '3'; exclude '3.weight', or"):
+        pruned(Units(), module, torch.ones(2, 5), None, "norm-scale", fraction=0.34)
+    with pytest.raises(SpecError, match="scores whole neurons and filters, not single weights; add pattern: units"):
+        pruned(Weights(), module, torch.ones(2, 5), None, "norm-scale", fraction=0.34)
+
+
+def test_reversed_keeps_what_the_criterion_would_not() -> None:
+    module, sample = perceptron()
+    most, least = (
+        pruned(Units(), module, sample, None, criterion, fraction=0.5, scope="per-layer")
+        for criterion in ("magnitude", {"reversed": {}})
+    )
+    assert torch.equal(most["0.weight"].any(1), ~least["0.weight"].any(1))
+    scales = {"reversed": {"criterion": "random"}}
+    assert all(bool(mask.any()) for mask in pruned(Units(), module, sample, None, scales, fraction=0.5).values())
+
+
+def test_random_units_have_one_chance_whatever_their_size() -> None:
+    module = nn.Sequential(nn.Linear(50, 10), nn.ReLU(), nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 3))
+    masks = pruned(Units(), module, torch.ones(1, 50), None, "random", fraction=0.5)
+    assert 1 <= int(masks["0.weight"].any(1).sum()) <= 9  # sums over 50 draws would keep all of them
 
 
 def test_residual_layers_count_as_one() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any
 
@@ -119,10 +119,10 @@ class Network:
     ) -> dict[str, Any]:
         """Return what makes this network this network for these inputs, JSON-able, for fingerprints.
 
-        Of an architecture that comes with overparam: its name, the version of its code, every option and the
-        initialisation. Of a network of one's own: its content as built at this seed, see
-        :func:`overparam.identity.module_identity`; whether it came by import path or as a function does
-        not matter.
+        Of an architecture that comes with overparam: its name, the version of its code, the initialisation and every
+        option but those that are None: one that is added, off by default, keeps old results. Of a network of one's own:
+        its content as built at this seed, see :func:`overparam.identity.module_identity`; whether it came by import
+        path or as a function does not matter.
         """
         form = Form.of(input_shape, outputs, vocabulary)
         world = {"input_shape": list(form.input_shape), "outputs": list(form.outputs), "vocabulary": vocabulary}
@@ -132,7 +132,7 @@ class Network:
                 **world,
                 "architecture": factory.name,
                 "version": factory.version,
-                "options": json.loads(json.dumps(factory.options(self.options))),
+                "options": json.loads(json.dumps(_given(factory.options(self.options)))),
                 "init": self.init or factory.init,
                 **({} if self.built_in else {"code": identity_of(factory.factory)}),
             }
@@ -174,3 +174,7 @@ class Network:
         pairs = [(one.get_parameter(name), other.get_parameter(name)) for name in names]
         varied = [(a, b) for a, b in pairs if bool((a != a.flatten()[0]).any())]
         return bool(varied) and all(torch.equal(a, b) for a, b in varied)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

@@ -44,8 +44,8 @@ class Evidence:
 
     Args:
         weights: the tensors to score, each of any shape.
-        gradients, curvature, initial, inputs, hessian_gradient, flow: what the properties and methods of these names
-            return.
+        gradients, curvature, initial, inputs, hessian_gradient, flow, parameters: what the properties and methods of
+            these names return.
         seed: of the streams of a criterion that draws at random.
         draw: which draw from that seed, e.g. the number of prunings that came before.
         look: where the rest is taken from.
@@ -63,11 +63,12 @@ class Evidence:
         inputs: Named | None = None,
         hessian_gradient: Named | None = None,
         flow: Named | None = None,
+        parameters: Named | None = None,
         look: Look | None = None,
     ) -> None:
         self.weights, self.seed, self.draw, self._look = weights, seed, draw, look
         given = {"gradients": gradients, "curvature": curvature, "initial": initial, "inputs": inputs}
-        given |= {"hessian_gradient": hessian_gradient, "flow": flow}
+        given |= {"hessian_gradient": hessian_gradient, "flow": flow, "parameters": parameters}
         self._kept: dict[Any, Any] = {name: value for name, value in given.items() if value is not None}
 
     @property
@@ -142,6 +143,16 @@ class Evidence:
             return {name: known[name] for name in self.weights}
 
         return self._once("initial", take)
+
+    @property
+    def parameters(self) -> Named:
+        """All parameters of the network at the weights that are scored, such as the scales of norms."""
+
+        def take() -> Named:
+            assert self._look is not None
+            return {name: parameter.detach() for name, parameter in self._look.module().named_parameters()}
+
+        return self._once("parameters", take)
 
     @property
     def inputs(self) -> Named:

@@ -133,7 +133,7 @@ def prune(
         weights = {name: weight.detach() for name, weight in parameters_under(looked, masks).items()}
         scores = Scores.of(criterion(Evidence(weights, seed=seed, draw=draw, look=look)))
         kept = new_masks(
-            scores.scores,
+            scores.each(),
             found,
             named.uses,
             names=named.names,

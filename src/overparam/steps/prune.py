@@ -129,7 +129,7 @@ class Prune(Step):
         evidence = Evidence(weights, seed=context.seed, draw=start.level, look=look)
         with global_stream(context.seed, "criterion", start.level):
             scores = Scores.of(for_one_use(CRITERIA.resolve(self.criterion))(evidence))
-        masks = PATTERNS.resolve(self.pattern).masks(scores.scores, start.masks, asked)
+        masks = PATTERNS.resolve(self.pattern).masks(scores, start.masks, asked)
         return start.with_state({**start.state, **scores.weights(masks, weights)}).masked(masks)
 
     def _named(self, context: Context, scope: Scope) -> Named | None:

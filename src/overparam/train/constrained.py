@@ -12,6 +12,7 @@ from overparam.constraints import EVALUATION, TRAINING, Constraint, Masked, effe
 from overparam.errors import SpecError
 from overparam.train.losses import BatchLoss
 from overparam.train.optimisers.state import Slots
+from overparam.train.penalty import l1_strengths
 from overparam.train.place import Place, on_cpu
 from overparam.train.settings import TrainSettings
 from overparam.train.trainees import ModuleTrainee, checked, masked_slots
@@ -45,8 +46,10 @@ class ConstrainedTrainee(ModuleTrainee):
             for name, each in self.made.items()
         }
         masks = {name: each.mask for name, each in constraints.items() if isinstance(each, Masked)}
-        super().__init__(module, data, settings, masks, self.place)
-        self.engines = {name: "dense" for name, each in constraints.items() if each.kept() is not None}
+        engines = {name: "dense" for name, each in constraints.items() if each.kept() is not None}
+        strengths = l1_strengths(settings.l1, module, engines, data.test.inputs[:1])
+        super().__init__(module, data, settings, masks, self.place, strengths)
+        self.engines = engines
         self.network = _WithLoss(module, self.batch_loss)
         self.settled = True
 
@@ -61,9 +64,8 @@ class ConstrainedTrainee(ModuleTrainee):
         weights = {name: each.weight(self.free[name], TRAINING) for name, each in self.made.items()}
         loss = checked(functional_call(self.network, {f"module.{n}": w for n, w in weights.items()}, (batch,)))
         penalties = [each.penalty(self.free[name]) for name, each in self.made.items()]
-        if self.settings.l1:
-            prunable = [weight for name, weight in weights.items() if name in self.engines]
-            penalties += [self.settings.l1 * weight.abs().sum() for weight in prunable]
+        under_l1 = [name for name in weights if name in self.strengths]
+        penalties += [self.strengths[name] * weights[name].abs().sum() for name in under_l1]
         self.settled = False
         return loss, sum((each for each in penalties if each is not None), loss)
 

@@ -11,6 +11,7 @@ from overparam.spec import field_names, spec
 from overparam.train.events import EVENTS
 from overparam.train.losses import GivenLoss
 from overparam.train.optimisers import OPTIMISERS
+from overparam.train.penalty import L1
 from overparam.train.place import Precision
 from overparam.train.schedules import SCHEDULES, learning_rate
 
@@ -69,7 +70,9 @@ class TrainSettings:
         optimizer: ``sgd``, ``adam``, ``adamw`` or ``rmsprop``, with fields as ``{"sgd": {"momentum": 0.9}}``; or one's
             own, which may be a class of torch's kind. Its state (momentum, moments) starts empty in each training.
         lr: learning rate, > 0.
-        l1: L1 penalty on the weights that can be pruned; adds ``l1 * sign(w)`` to their gradient.
+        l1: L1 penalty on the weights that can be pruned; adds ``l1 * sign(w)`` to their gradient. By role or name
+            pattern on these alone: ``{"norm": 1e-4}`` is that of Network Slimming (Liu et al. 2017, arXiv:1708.06519)
+            on the scales of norms.
         batch_size: examples per iteration; the last batch of an epoch may be smaller.
         drop_last: leave a smaller last batch out; other examples are left out in each epoch, as the order is new.
         epochs, length: how long; ``epochs: 60`` is short for ``length: 60ep``.
@@ -101,7 +104,7 @@ class TrainSettings:
 
     optimizer: Annotated[Any, OPTIMISERS] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
-    l1: Annotated[float, Field(ge=0)] = 0.0
+    l1: L1 = 0.0
     batch_size: Annotated[int, Field(ge=1)] = 128
     drop_last: bool = False
     epochs: Annotated[float, Field(gt=0)] | None = None

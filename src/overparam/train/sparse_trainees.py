@@ -20,6 +20,7 @@ from overparam.sparse.perceptron import Layer, Optimiser, Perceptron, perceptron
 from overparam.train.losses import cross_entropy, loss_for
 from overparam.train.optimisers import OPTIMISERS, behaviour
 from overparam.train.optimisers.state import Slots
+from overparam.train.penalty import l1_strengths
 from overparam.train.settings import TrainSettings
 from overparam.train.trainees import ModuleTrainee, Trainee, masked_slots
 from overparam.worlds import Batch, Classification, FiniteSplit, WorldData
@@ -84,6 +85,7 @@ def _fits_compiled(module: nn.Module, layers: Sequence[Layer], data: WorldData, 
     first, last = module.get_parameter(layers[0].weight), module.get_parameter(layers[-1].weight)
     return (
         loss_for(settings.loss, data.task) is cross_entropy
+        and not isinstance(settings.l1, Mapping)
         and OPTIMISERS.resolve(settings.optimizer).compiled() is not None
         and (data.augmentation is None or not data.augmentation.active)
         and inputs.dtype == first.dtype
@@ -115,6 +117,7 @@ class PerceptronTrainee(Trainee):
         compiled = OPTIMISERS.resolve(settings.optimizer).compiled()
         assert compiled is not None
         self.compiled = compiled
+        assert not isinstance(settings.l1, Mapping)
         optimiser = Optimiser(**compiled.settings, l1=settings.l1)
         threads = torch.get_num_threads()
         self.perceptron = Perceptron(
@@ -201,6 +204,7 @@ class NetworkTrainee(ModuleTrainee):
         self.order_of_state = list(state_of(module))
         self.original_masks = dict(masks)
         self.replaced = [_Replaced(module.get_submodule(path)) for path in judgement.layers]
+        strengths = l1_strengths(settings.l1, module, masks, data.test.inputs[:1])
         try:
             network = in_place(module, masks, dense=dense, judgement=judgement)
             for each in self.replaced:
@@ -208,12 +212,11 @@ class NetworkTrainee(ModuleTrainee):
             own = {name: inner for inner, name in network.names.items()}
             sparse = {f"{path}.values" for path, layer in network.named_modules() if isinstance(layer, SparseLayer)}
             held = {own[name]: mask for name, mask in masks.items() if own[name] not in sparse}
-            super().__init__(network, data, settings, held)
+            strengths = {own[name]: strength for name, strength in strengths.items()}
+            super().__init__(network, data, settings, held, strengths=strengths)
         except BaseException:
             self.close()
             raise
-        parameters = dict(network.named_parameters())
-        self.prunable = [parameters[own[name]] for name in masks]
         self.engines = {name: "sparse" if own[name] in sparse else "dense" for name in masks}
         self.note = "; ".join(network.fallbacks) or "the network is computed as a whole"
         self.layers: dict[int, SparseLayer] = {

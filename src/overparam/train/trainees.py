@@ -17,6 +17,7 @@ from overparam.train.evaluate import sums
 from overparam.train.losses import BatchLoss, Loss, loss_for, not_usual, on_batch
 from overparam.train.optimisers import OPTIMISERS, behaviour
 from overparam.train.optimisers.state import GROUP, KeptState, Slots, add_momentum
+from overparam.train.penalty import l1_strengths
 from overparam.train.place import Place
 from overparam.train.settings import TrainSettings
 from overparam.worlds import Batch, WorldData
@@ -90,6 +91,7 @@ class ModuleTrainee(Trainee):
         settings: TrainSettings,
         masks: Mapping[str, Tensor],
         place: Place | None = None,
+        strengths: Mapping[str, float] | None = None,
     ) -> None:
         self.module, self.data, self.settings, self.masks = module, data, settings, dict(masks)
         self.place = place or Place(module, None, "float32")
@@ -105,7 +107,10 @@ class ModuleTrainee(Trainee):
         pruned = [name for name, mask in masks.items() if name in parameters and not mask.all()]
         self.pruned = [parameters[name] for name in pruned]
         self.factors = [masks[name].to(parameters[name]) for name in pruned]
-        self.prunable = [parameters[name] for name in masks if name in parameters]
+        if strengths is None:
+            strengths = l1_strengths(settings.l1, module, masks, data.test.inputs[:1])
+        self.strengths = strengths
+        self.penalised = [(parameters[name], strength) for name, strength in strengths.items() if name in parameters]
         self.batch_loss, self.measured_loss = self._called(), not_usual(self.loss, data.task)
         self.batches: Iterator[Batch] = iter(())
 
@@ -150,10 +155,9 @@ class ModuleTrainee(Trainee):
         with self.place.autocast():
             loss, penalised = self._losses(batch)
         penalised.backward()  # type: ignore[no-untyped-call]
-        if self.settings.l1:
-            for weight in self.prunable:
-                if weight.grad is not None:
-                    weight.grad.add_(weight.detach().sign(), alpha=self.settings.l1)
+        for weight, strength in self.penalised:
+            if weight.grad is not None:
+                weight.grad.add_(weight.detach().sign(), alpha=strength)
         if self.pruned:
             self._mask_gradients()
         if any(parameter.grad is None for parameter in self.trained):

@@ -5,9 +5,12 @@ from overparam.prune.criteria.gradient import Gradient
 from overparam.prune.criteria.gradient_magnitude import GradientMagnitude
 from overparam.prune.criteria.grasp import GraSP
 from overparam.prune.criteria.magnitude import Magnitude
+from overparam.prune.criteria.norm_scale import NormScale
 from overparam.prune.criteria.obd import OBD
 from overparam.prune.criteria.random import Random
+from overparam.prune.criteria.reversed import Reversed
 from overparam.prune.criteria.synflow import SynFlow
+from overparam.prune.criteria.taylor import Taylor
 
 __all__ = [
     "CRITERIA",
@@ -17,7 +20,10 @@ __all__ = [
     "Gradient",
     "GradientMagnitude",
     "Magnitude",
+    "NormScale",
     "Random",
+    "Reversed",
     "Scores",
     "SynFlow",
+    "Taylor",
 ]

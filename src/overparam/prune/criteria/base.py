@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from overparam.errors import SpecError
+from overparam.networks.units import Group
 from overparam.prune.evidence import Evidence
 from overparam.prune.masks import Masks
 from overparam.registry import Registry
@@ -22,21 +23,30 @@ class Scores:
         scores: for each tensor of the evidence, shaped like it.
         values: given the masks of those that stay, returns new values of whole tensors by name; None: they stay as they
             are. What it gives outside the masks does not count.
+        units: returns the score of units that can only go together, for patterns that take these as a whole; None: it
+            is the sum of the scores of their weights. It raises :class:`SpecError` where it can tell nothing.
     """
 
     scores: Mapping[str, Tensor]
     values: Callable[[Masks], Mapping[str, Tensor]] | None = None
+    units: Callable[[Group], float] | None = None
 
     @classmethod
     def of(cls, found: Scores | Mapping[str, Tensor]) -> Scores:
         """Return what a criterion gave as scores."""
         return found if isinstance(found, Scores) else cls(found)
 
+    def each(self) -> Mapping[str, Tensor]:
+        """Return the scores of single weights; raises :class:`SpecError` if only whole units have some."""
+        if self.units is not None and not self.scores:
+            raise SpecError("this criterion scores whole neurons and filters, not single weights; add pattern: units")
+        return self.scores
+
     def alone(self) -> Mapping[str, Tensor]:
         """Return the scores where nobody can take new values; raises :class:`SpecError` if there are some."""
         if self.values is not None:
             raise SpecError("this criterion gives new values to what stays, which only a step that prunes can take")
-        return self.scores
+        return self.each()
 
     def weights(self, masks: Masks, before: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the new values under ``masks`` of the tensors that get some, with zeros outside.

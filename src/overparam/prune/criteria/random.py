@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from overparam.prune.criteria.base import CRITERIA
+from overparam.networks.units import Group
+from overparam.prune.criteria.base import CRITERIA, Scores
 from overparam.prune.evidence import Evidence
 from overparam.streams import torch_stream
 
@@ -25,9 +25,9 @@ class Random:
     equal shape get equal scores.
     """
 
-    def __call__(self, seen: Evidence) -> dict[str, Tensor]:
+    def __call__(self, seen: Evidence) -> Scores:
         """Return uniform draws for every tensor."""
-        return {
+        scores = {
             name: torch.rand(
                 weight.shape,
                 generator=torch_stream(seen.seed, "prune", seen.draw, name),
@@ -35,3 +35,9 @@ class Random:
             )
             for name, weight in seen.weights.items()
         }
+
+        def unit(group: Group) -> float:
+            generator = torch_stream(seen.seed, "prune", seen.draw, *min(group.outputs))
+            return float(torch.rand((), generator=generator, dtype=torch.float64))
+
+        return Scores(scores, units=unit)

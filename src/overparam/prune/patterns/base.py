@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from overparam.networks.forward import Inputs
+from overparam.prune.criteria import Scores
 from overparam.prune.masks import Masks
 from overparam.prune.rounds import Counting
 from overparam.prune.scopes import Scope
@@ -38,7 +39,7 @@ class Round:
 class Pattern(Protocol):
     """Decides which weights stay."""
 
-    def masks(self, scores: Mapping[str, Tensor], masks: Masks, asked: Round) -> dict[str, Tensor]:
+    def masks(self, scores: Scores, masks: Masks, asked: Round) -> dict[str, Tensor]:
         """Return new masks of the same names and shapes, in which no weight is alive that was not.
 
         ``scores`` are finite, higher means "keep", and needed for tensors that are not excluded.

@@ -1,12 +1,13 @@
 """Units: whole neurons and filters go, with the weights that read them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from overparam.errors import SpecError
 from overparam.networks.units import Group, groups
+from overparam.prune.criteria import Scores
 from overparam.prune.masks import Masks
 from overparam.prune.patterns.base import PATTERNS, Round
 from overparam.prune.rounds import new_masks
@@ -20,12 +21,13 @@ class Units:
     """Neurons and filters go as a whole, as ``compact`` can remove them.
 
     A unit scores the sum over the weights that it reads, of all units that go with it: with magnitudes the L1 norm
-    of a filter (Li et al., ICLR 2017, arXiv:1608.08710). Its weights and those that read it are masked, so outputs do
-    not depend on it any more. Fractions and densities are of units, those of layers bound together, by residual
-    connections, counted once. A layer that is excluded keeps its units; each keeps at least one.
+    of a filter (Li et al., ICLR 2017, arXiv:1608.08710); some criteria score units in their own way. Its weights and
+    those that read it are masked, so outputs do not depend on it any more. Fractions and densities are of units, those
+    of layers bound together, by residual connections, counted once. A layer that is excluded keeps its units; each
+    keeps at least one.
     """
 
-    def masks(self, scores: Mapping[str, Tensor], masks: Masks, asked: Round) -> dict[str, Tensor]:
+    def masks(self, scores: Scores, masks: Masks, asked: Round) -> dict[str, Tensor]:
         """Keep the best units, exactly as many as asked for; raises :class:`SpecError` where none can go."""
         if asked.counting == "all" or asked.allow_empty:
             raise SpecError(
@@ -63,17 +65,22 @@ def _layers(found: Sequence[Group], masks: Masks, spared: set[str]) -> dict[str,
     return layers
 
 
-def _unit_scores(scores: Mapping[str, Tensor], masks: Masks, found: Sequence[Group]) -> Tensor:
+def _unit_scores(scores: Scores, masks: Masks, found: Sequence[Group]) -> Tensor:
     """Return a score for each group, in float64; NaN where no weight of it is alive."""
     names = {f"{unit.path}.weight" for group in found for unit in group.outputs}
-    sums = {name: scores[name].double().where(masks[name], 0.0).flatten(1).sum(1) for name in names}
     alive = {name: masks[name].flatten(1).any(1) for name in names}
+    score = scores.units or _sums(scores.each(), masks, names)
     made = torch.full((len(found),), torch.nan, dtype=torch.float64)
     for place, group in enumerate(found):
-        units = [(f"{unit.path}.weight", unit.position) for unit in sorted(group.outputs)]
-        if any(bool(alive[name][position]) for name, position in units):
-            made[place] = sum(float(sums[name][position]) for name, position in units)
+        if any(bool(alive[f"{unit.path}.weight"][unit.position]) for unit in group.outputs):
+            made[place] = score(group)
     return made
+
+
+def _sums(scores: Mapping[str, Tensor], masks: Masks, names: Iterable[str]) -> Callable[[Group], float]:
+    """Return what sums the scores of the weights that units read, as far as they are alive."""
+    sums = {name: scores[name].double().where(masks[name], 0.0).flatten(1).sum(1) for name in names}
+    return lambda group: sum(float(sums[f"{unit.path}.weight"][unit.position]) for unit in sorted(group.outputs))
 
 
 def _clear(masks: Mapping[str, Tensor], group: Group) -> None:

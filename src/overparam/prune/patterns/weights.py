@@ -1,9 +1,8 @@
 """Weights: each goes by itself."""
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
+from overparam.prune.criteria import Scores
 from overparam.prune.masks import Masks
 from overparam.prune.patterns.base import PATTERNS, Round
 from overparam.prune.rounds import new_masks
@@ -15,10 +14,10 @@ from overparam.spec import spec
 class Weights:
     """Single weights go, wherever they are: unstructured pruning."""
 
-    def masks(self, scores: Mapping[str, Tensor], masks: Masks, asked: Round) -> dict[str, Tensor]:
+    def masks(self, scores: Scores, masks: Masks, asked: Round) -> dict[str, Tensor]:
         """Keep the best."""
         return new_masks(
-            scores,
+            scores.each(),
             masks,
             asked.roles,
             names=asked.names,
