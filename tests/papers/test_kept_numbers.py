@@ -20,7 +20,10 @@ from overparam.papers.sparse_double_descent.summary import row
 from small import vectors
 
 HOURS = 8
-SHARES = {"sparse-double-descent": 90}  # minutes of the laptop's night, by paper
+SHARES = {  # minutes of the laptop's night, by paper
+    "sparse-double-descent": 90,
+    "learning-weights-connections": 30,
+}
 STUDIES = {name: Study.from_mapping(parse_yaml(text, name), name) for name, text in built_in_studies().items()}
 
 

@@ -21,6 +21,7 @@ SAMPLES = {
     "norm-scale": {},
     "reversed": {"criterion": {"obd": {"draws": 2}}},
     "taylor": {},
+    "standardised-magnitude": {},
 }
 """A row for each registered criterion: fields to make one with."""
 
@@ -101,6 +102,16 @@ class TestContract:
 def test_magnitude_by_hand():
     scores = Magnitude()(Evidence({"a": torch.tensor([[-3.0, 0.5], [-0.0, 2.0]])}))
     assert scores["a"].tolist() == [[3.0, 0.5], [0.0, 2.0]]
+
+
+def test_standardised_magnitude_by_hand():
+    layers = {"a": [1.0, -1.0, 3.0, -3.0], "pruned": [0.0, 2.0, 0.0, 6.0], "equal": [5.0, 5.0], "none": [0.0, 0.0]}
+    scores = CRITERIA.resolve("standardised-magnitude")(Evidence({n: torch.tensor(w) for n, w in layers.items()}))
+    root = 5**0.5  # the mean square of a, whose mean is 0
+    assert scores["a"].tolist() == pytest.approx([1 / root, 1 / root, 3 / root, 3 / root])
+    assert scores["pruned"].tolist() == [0.0, 1.0, 0.0, 3.0], "2 and 6 lie 2 from their mean"
+    assert scores["equal"].tolist() == [5.0, 5.0]
+    assert scores["none"].tolist() == [0.0, 0.0]
 
 
 def test_gradient_by_hand():

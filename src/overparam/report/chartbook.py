@@ -58,7 +58,7 @@ class Chartbook:
         return _entry(self._numbers[key], data, list(series.values()))
 
     def _compared(self, chart: Comparison) -> dict[str, Any] | None:
-        drawn = comparison_chart(chart.arms, column=chart.column, width="container")
+        drawn = comparison_chart(chart.arms, column=chart.column, title=chart.title, width="container")
         if drawn is None:
             return None
         data, drawn.datasets = drawn.datasets, alt.Undefined

@@ -187,7 +187,13 @@ def _cursor(
     return [rule, strip.add_params(under)]
 
 
-def comparison_chart(arms: Sequence[Arm], *, column: str = "test_accuracy", width: int | str = WIDTH) -> Chart | None:
+def comparison_chart(
+    arms: Sequence[Arm],
+    *,
+    column: str = "test_accuracy",
+    title: str = "Test accuracy, arm by arm",
+    width: int | str = WIDTH,
+) -> Chart | None:
     """Draw one column of several arms over their axis, None if not measured; a click on the legend singles one out."""
     measured = [arm for arm in arms if arm.has(column)]
     if not measured:
@@ -210,11 +216,11 @@ def comparison_chart(arms: Sequence[Arm], *, column: str = "test_accuracy", widt
     tips = [
         alt.Tooltip("arm:N", title="arm"),
         alt.Tooltip("at:N", title=extent.axis.word),
-        alt.Tooltip("value:N", title="test"),
+        alt.Tooltip("value:N", title=column.replace("_", " ")),
         alt.Tooltip("seeds:Q", title="seeds"),
     ]
     layers[-1] = layers[-1].encode(tooltip=tips)
-    chart = alt.layer(*layers).properties(title="Test accuracy, arm by arm", width=width, height=320)
+    chart = alt.layer(*layers).properties(title=title, width=width, height=320)
     chart = chart.resolve_legend(fill="independent")
     chart.datasets = {"arms": rows}
     return chart

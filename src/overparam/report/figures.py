@@ -37,7 +37,7 @@ def write_charts(
     charts = {_file_name(arm.label): figure(arm, main) for arm in (main[0].arms if main else ())}
     for chart in (chart for section in sections for chart in section.charts):
         if isinstance(chart, Comparison):
-            charts[name_of(chart)] = comparison_chart(chart.arms, column=chart.column)
+            charts[name_of(chart)] = comparison_chart(chart.arms, column=chart.column, title=chart.title)
     return [
         save_chart(chart, goal / f"{name}{suffix}")
         for name, chart in charts.items()

@@ -63,15 +63,17 @@ class ArmCharts:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All arms in one chart of one column."""
+    """All arms in one chart of one column; ``name`` is that of the chart on its page, and of its file."""
 
     arms: Sequence[Arm]
     column: str = "test_accuracy"
+    title: str = "Test accuracy, arm by arm"
+    name: str = "comparison"
 
 
 def name_of(chart: ArmCharts | Comparison) -> str:
     """Return the name of a chart on its page, and of its file."""
-    return chart.panel.name if isinstance(chart, ArmCharts) else "comparison"
+    return chart.panel.name if isinstance(chart, ArmCharts) else chart.name
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from overparam.prune.criteria.norm_scale import NormScale
 from overparam.prune.criteria.obd import OBD
 from overparam.prune.criteria.random import Random
 from overparam.prune.criteria.reversed import Reversed
+from overparam.prune.criteria.standardised_magnitude import StandardisedMagnitude
 from overparam.prune.criteria.synflow import SynFlow
 from overparam.prune.criteria.taylor import Taylor
 
@@ -24,6 +25,7 @@ __all__ = [
     "Random",
     "Reversed",
     "Scores",
+    "StandardisedMagnitude",
     "SynFlow",
     "Taylor",
 ]
