@@ -25,7 +25,7 @@ KNEES = {  # below this density accuracy falls, by 4 points for each halving
 }
 
 
-def made(knees: Mapping[str, float] = KNEES, seeds: int = 3, noise: float = 0.001, kept: float = 0.0) -> pl.DataFrame:
+def made(knees: Mapping[str, float] = KNEES, seeds: int = 3, noise: float = 0.0003, kept: float = 0.0) -> pl.DataFrame:
     """One row for each variant, seed and density; ``kept`` is what the table's arm loses."""
     rows = []
     curves: dict[str, tuple[tuple[float, ...], Callable[[float], float]]] = {

@@ -77,7 +77,7 @@ def table(frame: pl.DataFrame) -> Finding:
     """Supported when the loss of the arm with the table's densities is below half a percentage point."""
     found = arm_of(arms(frame), variant="L2, kept as in Table 2")
     if found is None:
-        return _lacking(["L2, kept as in Table 2"])
+        return _joined([_lacking(["L2, kept as in Table 2"])])
     return _joined([_free([found], "L2, kept as in Table 2", found.positions[-1])])
 
 
