@@ -302,7 +302,7 @@ def single(network: Any = with_norm, **training: Any) -> Study:
 )
 def test_a_batch_of_one_example_that_would_fail_is_told_before_anything_runs(made: Study, message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        made.plan  # noqa: B018
+        made.checked()
 
 
 @pytest.mark.parametrize(
@@ -323,4 +323,4 @@ def test_other_last_batches_are_trained_on(made: Study, tmp_path: Path) -> None:
 def test_convolutions_take_a_batch_of_one(tmp_path: Path) -> None:
     """Batch norm over many pixels has its statistics from a single image."""
     chain = Chain(Train(length="8it", batch_size=7))
-    assert Study("c", World(images(side=8)), {"name": "resnet-20", "width": 0.1}, chain).plan.nodes
+    assert Study("c", World(images(side=8)), {"name": "resnet-20", "width": 0.1}, chain).checked().nodes

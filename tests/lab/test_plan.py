@@ -28,9 +28,13 @@ TRAIN = {"epochs": 2, "batch_size": 16}
 TICKET = ["train", {"repeat": 3, "steps": ["prune", {"rewind": "init"}, "train"]}]
 
 
-def plan(chain: Any = TICKET, **changes: Any) -> Plan:
+def study(chain: Any = TICKET, **changes: Any) -> Study:
     given = {"train": TRAIN, "prune": {"fraction": 0.2}, "probes": ["accuracy", "density"], **changes}
-    return Study("s", given.pop("world", World(vectors())), "mlp", chain, **given).plan
+    return Study("s", given.pop("world", World(vectors())), "mlp", chain, **given)
+
+
+def plan(chain: Any = TICKET, **changes: Any) -> Plan:
+    return study(chain, **changes).plan
 
 
 def kinds(plan: Plan) -> Counter[str]:
@@ -173,7 +177,7 @@ def test_the_latest_of_equal_labels_counts() -> None:
 )
 def test_what_cannot_work_is_told_before_anything_runs(chain: Any, message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        plan(chain=chain)
+        study(chain).checked()
 
 
 def test_a_step_may_have_a_world_of_its_own() -> None:

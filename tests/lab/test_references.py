@@ -175,7 +175,7 @@ WRONG = [
 @pytest.mark.parametrize(("changes", "message"), WRONG, ids=[message[:50] for _, message in WRONG])
 def test_what_cannot_be_is_told_before_anything_runs(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        plan(**changes)
+        study(**changes).checked()
 
 
 @pytest.mark.parametrize(

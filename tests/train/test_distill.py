@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from overparam import Dataset, Network, Prune, SpecError, Train
 from overparam.checkpoint import Given
-from overparam.train import LOSSES, Distill
+from overparam.train import LOSSES, Distill, TrainSettings
+from overparam.train.checks import check_settings
 from overparam.worlds import Batch, Regression
 from small import CONV, MLP, begin, built, context_of, frozen, given, images, same_bits, vectors
 
@@ -106,11 +107,21 @@ def test_wrong_fields_are_told(fields: dict[str, object], message: str) -> None:
         Train(epochs=1, loss={"distill": fields})
 
 
-def test_real_numbers_cannot_be_distilled() -> None:
-    inputs, targets = torch.randn(20, 4), torch.randn(20, 1)
-    data = built(Dataset("line", inputs, targets, inputs, targets, task=Regression(1)))
-    with pytest.raises(SpecError, match="loss distill is for scores of classes or tokens"):
-        Train(epochs=1, loss=Distill("t")).check(data)
+LINE = Dataset("line", *(torch.randn(20, width) for width in (4, 1, 4, 1)), task=Regression(1))
+
+
+def test_real_numbers_are_learned_by_squared_errors() -> None:
+    teacher, student = nn.Linear(4, 1), nn.Linear(4, 1)
+    batch = Batch(LINE.train_inputs, LINE.train_targets)
+    outputs = student(batch.inputs)
+    loss = taught(Distill("t", weight=0.25, loss="mse"), teacher)(outputs, batch)  # type: ignore[operator]
+    wanted = 0.25 * (outputs - teacher(batch.inputs)).square().mean() + 0.75 * (outputs - batch.targets).square().mean()
+    torch.testing.assert_close(loss, wanted)
+
+
+def test_a_loss_of_classes_does_not_fit_real_numbers() -> None:
+    with pytest.raises(SpecError, match=r"distill.loss 'cross-entropy' does not fit the task.*take 'mse'"):
+        check_settings(TrainSettings(epochs=1, loss=Distill("t")), built(LINE))
 
 
 def test_without_its_teacher_it_is_no_loss() -> None:

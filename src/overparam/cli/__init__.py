@@ -212,6 +212,7 @@ def check(
     sweep: SweepOption = None,
     store: StoreOption = Path("runs"),
     engine: EngineOption = None,
+    device: DeviceOption = None,
     data: DataOption = None,
     verify: Annotated[
         bool,
@@ -222,7 +223,9 @@ def check(
         ),
     ] = False,
 ) -> None:
-    """Say what a study would run, how much of it is in the store, and what is wrong; runs nothing.
+    """Say what a study would run, how much of it is in the store, and what is wrong; trains nothing.
+
+    Every step is tried in small, so what a run would refuse is told here.
 
     Ends with exit code 1 if something in the store is damaged.
     """
@@ -234,9 +237,8 @@ def check(
 
         if study:
             chosen = _study(study, set_, sweep, data)
-            plan = chosen.plan
-            engine = chosen.engine if engine is None else engine
-            for line in study_lines(chosen.name, len(chosen.experiments), plan, engine):
+            plan = chosen.checked(engine, device)
+            for line in study_lines(chosen.name, len(chosen.experiments), plan):
                 say(line)
             if not is_store(store):
                 say(f"store {store}: not there yet, everything would be run")

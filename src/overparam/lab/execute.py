@@ -7,14 +7,9 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from overparam.checkpoint import Checkpoint, state_of
-from overparam.constraints import masked
 from overparam.errors import OverparamError, SpecError, StepError, in_words
 from overparam.lab.curves import columns_of
 from overparam.lab.fingerprint import part_identity
@@ -26,11 +21,10 @@ from overparam.lab.store import Store, UnwritableError
 from overparam.lab.torch_settings import full_precision
 from overparam.lab.weights import checkpoint_to_bytes
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
-from overparam.networks import prunable, tensor_roles
 from overparam.networks.surgery import operate
 from overparam.probes import Probe, View
 from overparam.spec import plain
-from overparam.steps import Context, Outcome, Step
+from overparam.steps import Outcome, Step
 from overparam.streams import global_stream
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -116,30 +110,16 @@ class Workshop:
         return {}
 
     def _initial(self, node: Node) -> Outcome:
-        data = self.inputs.world(node.world)
-        module = self.setup.networks[node.network].build(**data.form, seed=node.seed)
-        state = state_of(module)
-        roles = tensor_roles(module, data.test.inputs[:1])
-        masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
-        return Outcome(Checkpoint(state, masked(masks), roles))
+        return Outcome(self.inputs.initial(node))
 
     def _advance(self, node: Node, progress: Progress | None, journal: FileJournal) -> Outcome:
         assert isinstance(node.part, Step)
         assert node.start is not None
         start = self.inputs.checkpoint(node.start)
-        context = Context(
-            world=self.inputs.world(node.world),
-            module=lambda: operate(self.inputs.module(node), start.surgery),
-            fresh=partial(self.inputs.fresh, node),
-            seed=node.seed,
-            given={name: self.inputs.given(source) for name, source in node.given.items()},
-            progress=progress,
-            journal=journal,
-            engine=self.setup.engine,
-            device=self.setup.device,
-        )
+        given = {name: self.inputs.checkpoint(source.node, source.point) for name, source in node.given.items()}
+        context = self.inputs.context(node, start, given, progress=progress, journal=journal)
         with global_stream(node.seed, "step", node.position), self._watched(node.part):
-            return node.part.run(start, context)
+            return node.part.outcome(start, context)
 
     def _measure(self, node: Node, probe: Probe) -> dict[str, Any]:
         assert node.start is not None

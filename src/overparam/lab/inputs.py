@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
-from overparam.checkpoint import Checkpoint, Given
+from overparam.checkpoint import Checkpoint, Given, state_of
+from overparam.constraints import masked
 from overparam.errors import DataError, SpecError, StepError
 from overparam.lab.fingerprint import fingerprint
 from overparam.lab.plan import Node, Source
 from overparam.lab.store import DamagedError, Store
 from overparam.lab.weights import checkpoint_from_bytes
-from overparam.networks import Network
+from overparam.networks import Network, prunable, tensor_roles
 from overparam.networks.architecture import Form
+from overparam.networks.surgery import operate
 from overparam.recent import Recent
 from overparam.spec import plain
+from overparam.steps import Context
 from overparam.worlds import World, WorldData
 
 KEEP_LOADED = 8  # checkpoints (and modules) in memory: a chain needs its last result, the initialisation, little else
@@ -57,14 +61,38 @@ class Setup:
     device: str = "cpu"
 
 
-class Inputs:
-    """The data, modules and checkpoints of jobs; raises :class:`BrokenParentError` for a damaged result."""
+class Modules:
+    """The data and modules of jobs, and what they begin with."""
 
-    def __init__(self, store: Store, setup: Setup) -> None:
-        self.store, self.setup = store, setup
-        self._checkpoints: Recent[tuple[str, str | None], Checkpoint] = Recent(KEEP_LOADED)
-        self._numbers: Recent[str, Mapping[str, Any]] = Recent(KEEP_LOADED)
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
         self._built_in: Recent[tuple[int, Form], nn.Module] = Recent(KEEP_LOADED)
+
+    def initial(self, node: Node) -> Checkpoint:
+        """Return the initialisation that ``node`` stands for."""
+        data = self.world(node.world)
+        module = self.setup.networks[node.network].build(**data.form, seed=node.seed)
+        state = state_of(module)
+        roles = tensor_roles(module, data.test.inputs[:1])
+        masks = {name: torch.ones(state[name].shape, dtype=torch.bool) for name in prunable(roles)}
+        return Checkpoint(state, masked(masks), roles)
+
+    def context(self, node: Node, start: Checkpoint, given: Mapping[str, Checkpoint], **more: Any) -> Context:
+        """Return what the step of ``node`` may use, ``given`` being the checkpoints that it names."""
+        return Context(
+            world=self.world(node.world),
+            module=lambda: operate(self.module(node), start.surgery),
+            fresh=partial(self.fresh, node),
+            seed=node.seed,
+            given={name: self.with_module(node.given[name], each) for name, each in given.items()},
+            engine=self.setup.engine,
+            device=self.setup.device,
+            **more,
+        )
+
+    def with_module(self, source: Source, checkpoint: Checkpoint) -> Given:
+        """Return a checkpoint that was named, with its network."""
+        return Given(checkpoint, lambda: checkpoint.load_into(self.module(source)))
 
     def world(self, place: int) -> WorldData:
         """Return the data of the world at a place in the plan's list."""
@@ -101,10 +129,19 @@ class Inputs:
         except SpecError:  # an option that JSON cannot hold
             return None
 
+
+class Inputs(Modules):
+    """Modules, and the checkpoints of a store; raises :class:`BrokenParentError` for a damaged one."""
+
+    def __init__(self, store: Store, setup: Setup) -> None:
+        super().__init__(setup)
+        self.store = store
+        self._checkpoints: Recent[tuple[str, str | None], Checkpoint] = Recent(KEEP_LOADED)
+        self._numbers: Recent[str, Mapping[str, Any]] = Recent(KEEP_LOADED)
+
     def given(self, source: Source) -> Given:
         """Return a checkpoint that was named, with its network."""
-        checkpoint = self.checkpoint(source.node, source.point)
-        return Given(checkpoint, lambda: checkpoint.load_into(self.module(source)))
+        return self.with_module(source, self.checkpoint(source.node, source.point))
 
     def checkpoint(self, node: str, point: str | None = None) -> Checkpoint:
         """Return the result of a step, or a point on its way."""

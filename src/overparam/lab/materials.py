@@ -12,7 +12,6 @@ from overparam.lab.fingerprint import fingerprint
 from overparam.lab.plan import Plan, Source
 from overparam.networks import Network
 from overparam.networks.architecture import Form
-from overparam.networks.factory import fails_on_one
 from overparam.probes import Probe
 from overparam.spec import field_names
 from overparam.steps import Step
@@ -33,7 +32,6 @@ class Materials:
         self._forms: dict[int, Form] = {}
         self._inits: dict[tuple[Made, int], str] = {}
         self._pretrained: dict[Made, bool] = {}
-        self._tried: set[Made] = set()
         self._fitting: set[tuple[str, int, Made, Made]] = set()
 
     def world(self, world: World) -> int:
@@ -99,26 +97,6 @@ class Materials:
         except SpecError as error:
             raise SpecError(f"{step.kind}.world: {error}") from None
         return here
-
-    def check(self, step: Step, world: int, network: int, seed: int) -> None:
-        """Raise :class:`SpecError` if a step can be told not to work before anything is run."""
-        data = self.plan.worlds[world].build()
-        step.check(data)
-        form = self.form(world)
-        key = (network, form)
-        if step.smallest_batch(data.train.epoch) != 1 or key in self._tried:
-            return
-        chosen = self.plan.networks[network]
-        why = fails_on_one(chosen.fresh(**form._asdict(), seed=seed), form)
-        if why is not None:
-            batch_size = getattr(step, "batch_size", 1)
-            which = "each batch" if batch_size == 1 else "the last batch of an epoch"
-            advice = "raise batch_size" if batch_size == 1 else "set drop_last: true, or another batch_size"
-            raise SpecError(
-                f"{step.kind}: {which} has a single example (batch_size {batch_size}, {data.train.epoch} training "
-                f"examples), on which network {chosen.label!r} fails in training: {why}; {advice}"
-            )
-        self._tried.add(key)
 
     def check_given(self, part: Step | Probe, name: str, world: int, own: tuple[int, int], given: Source) -> None:
         """Raise :class:`SpecError` if the network of a checkpoint that a step or probe names does not suit it.

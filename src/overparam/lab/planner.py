@@ -132,7 +132,6 @@ class _Planner:
             }
         )
         if made not in self.plan.nodes:
-            self.materials.check(step, here, network, experiment.seed)
             title = f"{step.name} (level {self._levels[chain]})"
             node = Node(made, title, step, parent, given, here, network, experiment.seed, position)
             self.plan.nodes[made] = node

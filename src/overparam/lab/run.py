@@ -10,7 +10,6 @@ from overparam.folders import writable_cache_folder
 from overparam.lab.execute import Done
 from overparam.lab.executors import Event, Executor, Inline, Pool
 from overparam.lab.inputs import BrokenParentError, Setup
-from overparam.lab.journal import journal_seconds
 from overparam.lab.order import Order
 from overparam.lab.plan import Node, Plan
 from overparam.lab.progress import Reporter, Tally
@@ -107,7 +106,6 @@ class _Run:
                 jobs = jobs or max(1, min(cores, self.order.width(self.plan.steps.values())))
                 threads = threads or max(1, cores // jobs)
                 jobs = min(jobs, self.order.width(missing))
-                journal_seconds()  # a wrong setting is told here, once
                 self.reporter.begin(len(self.plan.steps), len(self.found), jobs, sum(node.trains for node in missing))
                 with contextlib.closing(self._executor(jobs, threads, engine, str(device_named(device)))) as executor:
                     self._loop(executor)

@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from overparam.errors import IncompleteWarning, RunError, SpecError, counted, warn
+from overparam.lab.journal import journal_seconds
 from overparam.lab.plan import Plan
 from overparam.lab.progress import Reporter
 from overparam.lab.record import Record, lost
 from overparam.lab.results import Results, load_results
 from overparam.lab.run import Summary, execute
 from overparam.lab.store import Store
-from overparam.train.engines import check_engine
-from overparam.train.place import device_named
 
 
 def run_study(
@@ -37,8 +36,7 @@ def run_study(
     for option, value in (("jobs", jobs), ("threads", threads)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise SpecError(f"{option} must be a whole number, 1 or more, got {value!r}")
-    check_engine(engine)
-    device_named(device)
+    journal_seconds()  # a wrong setting is told before anything is kept
     opened = store if isinstance(store, Store) else Store(store)
     began = time.perf_counter()
     _open(record, planned, opened)

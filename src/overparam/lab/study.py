@@ -27,6 +27,7 @@ from overparam.lab.planner import plan
 from overparam.lab.progress import Reporter
 from overparam.lab.readable import readable
 from overparam.lab.record import Record, listed, records, stated_columns
+from overparam.lab.rehearsal import rehearse
 from overparam.lab.results import Results, load_results
 from overparam.lab.rows import table_rows
 from overparam.lab.running import run_study
@@ -158,6 +159,16 @@ class Study:
         """Every step and measurement of the study, each once; made anew each time: a user's code may have changed."""
         return plan(self.experiments, self.probes)
 
+    def checked(self, engine: str | None = None, device: str | None = None) -> Plan:
+        """Return the plan, every step of which was tried in small, on the real network and data, without training.
+
+        Raises :class:`SpecError` for what a run would refuse, however late. ``None`` means the study's own.
+        """
+        planned = self.plan
+        chosen = self.engine if engine is None else engine, self.device if device is None else device
+        rehearse(planned, *chosen)
+        return planned
+
     def run(
         self,
         store: str | Path | Store = "runs",
@@ -177,10 +188,11 @@ class Study:
         Args: see :func:`overparam.lab.run.execute`; ``engine`` and ``device`` None mean the study's own.
 
         Raises:
+            SpecError: see :meth:`checked`; nothing is run or kept.
             RunError: there is not a single row; the error's ``results`` tell of each failure.
             StoreError, KeyboardInterrupt: see :func:`overparam.lab.run.execute`.
         """
-        planned = self.plan
+        planned = self.checked(engine, device)
         chosen = self.engine if engine is None else engine, self.device if device is None else device
         return run_study(self._record(planned), planned, store, jobs, threads, *chosen, reporter, retry_failed)
 

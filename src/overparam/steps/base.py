@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from overparam.checkpoint import Checkpoint, Given
+from overparam.errors import StepError
 from overparam.length import Length
 from overparam.registry import Registry, identified
 from overparam.spec import named_by_class, spec
@@ -85,6 +86,7 @@ class Step:
     version: ClassVar[int] = 1  # raise it when the same parameters begin to mean another result
     trains: ClassVar[bool] = False  # whether its result is a trained network, worth measuring
     main: ClassVar[str | None] = None  # the field that a bare value in a study file sets
+    quick: ClassVar[bool] = False  # whether it is run to try a study: it then must not refuse by counts or weights
     next_level: ClassVar[bool] = False  # whether its result is at the next level of a chain, as that of pruning is
 
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()  # fields of which only one can be given
@@ -117,17 +119,29 @@ class Step:
         """Whether its result has a row in the table of a study: every training's has."""
         return self.trains
 
-    def check(self, data: WorldData) -> None:
-        """Raise :class:`SpecError` if this step can be told not to work in a world before anything is run."""
-
     @abstractmethod
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Make the result of this step from ``start``."""
         raise NotImplementedError
 
-    def smallest_batch(self, examples: int) -> int | None:
-        """Return how many examples the smallest batch has that a network is trained on; None if none is."""
-        return None
+    def outcome(self, start: Checkpoint, context: Context) -> Outcome:
+        """Run, and return what came of it; raises :class:`StepError` if that is no :class:`Outcome`."""
+        found: object = self.run(start, context)
+        if not isinstance(found, Outcome):
+            hint = "; return Outcome(checkpoint)" if isinstance(found, Checkpoint) else ""
+            raise StepError(f"step {self.name}: run must return an Outcome, got a {type(found).__name__}{hint}")
+        return found
+
+    def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint | None:
+        """Return what stands for this step's result where a study is tried, before anything is run.
+
+        Raises :class:`SpecError` for what :meth:`run` would refuse in a network of the layers and under the constraints
+        of ``start``, whose weights and masks are none that a training has made: how many are kept says nothing. The
+        result has layers, constraints, and position in the schedule as :meth:`run` would leave them. None: nobody
+        knows; the steps that follow are tried as if nothing had come before them. That is the default, unless the step
+        is ``quick``: such a one is run.
+        """
+        return self.outcome(start, context).checkpoint if self.quick else None
 
     def saving(self, points: tuple[Length, ...]) -> "Step":
         """Return this step so that it also keeps ``points`` on its way; only a training can."""

@@ -1,5 +1,6 @@
 """The step that removes what pruning left dead."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
@@ -11,6 +12,8 @@ from overparam.constraints import Constraint, Masked
 from overparam.errors import SpecError
 from overparam.networks.removal import Removal, removal
 from overparam.networks.surgery import merged, operate
+from overparam.prune import Scores
+from overparam.prune.patterns import Round, Units
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 
@@ -48,6 +51,16 @@ class Compact(Step):
         )
         notes = [f"compact: dead units of {path!r} stay: {why}" for path, why in sorted(found.kept.items())]
         return Outcome(done, facts={"removed_units": dict(found.removed)}, notes=notes)
+
+    def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
+        """Return ``start`` without half of its units, if it is pruned and any can go: which are dead is not known."""
+        halved = start
+        if start.kept < start.weights:
+            half = Round(start.roles, lambda: (start.load_into(context.module()), context.world.test.inputs[:1]))
+            with contextlib.suppress(SpecError):  # where no unit can go, none is removed
+                sizes = Scores({name: start.state[name].abs() for name in start.masks})
+                halved = start.masked(Units().masks(sizes, start.masks, dataclasses.replace(half, fraction=0.5)))
+        return self.run(halved, context).checkpoint
 
 
 def _lost(names: Iterable[str], before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> int:

@@ -26,6 +26,7 @@ class Hold(Constrain):
     """
 
     kind: ClassVar[str] = "hold"
+    quick: ClassVar[bool] = True
     main: ClassVar[str | None] = "at"
 
     at: Literal["zero", "initial", "present"] = "initial"

@@ -13,6 +13,7 @@ class Measure(Step):
     """Measure the network as it is here: a row of the table without a training, as right after pruning."""
 
     kind: ClassVar[str] = "measure"
+    quick: ClassVar[bool] = True
 
     @property
     def measured(self) -> bool:

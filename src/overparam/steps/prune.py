@@ -1,11 +1,12 @@
 """The step that prunes: score what is alive, keep the best, set the rest to zero."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint
 from overparam.identity import for_one_use
@@ -18,6 +19,7 @@ from overparam.prune.selection import Named
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.streams import global_stream, torch_stream
+from overparam.train.checks import FEW
 from overparam.train.losses import GivenLoss, bound_loss, loss_for, on_batch, references_of
 
 
@@ -108,6 +110,24 @@ class Prune(Step):
             pruned = self._once(pruned, context, asked)
         return Outcome(pruned.counted("prune"))
 
+    def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
+        """Return ``start`` without a weight of each tensor that is pruned.
+
+        The criterion is asked for scores by a few examples, which shows whether there is what it looks at; masks are
+        made by magnitude, as those scores would not be the real ones. Counts are checked where nothing is pruned yet.
+        """
+        named = self._named(context, SCOPES.resolve(self.scope))
+        start = self._including(start, named)
+        small = dataclasses.replace(self, batch_size=min(self.batch_size, FEW), batches=1)
+        found = small._scores(start, context)
+        asked = self._asked(start, context, named, self.density)
+        if start.kept < start.weights:
+            asked = dataclasses.replace(asked, fraction=0.0, density=None)
+        sizes = dataclasses.replace(found, scores={name: start.state[name].abs() for name in found.scores})
+        masks = PATTERNS.resolve(self.pattern).masks(sizes, start.masks, asked)
+        less = {name: _one_less(mask, masks[name]) for name, mask in start.masks.items()}
+        return start.masked(less).counted("prune")
+
     def _asked(self, start: Checkpoint, context: Context, named: Named | None, density: float | None) -> Round:
         """Return what is asked of one round."""
         return Round(
@@ -124,13 +144,18 @@ class Prune(Step):
 
     def _once(self, start: Checkpoint, context: Context, asked: Round) -> Checkpoint:
         """Return ``start`` after one round."""
+        scores = self._scores(start, context)
+        masks = PATTERNS.resolve(self.pattern).masks(scores, start.masks, asked)
+        weights = {name: start.state[name] for name in start.masks}
+        return start.with_state({**start.state, **scores.weights(masks, weights)}).masked(masks)
+
+    def _scores(self, start: Checkpoint, context: Context) -> Scores:
+        """Return what the criterion makes of the weights that have a mask."""
         weights = {name: start.state[name] for name in start.masks}
         look = self._look(start, context, start.level)
         evidence = Evidence(weights, seed=context.seed, draw=start.level, look=look)
         with global_stream(context.seed, "criterion", start.level):
-            scores = Scores.of(for_one_use(CRITERIA.resolve(self.criterion))(evidence))
-        masks = PATTERNS.resolve(self.pattern).masks(scores, start.masks, asked)
-        return start.with_state({**start.state, **scores.weights(masks, weights)}).masked(masks)
+            return Scores.of(for_one_use(CRITERIA.resolve(self.criterion))(evidence))
 
     def _named(self, context: Context, scope: Scope) -> Named | None:
         """Return all names and roles of the network's tensors, if needed: a checkpoint has only the first of each."""
@@ -158,6 +183,15 @@ class Prune(Step):
         initial = (lambda: context.given["init"].checkpoint.state) if "init" in context.given else None
         module, sample = lambda: start.load_into(context.module()), lambda: context.world.test.inputs[:1]
         return Look(module, batches, initial, sample)
+
+
+def _one_less(before: Tensor, after: Tensor) -> Tensor:
+    """Return the mask ``before`` without its last weight, if any has gone in ``after``."""
+    if after.equal(before):
+        return before
+    less = before.clone().reshape(-1)
+    less[before.reshape(-1).nonzero()[-1]] = False
+    return less.reshape(before.shape)
 
 
 def left_out(module: nn.Module, parts: Iterable[object]) -> str:

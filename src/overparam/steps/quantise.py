@@ -24,6 +24,7 @@ class Quantise(Constrain):
     """
 
     kind: ClassVar[str] = "quantise"
+    quick: ClassVar[bool] = True
     main: ClassVar[str | None] = "bits"
 
     bits: Annotated[int, Field(ge=2, le=16)] = 8

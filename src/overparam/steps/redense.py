@@ -15,6 +15,7 @@ class Redense(Step):
     """Give pruned weights back at zero, free to train on in the steps that follow (He et al. 2022, section 5)."""
 
     kind: ClassVar[str] = "redense"
+    quick: ClassVar[bool] = True
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with the same weights and masks of ones."""

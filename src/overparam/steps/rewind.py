@@ -25,6 +25,7 @@ class Rewind(Step):
     """
 
     kind: ClassVar[str] = "rewind"
+    quick: ClassVar[bool] = True
     main: ClassVar[str | None] = "to"
 
     to: str = "init"
@@ -53,6 +54,7 @@ class LrRewind(Step):
     """
 
     kind: ClassVar[str] = "lr-rewind"
+    quick: ClassVar[bool] = True
     main: ClassVar[str | None] = "to"
 
     to: str = "init"

@@ -40,6 +40,7 @@ class Supermask(Constrain):
 
     kind: ClassVar[str] = "supermask"
     version: ClassVar[int] = 2  # 2: gates; a chance of exactly a half is kept
+    quick: ClassVar[bool] = True
     main: ClassVar[str | None] = "density"
 
     density: Annotated[float, Field(gt=0, le=1)] | None = None

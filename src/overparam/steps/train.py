@@ -8,9 +8,8 @@ from overparam.length import START, Length
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.train import TrainSettings, fit
-from overparam.train.checks import check_settings
+from overparam.train.checks import check_settings, check_smallest_batch, check_training
 from overparam.train.losses import bound_loss, loss_for, references_of
-from overparam.worlds import WorldData
 
 
 @STEPS.named("finetune")
@@ -27,14 +26,6 @@ class Train(Step, TrainSettings):
     main: ClassVar[str | None] = "length"
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("epochs", "length"),)
 
-    def smallest_batch(self, examples: int) -> int:
-        """Return how many examples the smallest batch has."""
-        return TrainSettings.smallest_batch(self, examples)
-
-    def check(self, data: WorldData) -> None:
-        """Raise :class:`SpecError` for milestones or points to save that do not fit the number of examples."""
-        check_settings(self, data)
-
     def references(self) -> tuple[str, ...]:
         """Return the references of its loss, such as one to a teacher."""
         return references_of(self.loss)
@@ -43,13 +34,30 @@ class Train(Step, TrainSettings):
         """Return that a loss needs outputs alike."""
         return "outputs"
 
+    def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
+        """Return ``start`` at the beginning of a schedule, if a training could begin with it.
+
+        Raises :class:`SpecError` for settings that do not fit the data, a network that fails on its smallest batch, and
+        constraints that the engine, the precision or an event cannot do with.
+        """
+        check_settings(self, context.world, start.position)
+        check_smallest_batch(context.module(), context.world, self)
+        module = start.load_into(context.module())
+        engine, device = context.engine, context.device
+        check_training(module, context.world, self._bound(context), start.constraints, engine, device)
+        return dataclasses.replace(start, position=START)
+
+    def _bound(self, context: Context) -> TrainSettings:
+        """Return these settings with the checkpoints that the loss has named."""
+        loss = bound_loss(loss_for(self.loss, context.world.task), context.given)
+        return dataclasses.replace(self, loss=loss) if self.references() else self
+
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Train from ``start``; the result's next training would begin a schedule anew."""
-        loss = bound_loss(loss_for(self.loss, context.world.task), context.given)
         fitted = fit(
             start.load_into(context.module()),
             context.world,
-            dataclasses.replace(self, loss=loss) if self.references() else self,
+            self._bound(context),
             constraints=start.constraints,
             seed=context.seed,
             start=start.position,

@@ -13,7 +13,8 @@ from overparam.errors import SpecError
 from overparam.registry import identified
 from overparam.spec import spec
 from overparam.train.losses import LOSSES, Loss, bound_loss, on_batch, references_of
-from overparam.worlds import Batch, WorldData
+from overparam.worlds import Batch
+from overparam.worlds.task import mean_squared_error
 
 
 @LOSSES.named("distill")
@@ -23,14 +24,16 @@ class Distill:
 
     The loss is ``weight * T^2 * KL(softmax(teacher / T) || softmax(outputs / T)) + (1 - weight) * loss``, a mean over
     predictions, in nats. The factor ``T^2`` keeps the gradients of both parts of one size, whatever the temperature.
-    The teacher sees the same inputs, augmented as they are, in evaluation mode and without gradients.
+    Where targets are real numbers, as in a regression, the teacher's part is the mean squared error between outputs and
+    the teacher's, without a temperature. The teacher sees the same inputs, augmented as they are, in evaluation mode
+    and without gradients.
 
     Args:
         teacher: a reference to the teacher, such as ``teacher/last``; its architecture may be another, its outputs
             must have the shape of the student's.
         temperature: ``T``, > 0, by which the scores of both are divided.
         weight: share of the teacher's part, in [0, 1].
-        loss: the loss against the labels.
+        loss: the loss against the labels; ``mse`` where they are real numbers.
     """
 
     teacher: str
@@ -46,11 +49,6 @@ class Distill:
         """Return the reference to the teacher, and those of the loss against the labels."""
         return (self.teacher, *references_of(self.loss))
 
-    def check(self, data: WorldData) -> None:
-        """Raise :class:`SpecError` for a world whose outputs are no scores of classes."""
-        if data.task.loss != "cross-entropy":
-            raise SpecError(f"loss distill is for scores of classes or tokens, and the task is {data.task!r}")
-
     def bound(self, given: Mapping[str, Given]) -> Loss:
         """Return the loss ``(outputs, batch)`` with the teacher that was given."""
         return _Distilling(given[self.teacher].module(), self, bound_loss(LOSSES.resolve(self.loss), given))
@@ -65,9 +63,14 @@ class _Distilling:
         self.teacher, self.settings, self.loss = teacher.eval().requires_grad_(False), settings, on_batch(loss)
 
     def __call__(self, outputs: Tensor, batch: Batch) -> Tensor:
-        temperature, weight = self.settings.temperature, self.settings.weight
         with torch.no_grad():
             wanted = self.teacher(batch.inputs)
-        learned, taught = (functional.log_softmax(each.flatten(0, -2) / temperature, -1) for each in (outputs, wanted))
-        soft = functional.kl_div(learned, taught, reduction="batchmean", log_target=True)
-        return weight * temperature**2 * soft + (1 - weight) * self.loss(outputs, batch)
+        real, temperature, weight = batch.targets.is_floating_point(), self.settings.temperature, self.settings.weight
+        taught = mean_squared_error(outputs, wanted) if real else divergence(outputs, wanted, temperature)
+        return weight * taught + (1 - weight) * self.loss(outputs, batch)
+
+
+def divergence(outputs: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """Return ``T^2 * KL(softmax(wanted / T) || softmax(outputs / T))``, a mean over predictions, in nats."""
+    learned, taught = (functional.log_softmax(each.flatten(0, -2) / temperature, -1) for each in (outputs, wanted))
+    return temperature**2 * functional.kl_div(learned, taught, reduction="batchmean", log_target=True)

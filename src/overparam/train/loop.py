@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from overparam.checkpoint import load_state
 from overparam.constraints import Constraint, masked
 from overparam.constraints.base import effective
-from overparam.errors import SpecError, StepError
+from overparam.errors import StepError
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
 from overparam.train.checks import check_settings
@@ -165,9 +165,7 @@ class _Training:
         self.per_epoch = data.batch_count(settings.batch_size, settings.drop_last)
         self.total = settings.duration.iterations(self.per_epoch)
         self.iteration = start.iterations(self.per_epoch)
-        if self.iteration >= self.total:
-            raise SpecError(f"training would start at {start}, which is not before its end at {settings.duration}")
-        check_settings(settings, data)
+        check_settings(settings, data, start)
         self.points: dict[int, dict[str, None]] = {}  # by iteration; those before the start are not on the way
         for length in settings.save:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None

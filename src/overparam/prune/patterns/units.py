@@ -60,9 +60,15 @@ def _layers(found: Sequence[Group], masks: Masks, spared: set[str]) -> dict[str,
         if not group.kept and names <= masks.keys() and not names & spared:
             layers.setdefault(min(names), []).append(group)
     if not layers:
-        why = next((group.kept for group in found if group.kept), "all are excluded")
-        raise SpecError(f"pattern units: no neuron or filter can go: {why}")
+        raise SpecError(f"pattern units: the network has no neuron or filter that can go: {_why_none(found, masks)}")
     return layers
+
+
+def _why_none(found: Sequence[Group], masks: Masks) -> str:
+    """Say of each weight that has a mask why no unit of it can go."""
+    kept = {f"{unit.path}.weight": group.kept for group in found for unit in group.outputs}
+    other = "it is no layer of units that can be followed, as linear layers and convolutions are"
+    return "; ".join(f"{name} ({kept.get(name, other) or 'excluded'})" for name in masks)
 
 
 def _unit_scores(scores: Scores, masks: Masks, found: Sequence[Group]) -> Tensor:
