@@ -121,6 +121,17 @@ def test_its_result_is_a_whole_checkpoint(step: Step) -> None:
 
 
 @pytest.mark.parametrize("step", ALL)
+def test_what_stands_for_its_result_in_a_rehearsal_is_like_it(step: Step) -> None:
+    start, context = start_and_context(step)
+    tried, made = step.rehearse(start, context), step.run(start, context).checkpoint
+    assert tried is not None, "quick, or a method rehearse"
+    kinds = [{name: type(each) for name, each in found.constraints.items()} for found in (tried, made)]
+    assert kinds[0] == kinds[1]
+    assert (list(tried.state), tried.position, tried.roles) == (list(made.state), made.position, made.roles)
+    assert (tried.kept < tried.weights) == (made.kept < made.weights)
+
+
+@pytest.mark.parametrize("step", ALL)
 def test_its_result_shares_no_memory_with_a_module(step: Step) -> None:
     start, context = start_and_context(step)
     modules = []
