@@ -141,7 +141,7 @@ def start(
     study: Path, store: Path, log: Path, environment: Mapping[str, str] | None = None, jobs: int = 2
 ) -> subprocess.Popen[str]:
     """Start ``overparam run`` in a session of its own."""
-    command = [sys.executable, "-m", "overparam.cli", "run", str(study), "--store", str(store), "--log", str(log)]
+    command = [sys.executable, "-m", "overparam", "run", str(study), "--store", str(store), "--log", str(log)]
     return subprocess.Popen(
         [*command, "--jobs", str(jobs), "--threads", "1"],
         cwd=study.parent,

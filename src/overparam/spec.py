@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import typing
 from collections.abc import Callable, Mapping
@@ -132,9 +133,8 @@ def _owner(cls: type, path: tuple[int | str, ...]) -> type:
 
 def explain(error: ValidationError, cls: type) -> str:
     """Put pydantic's findings into sentences: field, what is wrong, what was given, what was perhaps meant."""
-    lines = []
-    for found in error.errors(include_url=False):
-        path = found["loc"]
+    lines: list[str] = []
+    for path, found in _furthest(error):
         if path and isinstance(path[0], int):  # pydantic counts positional arguments
             known = tuple(field.name for field in dataclasses.fields(cls) if not field.kw_only)
             if path[0] >= len(known):
@@ -153,6 +153,32 @@ def explain(error: ValidationError, cls: type) -> str:
             else:
                 lines.append(f"{where}: {worded(message)}, got {found['input']!r}")
     return "; ".join(dict.fromkeys(lines))
+
+
+def _furthest(error: ValidationError) -> list[tuple[tuple[int | str, ...], Any]]:
+    """Return pydantic's findings with their paths; of a field that may be one of several, what came furthest.
+
+    Pydantic tells of all and names them in the path, as in ``evaluate_at``, ``tuple[...]``, ``0``.
+    """
+    deepest: dict[tuple[int | str, ...], int] = {}
+    kept: dict[tuple[int | str, ...], Any] = {}
+    for found in (errors := error.errors(include_url=False)):
+        deepest[_field(found)] = max(len(_path(found)), deepest.get(_field(found), 0))
+    for found in errors:
+        path = _path(found)
+        if len(path) == deepest[_field(found)]:
+            other = f"{kept[path]['msg']} or {found['msg'].removeprefix('Input should be ')}" if path in kept else ""
+            kept[path] = {**found, "msg": other or found["msg"]}
+    return list(kept.items())
+
+
+def _field(found: Any) -> tuple[int | str, ...]:
+    """Return the path of the field that may be one of several; the whole path if there is none."""
+    return tuple(itertools.takewhile(lambda part: "[" not in str(part), found["loc"]))
+
+
+def _path(found: Any) -> tuple[int | str, ...]:
+    return tuple(part for part in found["loc"] if "[" not in str(part))
 
 
 def worded(message: str) -> str:

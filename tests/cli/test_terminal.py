@@ -110,7 +110,7 @@ def test_a_run_whose_output_is_closed_is_a_run(done: Path, streams: Any) -> None
 
 def test_a_pipe_is_left_as_other_programs_leave_it(done: Path) -> None:
     """In a process of its own: Python itself writes once more as it ends."""
-    command = [sys.executable, "-m", "overparam.cli", "table", "shown", "--store", str(done / "runs")]
+    command = [sys.executable, "-m", "overparam", "table", "shown", "--store", str(done / "runs")]
     reading, writing = os.pipe()
     os.close(reading)
     try:

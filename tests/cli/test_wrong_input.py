@@ -585,7 +585,7 @@ def test_damaged_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_program_itself(folder: Path, args: list[str], expected: str) -> None:
     """As the user meets it: a process of its own."""
     Path("wrong.yaml").write_text(yaml.safe_dump(BASE))
-    command = [sys.executable, "-m", "overparam.cli", *args]
+    command = [sys.executable, "-m", "overparam", *args]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), cwd=folder)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -113,7 +113,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     os.kill(children(process.pid)[0], signal.SIGKILL)
     told.wait(lambda: len(ran(told.log, known)) >= 6, process)
     workers = children(process.pid)
-    os.killpg(process.pid, signal.SIGINT)
+    while process.poll() is None:  # somebody who cannot wait
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.02)
     out, err = process.communicate(timeout=60)
     told.interrupted = (process.returncode, out, err)
     told.left = [worker for worker in workers if alive(worker)]

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from overparam import Chain, Network, RunError, Store, Study, Train, World
 from overparam.cli import app
 from overparam.lab import executors, worker
-from overparam.lab.signals import Stopped, obeyed
+from overparam.signals import Stopped, obeyed
 from small import vectors
 
 SIGNALS = [
@@ -188,7 +188,7 @@ def test_a_second_signal_does_not_disturb_the_cleaning_up(tmp_path: Path, monkey
 
 def test_a_signal_that_was_swallowed_can_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("overparam.lab.signals.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("overparam.signals.time.monotonic", lambda: now[0])
     with obeyed():
         for later in (0.0, 20.0):
             now[0] += later

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -21,6 +22,7 @@ from overparam.cli.options import (
     SweepOption,
 )
 from overparam.files import check_writable
+from overparam.signals import Stopped, obey
 from overparam.terminal import clear_errors, open_standard_streams, say, say_exactly, show, tell
 
 if TYPE_CHECKING:
@@ -77,7 +79,6 @@ def run(
     """Run a study. What the store has already is not run again: running again is resuming."""
     with clear_errors():
         from overparam.lab import LogReporter, reporter_for
-        from overparam.lab.signals import Stopped
 
         chosen = _study(study, set_, sweep, data)
         for option, path in (("--log", log), ("--report", report)):
@@ -386,6 +387,10 @@ def _complain(results: Results, notes: bool = True) -> None:
 
 
 def main() -> None:
-    """Entry point of the ``overparam`` command."""
+    """Entry point of the ``overparam`` command; once stopped, it ends in its own time, however often it is told."""
+    obey()
     open_standard_streams()
-    app()
+    try:
+        app()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's own end would else give it its first meaning back

@@ -16,13 +16,13 @@ from overparam.lab.fingerprint import part_identity
 from overparam.lab.inputs import BrokenParentError, Inputs, Setup
 from overparam.lab.journal import FileJournal
 from overparam.lab.plan import Node
-from overparam.lab.signals import Stopped
 from overparam.lab.store import Store, UnwritableError
 from overparam.lab.torch_settings import full_precision
 from overparam.lab.weights import checkpoint_to_bytes
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.networks.surgery import operate
 from overparam.probes import Probe, View
+from overparam.signals import Stopped
 from overparam.spec import plain
 from overparam.steps import Outcome, Step
 from overparam.streams import global_stream

@@ -13,10 +13,10 @@ from overparam.lab.inputs import BrokenParentError, Setup
 from overparam.lab.order import Order
 from overparam.lab.plan import Node, Plan
 from overparam.lab.progress import Reporter, Tally
-from overparam.lab.signals import obeyed
 from overparam.lab.status import status
 from overparam.lab.store import Store
 from overparam.machine import available_cores
+from overparam.signals import obeyed
 from overparam.train.engines import check_engine
 from overparam.train.place import device_named
 

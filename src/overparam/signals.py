@@ -18,13 +18,13 @@ class Stopped(SystemExit):
     code: int
 
 
-@contextlib.contextmanager
-def obeyed() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP unwind the main thread while inside, so that what must be cleaned up is.
+def obey() -> dict[signal.Signals, Any]:
+    """Let SIGINT, SIGTERM and SIGHUP unwind the main thread from here on, so that what must be cleaned up is.
 
     SIGINT raises :class:`KeyboardInterrupt`, as ever. The others, which would end the process at once, raise
     :class:`Stopped` with the code that a shell gives for them (143 and 129). A second one within :data:`PATIENCE`
-    seconds is not obeyed. Handlers of the user's and ignored signals (``nohup``) stay as they are.
+    seconds is not obeyed. Handlers of the user's and ignored signals (``nohup``) stay as they are; of those that are
+    changed, the handlers before are returned.
     """
     stopped = -PATIENCE
 
@@ -38,11 +38,18 @@ def obeyed() -> Iterator[None]:
     if hasattr(signal, "SIGHUP"):
         defaults[signal.SIGHUP] = signal.SIG_DFL
     here = threading.current_thread() is threading.main_thread()  # no other may set handlers
-    changed = [number for number, usual in defaults.items() if here and signal.getsignal(number) is usual]
+    changed = {number: usual for number, usual in defaults.items() if here and signal.getsignal(number) is usual}
+    for number in changed:
+        signal.signal(number, stop)
+    return changed
+
+
+@contextlib.contextmanager
+def obeyed() -> Iterator[None]:
+    """:func:`obey` while inside."""
+    changed = obey()
     try:
-        for number in changed:
-            signal.signal(number, stop)
         yield
     finally:
-        for number in changed:
-            signal.signal(number, defaults[number])
+        for number, usual in changed.items():
+            signal.signal(number, usual)

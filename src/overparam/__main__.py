@@ -1,4 +1,4 @@
-"""``python -m overparam.cli``."""
+"""``python -m overparam``."""
 
 from overparam.cli import main
 
