@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Quantise,
         Redense,
         Reinit,
+        Restart,
         Rewind,
         Shuffle,
         Step,
@@ -58,8 +59,8 @@ _HOMES = {
         "Probe",
     ),
     "overparam.steps": (
-        *("Compact", "Hold", "LrRewind", "Measure", "Prune", "Quantise", "Redense", "Reinit", "Rewind"),
-        *("Shuffle", "Step", "Supermask", "Train"),
+        *("Compact", "Hold", "LrRewind", "Measure", "Prune", "Quantise", "Redense", "Reinit", "Restart"),
+        *("Rewind", "Shuffle", "Step", "Supermask", "Train"),
     ),
     "overparam.worlds": ("Augmentation", "Dataset", "ImageFolder", "LabelNoise", "World"),
 }
@@ -95,6 +96,7 @@ __all__ = [
     "Redense",
     "Reinit",
     "Repeat",
+    "Restart",
     "Results",
     "Rewind",
     "RunError",

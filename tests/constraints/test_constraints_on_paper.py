@@ -131,7 +131,7 @@ def test_concrete_gates_are_open_with_the_chances_of_their_scores_and_near_0_and
     assert ((made < 0.01) | (made > 0.99)).float().mean() > 0.95
 
 
-@pytest.mark.parametrize("gate", ["bernoulli", "sigmoid", "concrete"])
+@pytest.mark.parametrize("gate", ["bernoulli", "concrete"])
 def test_samples_are_drawn_with_the_chances_of_the_scores(gate: Any) -> None:
     scores = torch.tensor([-2.0, 0.0, 1.0]).repeat(4000, 1)
     constraint = Supermask(scores, torch.ones_like(scores), gate=gate)
@@ -139,8 +139,10 @@ def test_samples_are_drawn_with_the_chances_of_the_scores(gate: Any) -> None:
     made = constraint.weight(constraint.free(scores), SAMPLED)
     assert set(made.unique().tolist()) == {0, 1}
     assert made.mean(0).tolist() == pytest.approx([0.119, 0.5, 0.731], abs=0.03)
-    ranked = Supermask(scores, torch.ones_like(scores), 0.3)
-    assert bits(ranked.weight(ranked.free(scores), SAMPLED)) == bits(effective(ranked, scores))
+    assert constraint.random
+    for fixed in (Supermask(scores, scores, 0.3), Supermask(scores, scores, gate="sigmoid"), Masked(scores > 0)):
+        assert not fixed.random
+        assert bits(fixed.weight(fixed.free(scores), SAMPLED)) == bits(effective(fixed, scores))
 
 
 OPTIMISERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {

@@ -7,7 +7,7 @@ import torch
 from prune_cases import OF_UNITS, normal, same
 
 from overparam.errors import SpecError
-from overparam.prune import CRITERIA, Evidence, Gradient, Magnitude, Random, Scores
+from overparam.prune import CRITERIA, Evidence, Gradient, Magnitude, Random, Scores, keep_top
 
 SAMPLES = {
     "magnitude": {},
@@ -22,6 +22,16 @@ SAMPLES = {
     "reversed": {"criterion": {"obd": {"draws": 2}}},
     "taylor": {},
     "standardised-magnitude": {},
+    "large-final": {},
+    "small-final": {},
+    "large-init": {},
+    "small-init": {},
+    "large-init-large-final": {},
+    "small-init-small-final": {},
+    "magnitude-increase": {},
+    "movement": {},
+    "large-final-same-sign": {},
+    "large-final-different-sign": {},
 }
 """A row for each registered criterion: fields to make one with."""
 
@@ -49,6 +59,7 @@ def evidence(**changes):
         "curvature": normal(SHAPES, seed=2),
         "hessian_gradient": normal(SHAPES, seed=3),
         "flow": normal(SHAPES, seed=4),
+        "initial": normal(SHAPES, seed=3),
         "seed": 5,
         "draw": 2,
     } | changes
@@ -95,8 +106,41 @@ class TestContract:
             curvature={key: value.to(dtype) for key, value in evidence().curvature().items()},
             hessian_gradient={key: value.to(dtype) for key, value in evidence().hessian_gradient().items()},
             flow={key: value.to(dtype) for key, value in evidence().flow.items()},
+            initial=evidence().initial,
         )
         assert all(value.isfinite().all() for value in scored(name, seen).values())
+
+
+def test_first_and_last_values_by_hand():
+    first = {"w": torch.tensor([1.0, -2.0, 3.0, -4.0, 0.5])}
+    last = {"w": torch.tensor([2.0, 1.0, -1.5, -4.5, 0.0])}
+    masks = {"w": torch.tensor([True, True, True, True, False])}
+
+    def scores(name):
+        return criterion(name)(Evidence(last, initial=first, masks=masks))["w"].tolist()[:4]
+
+    assert scores("large-final") == [2, 1, 1.5, 4.5]
+    assert scores("small-final") == [-2, -1, -1.5, -4.5]
+    assert scores("large-init") == [1, 2, 3, 4]
+    assert scores("small-init") == [-1, -2, -3, -4]
+    assert scores("magnitude-increase") == [1, -1, -1.5, 0.5]
+    assert scores("movement") == [1, 3, 4.5, 0.5]
+    assert scores("large-final-same-sign") == [2, 0, 0, 4.5]
+    assert scores("large-final-different-sign") == [0, 1, 1.5, 0]
+    # ranks of |w0|: 0 1 2 3, of |w|: 2 0 1 3, in quarters
+    assert scores("large-init-large-final") == [0, 0, 0.25, 0.75]
+    assert scores("small-init-small-final") == [-0.5, -0.25, -0.5, -0.75]
+
+
+@pytest.mark.parametrize(("name", "against"), [("large-init-large-final", 1), ("small-init-small-final", -1)])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_of_two_magnitudes_as_many_lie_above_one_threshold_in_both(name, against, share):
+    """The paper's way: a share of each magnitude is above its threshold, and what is in both stays."""
+    first, last = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    scores = criterion(name)(Evidence({"w": last}, initial={"w": first}))["w"]
+    threshold = [(against * each.abs()).quantile(1 - share) for each in (first, last)]
+    both = (against * first.abs() > threshold[0]) & (against * last.abs() > threshold[1])
+    assert torch.equal(both, keep_top({"w": scores}, {"w": torch.ones(4000).bool()}, int(both.sum()))["w"])
 
 
 def test_magnitude_by_hand():

@@ -19,6 +19,7 @@ from overparam import (
     Quantise,
     Redense,
     Reinit,
+    Restart,
     Rewind,
     Shuffle,
     Supermask,
@@ -45,9 +46,18 @@ CASES: dict[str, tuple[Step, ...]] = {
     "lr-rewind": (LrRewind("1ep"), LrRewind()),
     "reinit": (Reinit(),),
     "shuffle": (Shuffle(),),
+    "restart": (
+        Restart(),
+        Restart("reinit", signs="drawn"),
+        Restart("reshuffle"),
+        Restart("constant", rescale=True),
+        Restart("zero-if-toward"),
+    ),
     "redense": (Redense(),),
     "compact": (Compact(),),
-    "hold": tuple(Hold(at) for at in ("zero", "initial", "present")),
+    "hold": tuple(
+        Hold(at) for at in ("zero", "initial", "present", "zero-if-toward", "zero-if-away", "zero-at-random")
+    ),
     "measure": (Measure(),),
     "supermask": (
         Supermask(0.3),
@@ -65,7 +75,12 @@ def start_and_context(step: Step) -> tuple[Checkpoint, Context]:
     init = begin(CONV, data)
     trained = Train(**SHORT).run(init, context_of(CONV, data)).checkpoint
     start = trained if isinstance(step, Supermask) else half_pruned(trained, 0.6).counted("prune")
-    earlier = {"init": init, "5it": replace(trained, position=Length(5, "it")), "my-label": trained}
+    earlier = {
+        "init": init,
+        "5it": replace(trained, position=Length(5, "it")),
+        "my-label": trained,
+        "previous": trained,
+    }
     return start, context_of(CONV, data, seed=2, references=earlier)
 
 

@@ -58,6 +58,11 @@ class Constraint(ABC):
 
     zero_outside: ClassVar[bool] = True  # whether the weight is exactly +0.0 where it is not kept
 
+    @property
+    def random(self) -> bool:
+        """Whether its mask is drawn at random, so that there are samples of it."""
+        return False
+
     def kept(self) -> Tensor | None:
         """Return which weights are not pruned (bool, of the weight's shape); None if it is not pruned at all."""
         return getattr(self, "mask", None)

@@ -34,8 +34,8 @@ class Supermask(Constraint):
       is above a half with the chance p
 
     In evaluation gates are 0 or 1: the most probable value (1 where p is at least a half), or, where a density is
-    given, 1 for that share of highest scores, of equal ones the first. Asked to sample, all but ``top-k`` draw each
-    gate with its chance p.
+    given, 1 for that share of highest scores, of equal ones the first. Samples of ``bernoulli`` and ``concrete`` gates
+    are 1 with the chance p, whatever the density.
 
     References: Zhou et al. 2019, "Deconstructing Lottery Tickets", arXiv:1905.01067 (bernoulli, rescaling by count);
     Ramanujan et al. 2020, "What's Hidden in a Randomly Weighted Neural Network?", arXiv:1911.13299 (top-k); Maddison,
@@ -68,6 +68,10 @@ class Supermask(Constraint):
         if self.gate is None:
             object.__setattr__(self, "gate", "bernoulli" if self.density is None else "top-k")
 
+    @property
+    def random(self) -> bool:
+        return self.gate in ("bernoulli", "concrete")
+
     def kept(self) -> Tensor:
         return self._kept
 
@@ -88,14 +92,14 @@ class Supermask(Constraint):
         gates = self._gates(scores, weights.dtype, context)
         made = weights * gates
         if self.rescale is not None:
-            ratio = gates.numel() / max(1.0, float(gates.detach().sum(dtype=torch.float64)))
+            ratio = gates.numel() / max(1.0, float(gates.detach().sum()))
             made = made * (ratio if self.rescale == "count" else math.sqrt(ratio))
         return made if context.training else made + 0.0  # never -0.0
 
     def _gates(self, scores: Tensor, dtype: torch.dtype, context: WeightContext) -> Tensor:
         if not context.training:
-            drawn = context.sampled and self.gate != "top-k"
-            return (_drawn(scores.sigmoid()) if drawn else self._hard(scores.detach())).to(dtype)
+            sample = context.sampled and self.random
+            return (_drawn(scores.sigmoid()) if sample else self._hard(scores.detach())).to(dtype)
         if self.gate == "top-k":
             return straight_through(self._hard(scores.detach()).to(dtype), scores)
         if self.gate == "bernoulli":

@@ -48,6 +48,7 @@ class Evidence:
             these names return.
         seed: of the streams of a criterion that draws at random.
         draw: which draw from that seed, e.g. the number of prunings that came before.
+        masks: which weights are left (bool); None: all.
         look: where the rest is taken from.
     """
 
@@ -64,12 +65,18 @@ class Evidence:
         hessian_gradient: Named | None = None,
         flow: Named | None = None,
         parameters: Named | None = None,
+        masks: Named | None = None,
         look: Look | None = None,
     ) -> None:
-        self.weights, self.seed, self.draw, self._look = weights, seed, draw, look
+        self.weights, self.seed, self.draw, self._masks, self._look = weights, seed, draw, masks or {}, look
         given = {"gradients": gradients, "curvature": curvature, "initial": initial, "inputs": inputs}
         given |= {"hessian_gradient": hessian_gradient, "flow": flow, "parameters": parameters}
         self._kept: dict[Any, Any] = {name: value for name, value in given.items() if value is not None}
+
+    def alive(self, name: str) -> Tensor:
+        """Return which weights of tensor ``name`` are left: bool, shaped like it."""
+        weight = self.weights[name]
+        return self._masks[name] if name in self._masks else torch.ones_like(weight, dtype=torch.bool)
 
     @property
     def gradients(self) -> Named:

@@ -9,6 +9,7 @@ from overparam.steps.prune import Prune
 from overparam.steps.quantise import Quantise
 from overparam.steps.redense import Redense
 from overparam.steps.reinit import Reinit
+from overparam.steps.restart import Restart
 from overparam.steps.rewind import LrRewind, Rewind
 from overparam.steps.shuffle import Shuffle
 from overparam.steps.supermask import Supermask
@@ -27,6 +28,7 @@ __all__ = [
     "Quantise",
     "Redense",
     "Reinit",
+    "Restart",
     "Rewind",
     "Shuffle",
     "Step",

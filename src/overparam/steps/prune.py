@@ -153,7 +153,7 @@ class Prune(Step):
         """Return what the criterion makes of the weights that have a mask."""
         weights = {name: start.state[name] for name in start.masks}
         look = self._look(start, context, start.level)
-        evidence = Evidence(weights, seed=context.seed, draw=start.level, look=look)
+        evidence = Evidence(weights, seed=context.seed, draw=start.level, masks=start.masks, look=look)
         with global_stream(context.seed, "criterion", start.level):
             return Scores.of(for_one_use(CRITERIA.resolve(self.criterion))(evidence))
 

@@ -1,6 +1,18 @@
 """Criteria: which weights matter. Each is a small frozen object; evidence goes in, scores come out."""
 
 from overparam.prune.criteria.base import CRITERIA, Criterion, Scores
+from overparam.prune.criteria.first_and_last import (
+    FirstAndLast,
+    LargeFinalDifferentSign,
+    LargeFinalSameSign,
+    LargeInit,
+    LargeInitLargeFinal,
+    MagnitudeIncrease,
+    Movement,
+    SmallFinal,
+    SmallInit,
+    SmallInitSmallFinal,
+)
 from overparam.prune.criteria.gradient import Gradient
 from overparam.prune.criteria.gradient_magnitude import GradientMagnitude
 from overparam.prune.criteria.grasp import GraSP
@@ -17,14 +29,24 @@ __all__ = [
     "CRITERIA",
     "OBD",
     "Criterion",
+    "FirstAndLast",
     "GraSP",
     "Gradient",
     "GradientMagnitude",
+    "LargeFinalDifferentSign",
+    "LargeFinalSameSign",
+    "LargeInit",
+    "LargeInitLargeFinal",
     "Magnitude",
+    "MagnitudeIncrease",
+    "Movement",
     "NormScale",
     "Random",
     "Reversed",
     "Scores",
+    "SmallFinal",
+    "SmallInit",
+    "SmallInitSmallFinal",
     "StandardisedMagnitude",
     "SynFlow",
     "Taylor",
