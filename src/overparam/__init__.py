@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from overparam.lab import Chain, Repeat, Results, Store, Study, load_results
     from overparam.length import Length
     from overparam.networks import Network
-    from overparam.probes import Accuracy, Cost, Density, EarlyStop, LearningDistance, LinearPath, MaskOverlap, Probe
+    from overparam.probes import (
+        Accuracy,
+        Cost,
+        Density,
+        EarlyStop,
+        FilterNormalised,
+        LearningDistance,
+        LinearPath,
+        MaskOverlap,
+        Probe,
+    )
     from overparam.steps import (
         Compact,
         Hold,
@@ -55,7 +65,16 @@ _HOMES = {
     "overparam.length": ("Length",),
     "overparam.networks": ("Network",),
     "overparam.probes": (
-        *("Accuracy", "Cost", "Density", "EarlyStop", "LearningDistance", "LinearPath", "MaskOverlap"),
+        *(
+            "Accuracy",
+            "Cost",
+            "Density",
+            "EarlyStop",
+            "FilterNormalised",
+            "LearningDistance",
+            "LinearPath",
+            "MaskOverlap",
+        ),
         "Probe",
     ),
     "overparam.steps": (
@@ -77,6 +96,7 @@ __all__ = [
     "Dataset",
     "Density",
     "EarlyStop",
+    "FilterNormalised",
     "Hold",
     "ImageFolder",
     "IncompleteWarning",

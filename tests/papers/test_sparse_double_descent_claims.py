@@ -181,7 +181,7 @@ def test_the_numbers_of_a_claim_are_those_of_the_table():
 
 def test_a_study_gets_the_claims_of_its_paper_and_no_other():
     assert [verdict.id for verdict in claims_for("sparse-double-descent", arm())] == [claim.id for claim in CLAIMS]
-    assert len(CLAIMS) == 8  # the seven of the paper, and SDD-3 on the kept weights
+    assert len(CLAIMS) == 23
     assert claims_for("", arm()) == []
     for bare in (arm(levels=1), pl.DataFrame()):
         assert {found.verdict for found in claims_for("sparse-double-descent", bare)} == {"not tested"}

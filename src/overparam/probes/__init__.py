@@ -5,6 +5,7 @@ from overparam.probes.base import PROBES, Measurements, PairProbe, Probe, View
 from overparam.probes.cost import Cost
 from overparam.probes.density import Density
 from overparam.probes.early_stop import EarlyStop
+from overparam.probes.filter_normalised import FilterNormalised
 from overparam.probes.latency import Latency
 from overparam.probes.learning_distance import LearningDistance
 from overparam.probes.linear_path import LinearPath
@@ -16,6 +17,7 @@ __all__ = [
     "Cost",
     "Density",
     "EarlyStop",
+    "FilterNormalised",
     "Latency",
     "LearningDistance",
     "LinearPath",

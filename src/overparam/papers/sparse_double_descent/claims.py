@@ -6,14 +6,14 @@ claim about several noise rates is tested on each; they must agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import polars as pl
 
+from overparam.papers.sparse_double_descent import capacity, distilled, flatness, other_arms
 from overparam.papers.sparse_double_descent.contrasts import (
     contrasts,
     noise_spreads,
     noisy,
+    on_each,
     reference,
     turns_earlier,
 )
@@ -22,7 +22,7 @@ from overparam.papers.sparse_double_descent.curves import (
     double_descent,
     falls_while_still_fitting,
 )
-from overparam.papers.sparse_double_descent.phases import ArmPhases, phases
+from overparam.papers.sparse_double_descent.phases import phases
 from overparam.report.claims import Claim, Finding, Verdict, claim, join_arms
 from overparam.report.words import percent
 
@@ -33,7 +33,7 @@ NO_NOISE = "a pruned arm with label noise (noise_rate > 0)"
 @claim("SDD-1", "Under label noise, test accuracy falls, rises and falls again as density drops.", needs=ALWAYS)
 def falls_rises_falls(frame: pl.DataFrame) -> Finding:
     """Supported when the verdict on the curve is "yes" (see :class:`ArmPhases`)."""
-    return _each(reference(phases(frame)), double_descent, NO_NOISE)
+    return on_each(reference(phases(frame)), double_descent, NO_NOISE)
 
 
 @claim(
@@ -44,7 +44,7 @@ def falls_rises_falls(frame: pl.DataFrame) -> Finding:
 def falls_while_fitting(frame: pl.DataFrame) -> Finding:
     """Supported when test accuracy is significantly down at the last level with train over 99.5 %."""
     found = [one for one in reference(phases(frame)) if one.shape.fitted is not None]
-    return _each(found, falls_while_still_fitting, NO_NOISE)
+    return on_each(found, falls_while_still_fitting, NO_NOISE)
 
 
 @claim(
@@ -55,7 +55,7 @@ def falls_while_fitting(frame: pl.DataFrame) -> Finding:
 def distance_peaks_at_worst(frame: pl.DataFrame) -> Finding:
     """Supported when the interval of (distance-peak level - worst-test level) lies within two levels."""
     found = [one for one in reference(phases(frame)) if one.arm.has("learning_distance")]
-    return _each(found, distance_against_worst, NO_NOISE)
+    return on_each(found, distance_against_worst, NO_NOISE)
 
 
 @claim(
@@ -70,7 +70,7 @@ def kept_distance_peaks_at_worst(frame: pl.DataFrame) -> Finding:
     it and grows with sparsity, whatever is learned. Where training is short that part hides a peak of the rest.
     """
     found = [one for one in reference(phases(frame)) if one.arm.has("learning_distance_kept")]
-    return _each(found, lambda one: distance_against_worst(one, "learning_distance_kept"), NO_NOISE)
+    return on_each(found, lambda one: distance_against_worst(one, "learning_distance_kept"), NO_NOISE)
 
 
 @claim(
@@ -104,7 +104,7 @@ def noise_spreads_the_turns(frame: pl.DataFrame) -> Finding:
 def finetuning_shows_it(frame: pl.DataFrame) -> Finding:
     """Supported as SDD-1 is, on the arms that train on from the pruned weights."""
     found = [one for one in noisy(phases(frame)) if one.arm.values["retraining"] == "finetune"]
-    return _each(found, double_descent, "an arm with retraining 'finetune' and label noise")
+    return on_each(found, double_descent, "an arm with retraining 'finetune' and label noise")
 
 
 @claim(
@@ -126,19 +126,16 @@ CLAIMS: tuple[Claim, ...] = (
     noise_spreads_the_turns,
     finetuning_shows_it,
     reinit_turns_earlier,
+    *other_arms.CLAIMS,
+    *distilled.CLAIMS,
+    *flatness.CLAIMS,
+    *capacity.CLAIMS,
 )
 
 
 def verdicts(frame: pl.DataFrame) -> list[Verdict]:
     """Test all claims on a results table."""
     return [one(frame) for one in CLAIMS]
-
-
-def _each(found: Sequence[ArmPhases], test: Callable[[ArmPhases], Finding], lacks: str) -> Finding:
-    """Run a test on every arm that the claim is about."""
-    if not found:
-        return Finding("not tested", f"The study lacks {lacks}.")
-    return join_arms([(one.arm.label, test(one)) for one in found])
 
 
 def _compare(frame: pl.DataFrame, trait: str, usual: str, other: str) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import exp, log
 from typing import Any
@@ -10,22 +10,54 @@ from typing import Any
 from overparam.papers.sparse_double_descent.curves import interval
 from overparam.papers.sparse_double_descent.phases import ArmPhases, resolution
 from overparam.report.arms import TRAITS
-from overparam.report.claims import Finding, Number, Outcome, judge, judged, together, with_seeds_needed
+from overparam.report.claims import Finding, Number, Outcome, join_arms, judge, judged, together, with_seeds_needed
 from overparam.report.statistics import Estimate, difference
 from overparam.report.words import density, number, percent, seeds
 
+OWN_CLAIMS = ("one-shot", "neurons", "early stopping", "from a sparse network", "from the dense network")
+"""Variants, by name, that have claims of their own and are no arms of the paper's main setting."""
+
+PLACES = 5
+"""Fewest levels of a curve that claims about its turns look at."""
+
+USUAL_NOISE = ("symmetric", "random-labels", "None")
+
 
 def noisy(found: Sequence[ArmPhases]) -> list[ArmPhases]:
-    """Return the arms that were pruned and trained with label noise."""
-    return [one for one in found if (one.arm.values.get("noise_rate") or 0) > 0 and max(one.arm.places) > 0]
+    """Return the arms with a curve over pruned networks whose labels were wrong in part."""
+    return [
+        one
+        for one in found
+        if 0 < (one.arm.values.get("noise_rate") or 0) < 1 and len(one.arm.places) >= PLACES and max(one.arm.places) > 0
+    ]
 
 
 def reference(found: Sequence[ArmPhases]) -> list[ArmPhases]:
-    """Return the noisy arms of the paper's main setting (magnitude, rewind), or all if there are none."""
+    """Return the noisy arms of the paper's main setting (magnitude, rewind), or all if there are none.
+
+    Those that a claim of its own is about, such as another kind of noise, are left out.
+    """
     usual = {"criterion": "magnitude", "retraining": "rewind"}
-    candidates = noisy(found)
+    candidates = [one for one in noisy(found) if named(one) not in OWN_CLAIMS and noise_kind(one) in USUAL_NOISE]
     main = [one for one in candidates if all(one.arm.values.get(name, own) == own for name, own in usual.items())]
     return main or candidates
+
+
+def named(one: ArmPhases) -> str:
+    """Return the variant that an arm is, which alone says how some were made; empty if it is none."""
+    return str(one.arm.values.get("variant") or "")
+
+
+def noise_kind(one: ArmPhases) -> str:
+    """Return the kind of label noise of an arm; ``"None"`` where a study has only one."""
+    return str(one.arm.values.get("world.label_noise.kind"))
+
+
+def on_each(found: Sequence[ArmPhases], test: Callable[[ArmPhases], Finding], lacks: str) -> Finding:
+    """Run a test on every arm that the claim is about."""
+    if not found:
+        return Finding("not tested", f"The study lacks {lacks}.")
+    return join_arms([(one.arm.label, test(one)) for one in found])
 
 
 def contrasts(found: Sequence[ArmPhases], trait: str, first: Any, second: Any) -> list[tuple[ArmPhases, ArmPhases]]:
