@@ -20,6 +20,21 @@ from overparam.papers.sparse_double_descent.claims import (
 )
 from overparam.papers.sparse_double_descent.contrasts import contrasts
 from overparam.papers.sparse_double_descent.curves import distance_peak
+from overparam.papers.sparse_double_descent.distilled import (
+    dense_teacher_removes_it,
+    sparse_teacher_removes_it,
+    student_is_better_at_the_trough,
+)
+from overparam.papers.sparse_double_descent.other_arms import (
+    asymmetric_noise_shows_it,
+    best_epoch_shows_none,
+    lr_rewinding_shows_it,
+    neurons_show_it,
+    one_shot_shows_it,
+    pair_flip_noise_shows_it,
+    reinit_wins_then_loses,
+    sparse_beats_dense,
+)
 from overparam.papers.sparse_double_descent.phases import phases
 
 FLAT = {"depth": 0}
@@ -43,6 +58,18 @@ def random_and_magnitude(worst, best, **changes):
 
 def reinit_and_rewind(worst, best, **changes):
     return study(arm(**changes), arm(retraining="reinit", worst=worst, best=best, **changes))
+
+
+def of_kind(kind, **changes):
+    return arm(**changes).with_columns(pl.lit(kind).alias("world.label_noise.kind"))
+
+
+def taught(student, name="from a sparse network"):
+    return study(arm(variant="plain"), student.with_columns(variant=pl.lit(name)))
+
+
+def stopped(frame, **changes):
+    return frame.with_columns(early_stop_test_accuracy=arm(**changes)["test_accuracy"])
 
 
 CASES = [
@@ -86,6 +113,34 @@ CASES = [
     (reinit_turns_earlier, reinit_and_rewind(0.025, 0.005), "contradicted"),
     (reinit_turns_earlier, reinit_and_rewind(0.065, 0.0085), "inconclusive"),
     (reinit_turns_earlier, arm(), "not tested"),
+    (reinit_wins_then_loses, reinit_and_rewind(0.2, 0.04), "supported"),
+    (reinit_wins_then_loses, reinit_and_rewind(0.065, 0.0085), "inconclusive"),
+    (reinit_wins_then_loses, study(arm(), arm(retraining="reinit", depth=2)), "contradicted"),
+    (reinit_wins_then_loses, arm(), "not tested"),
+    (sparse_beats_dense, arm(noise_rate=0.4), "supported"),
+    (sparse_beats_dense, arm(noise_rate=0.4, depth=0.1), "inconclusive"),
+    (sparse_beats_dense, arm(), "not tested"),
+    (asymmetric_noise_shows_it, study(of_kind("symmetric"), of_kind("asymmetric")), "supported"),
+    (asymmetric_noise_shows_it, of_kind("asymmetric", **FLAT), "contradicted"),
+    (pair_flip_noise_shows_it, of_kind("pair-flip"), "supported"),
+    (pair_flip_noise_shows_it, of_kind("symmetric"), "not tested"),
+    (falls_rises_falls, of_kind("pair-flip"), "not tested"),
+    (lr_rewinding_shows_it, arm(retraining="lr-rewind"), "supported"),
+    (lr_rewinding_shows_it, arm(), "not tested"),
+    (one_shot_shows_it, arm(variant="one-shot"), "supported"),
+    (one_shot_shows_it, arm(variant="neurons"), "not tested"),
+    (neurons_show_it, arm(variant="neurons", **FLAT), "contradicted"),
+    (best_epoch_shows_none, stopped(arm(), **FLAT), "supported"),
+    (best_epoch_shows_none, stopped(arm()), "contradicted"),
+    (best_epoch_shows_none, stopped(arm(**FLAT), **FLAT), "inconclusive"),
+    (best_epoch_shows_none, arm(), "not tested"),
+    (sparse_teacher_removes_it, taught(arm(**FLAT)), "supported"),
+    (sparse_teacher_removes_it, taught(arm()), "contradicted"),
+    (sparse_teacher_removes_it, arm(variant="plain"), "not tested"),
+    (dense_teacher_removes_it, taught(arm(**FLAT), "from the dense network"), "supported"),
+    (dense_teacher_removes_it, taught(arm(**FLAT)), "not tested"),
+    (student_is_better_at_the_trough, taught(arm(**FLAT)), "supported"),
+    (student_is_better_at_the_trough, taught(arm(depth=1.5)), "contradicted"),
 ]
 
 
@@ -99,7 +154,7 @@ def test_a_claim_is_judged_by_what_the_table_shows(claim, frame, outcome):
         assert "lack" in verdict.explanation or "Incomplete" in verdict.explanation
     elif outcome == "supported":
         assert "3 seeds" in verdict.explanation
-        assert any(name.endswith("_low") for name in verdict.numbers)
+        assert any(name.endswith(("_low", "largest_rise_points")) for name in verdict.numbers)
 
 
 def test_nothing_is_supported_by_one_seed():
@@ -115,7 +170,8 @@ def test_nothing_is_supported_by_one_seed():
             )
         )
     )
-    found = verdicts(frame)
+    found = [verdict for verdict in verdicts(frame) if verdict.verdict != "not tested"]
+    assert len(found) == 10
     assert {verdict.verdict for verdict in found} == {"inconclusive"}
     assert all("one seed, no interval" in verdict.explanation for verdict in found)
 

@@ -85,7 +85,8 @@ def filter_normalised(checkpoint: Checkpoint, generator: torch.Generator) -> dic
 def _scaled(draws: Tensor, weight: Tensor) -> Tensor:
     over = tuple(range(1, draws.dim()))
     own, wanted = (torch.linalg.vector_norm(each, dim=over, keepdim=True) for each in (draws, weight))
-    return torch.where(own > 0, draws / own, 0.0) * wanted
+    scaled: Tensor = torch.where(own > 0, draws / own, 0.0) * wanted
+    return scaled
 
 
 def moved(state: Mapping[str, Tensor], direction: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:

@@ -66,7 +66,7 @@ class Claim:
             found = Finding("not tested", f"Incomplete: {lacks}; the claim is tested when none is lacking.")
         else:
             found = self.test(frame)
-        return Verdict(self.id, self.sentence, found.outcome, found.numbers, found.explanation)
+        return Verdict(self.id, self.sentence, found.outcome, found.numbers, _sentence(found.explanation))
 
 
 def claim(id: str, sentence: str, *, needs: Sequence[str]) -> Callable[[Callable[[pl.DataFrame], Finding]], Claim]:
@@ -153,4 +153,4 @@ def join_arms(parts: Sequence[tuple[str, Finding]]) -> Finding:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."

@@ -20,7 +20,8 @@ OWN_CLAIMS = ("one-shot", "neurons", "early stopping", "from a sparse network", 
 PLACES = 5
 """Fewest levels of a curve that claims about its turns look at."""
 
-USUAL_NOISE = ("symmetric", "random-labels", "None")
+KIND = "world.label_noise.kind"
+USUAL_NOISE = ("symmetric", "random-labels", "")
 
 
 def noisy(found: Sequence[ArmPhases]) -> list[ArmPhases]:
@@ -49,8 +50,9 @@ def named(one: ArmPhases) -> str:
 
 
 def noise_kind(one: ArmPhases) -> str:
-    """Return the kind of label noise of an arm; ``"None"`` where a study has only one."""
-    return str(one.arm.values.get("world.label_noise.kind"))
+    """Return the kind of label noise of an arm; empty where the study does not sweep over kinds."""
+    frame = one.arm.frame
+    return str(frame[KIND][0] or "") if KIND in frame.columns else ""
 
 
 def on_each(found: Sequence[ArmPhases], test: Callable[[ArmPhases], Finding], lacks: str) -> Finding:

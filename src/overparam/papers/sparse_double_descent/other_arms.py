@@ -8,6 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from overparam.papers.sparse_double_descent.contrasts import (
+    KIND,
     contrasts,
     named,
     noise_kind,
@@ -24,7 +25,6 @@ from overparam.report.turning import LEAST, SIGNIFICANT, find_turns
 from overparam.report.words import density, percent, seeds
 
 NEEDS = ("test_accuracy", "noise_rate")
-KIND = "world.label_noise.kind"
 
 ENOUGH = 0.4
 """Share of wrong labels from which on it is enough for a sparse network to be better than the dense one."""
