@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         StepError,
         StoreError,
     )
-    from overparam.lab import Chain, Repeat, Results, Store, Study, load_results
+    from overparam.lab import Branch, Chain, Repeat, Results, Store, Study, load_results
     from overparam.length import Length
     from overparam.networks import Network
     from overparam.probes import (
@@ -61,7 +61,7 @@ _HOMES = {
         *("DataError", "OverparamError", "RunError", "SpecError", "StepError", "StoreError"),
         *("IncompleteWarning", "OverparamWarning"),
     ),
-    "overparam.lab": ("Chain", "Repeat", "Results", "Store", "Study", "load_results"),
+    "overparam.lab": ("Branch", "Chain", "Repeat", "Results", "Store", "Study", "load_results"),
     "overparam.length": ("Length",),
     "overparam.networks": ("Network",),
     "overparam.probes": (
@@ -88,6 +88,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Accuracy",
     "Augmentation",
+    "Branch",
     "Chain",
     "Checkpoint",
     "Compact",

@@ -1,6 +1,6 @@
 """The laboratory: chains, studies, the plan, the store and the workers. It knows files and no science."""
 
-from overparam.lab.chain import Chain, Repeat
+from overparam.lab.chain import Branch, Chain, Repeat
 from overparam.lab.dialect import parse_yaml
 from overparam.lab.parsing import built_in_studies
 from overparam.lab.progress import LogReporter, PlainReporter, Reporter, reporter_for
@@ -10,6 +10,7 @@ from overparam.lab.store import Store
 from overparam.lab.study import Study
 
 __all__ = [
+    "Branch",
     "Chain",
     "LogReporter",
     "PlainReporter",

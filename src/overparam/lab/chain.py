@@ -1,16 +1,37 @@
-"""Chains: steps in order, with repeats."""
+"""Chains: steps in order, with repeats and branches."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from overparam.errors import SpecError
 from overparam.spec import field_names
 from overparam.steps import STEPS, Step
 
+NESTED = {"repeat": "27", "branch": "reinit"}  # what a chain has besides steps, with an example of what is said of it
 MOST_STEPS = 100_000  # of one chain: a typing error in a repeat shall not fill the memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """``steps`` that leave the chain here and end: they are measured, and the chain goes on as if they were not there.
+
+    So a control stands beside what it controls: at each level a ticket's mask under a new initialisation, say. In
+    tables a branch is a variant of its name, with a row for each place where the chain has it.
+    """
+
+    name: str
+    steps: tuple[Step | Repeat, ...]
+
+    def __init__(self, name: str, *steps: Step | Repeat) -> None:
+        if not isinstance(name, str) or not name or set(name) & set("/@"):
+            raise SpecError(f"branch must be a name without '/' and '@', got {name!r}")
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "steps", _checked(steps, f"branch {name!r}"))
+        if _branches(self.steps):
+            raise SpecError(f"branch {name!r} has a branch itself; give both to the chain")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +44,9 @@ class Repeat:
     """
 
     times: int
-    steps: tuple[Step | Repeat, ...]
+    steps: tuple[Step | Repeat | Branch, ...]
 
-    def __init__(self, times: int, *steps: Step | Repeat) -> None:
+    def __init__(self, times: int, *steps: Step | Repeat | Branch) -> None:
         if isinstance(times, bool) or not isinstance(times, int) or times < 0:
             raise SpecError(f"repeat must be a whole number of times, 0 or more, got {times!r}")
         object.__setattr__(self, "times", times)
@@ -36,38 +57,60 @@ class Repeat:
 class Chain:
     """Steps in order, each starting from the result of the one before; the first from the initialisation."""
 
-    steps: tuple[Step | Repeat, ...]
+    steps: tuple[Step | Repeat | Branch, ...]
 
-    def __init__(self, *steps: Step | Repeat) -> None:
+    def __init__(self, *steps: Step | Repeat | Branch) -> None:
         object.__setattr__(self, "steps", _checked(steps, "chain"))
         length = _length(self.steps)
         if length > MOST_STEPS:
             raise SpecError(f"chain has {length:,} steps, {MOST_STEPS:,} at most are possible; look at its repeats")
 
     def flat(self) -> Iterator[Step]:
-        """Yield the steps in the order they run, repeats written out."""
+        """Yield the steps in the order they run, repeats written out, without those of branches."""
+        return (step for step in _written_out(self.steps) if not isinstance(step, Branch))
 
-        def walk(parts: tuple[Step | Repeat, ...]) -> Iterator[Step]:
-            for part in parts:
-                if isinstance(part, Repeat):
-                    for _ in range(part.times):
-                        yield from walk(part.steps)
-                else:
-                    yield part
+    def branches(self) -> Iterator[tuple[str, Chain, int]]:
+        """Yield each branch: its name, the chain from the beginning to its end, and how many steps are the trunk's.
 
-        return walk(self.steps)
+        Raises :class:`SpecError` for two of one name at one place.
+        """
+        trunk: list[Step] = []
+        seen: set[tuple[str, int]] = set()
+        for step in _written_out(self.steps):
+            if not isinstance(step, Branch):
+                trunk.append(step)
+                continue
+            if (step.name, len(trunk)) in seen:
+                raise SpecError(f"chain has the branch {step.name!r} twice at one place; give them two names")
+            seen.add((step.name, len(trunk)))
+            yield step.name, Chain(*trunk, *step.steps), len(trunk)
 
 
-def _length(parts: tuple[Step | Repeat, ...]) -> int:
+def _written_out(parts: Iterable[Step | Repeat | Branch]) -> Iterator[Step | Branch]:
+    for part in parts:
+        if isinstance(part, Repeat):
+            for _ in range(part.times):
+                yield from _written_out(part.steps)
+        else:
+            yield part
+
+
+def _branches(parts: Iterable[Step | Repeat | Branch]) -> bool:
+    """Tell whether there is a branch among ``parts``, whether or not it is ever reached."""
+    return any(isinstance(part, Branch) or (isinstance(part, Repeat) and _branches(part.steps)) for part in parts)
+
+
+def _length(parts: tuple[Step | Repeat | Branch, ...]) -> int:
     """Return how many steps there are with repeats written out."""
-    return sum(part.times * _length(part.steps) if isinstance(part, Repeat) else 1 for part in parts)
+    times = [1 if isinstance(part, Step) else _length(part.steps) for part in parts]
+    return sum(n * part.times if isinstance(part, Repeat) else n for n, part in zip(times, parts, strict=True))
 
 
-def _checked(steps: tuple[Any, ...], where: str) -> tuple[Step | Repeat, ...]:
+def _checked(steps: tuple[Any, ...], where: str) -> tuple[Any, ...]:
     if not steps:
         raise SpecError(f"{where} has no steps; give at least one, such as train")
     for step in steps:
-        if not isinstance(step, Step | Repeat):
+        if not isinstance(step, Step | Repeat | Branch):
             raise SpecError(f"{where}: {step!r} is not a step (steps are made like Train(epochs=10) or Repeat(...))")
     return steps
 
@@ -77,7 +120,7 @@ def chain_from(entries: Any, settings: Mapping[str, Mapping[str, Any]]) -> Chain
 
     Each entry is a step's name (``train``: it takes the settings of that name), a mapping with one step
     (``{train: {epochs: 10}}``: its own keys override the settings; ``{rewind: init}``: a bare value sets the step's
-    main field), a repeat (``{repeat: 27, steps: [...]}``), or a step object.
+    main field), a repeat (``{repeat: 27, steps: [...]}``), a branch (``{branch: reinit, steps: [...]}``), or an object.
 
     Raises:
         SpecError: naming the entry that is wrong.
@@ -85,7 +128,7 @@ def chain_from(entries: Any, settings: Mapping[str, Mapping[str, Any]]) -> Chain
     return Chain(*_entries(entries, settings, "chain"))
 
 
-def _entries(entries: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> list[Step | Repeat]:
+def _entries(entries: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> list[Any]:
     if isinstance(entries, Chain):
         entries = entries.steps
     if not isinstance(entries, list | tuple):
@@ -93,29 +136,38 @@ def _entries(entries: Any, settings: Mapping[str, Mapping[str, Any]], where: str
     return [_entry(entry, settings, f"{where}[{index}]") for index, entry in enumerate(entries)]
 
 
-def _entry(entry: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> Step | Repeat:
+def _entry(entry: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> Step | Repeat | Branch:
     if isinstance(entry, Step):
         return entry
-    if isinstance(entry, Repeat):
-        return Repeat(entry.times, *_entries(list(entry.steps), settings, where))
+    if isinstance(entry, Repeat | Branch):
+        return _with_steps(entry, _entries(list(entry.steps), settings, where))
     if isinstance(entry, str):
         return _step(entry, None, settings, where)
-    if isinstance(entry, Mapping) and "repeat" in entry:
-        extra = sorted(set(entry) - {"repeat", "steps"})
-        if extra or "steps" not in entry:
-            got = ", ".join(map(str, entry))
-            raise SpecError(f"{where}: a repeat has the form {{repeat: 27, steps: [...]}}, got the keys {got}")
-        steps = _entries(entry["steps"], settings, f"{where}.steps")
-        try:
-            return Repeat(entry["repeat"], *steps)
-        except SpecError as error:
-            raise SpecError(f"{where}: {error}") from None
+    if isinstance(entry, Mapping) and (kind := next((kind for kind in NESTED if kind in entry), None)):
+        return _nested(kind, entry, settings, where)
     if isinstance(entry, Mapping) and len(entry) == 1:
         ((name, own),) = entry.items()
         return _step(str(name), own, settings, where)
     raise SpecError(
         f"{where} must be a step's name, a mapping with one step, or {{repeat: ..., steps: [...]}}, got {entry!r}"
     )
+
+
+def _nested(kind: str, entry: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> Repeat | Branch:
+    """Return the repeat or the branch that a study file writes."""
+    if set(entry) != {kind, "steps"}:
+        got = ", ".join(map(str, entry))
+        raise SpecError(f"{where}: a {kind} has the form {{{kind}: {NESTED[kind]}, steps: [...]}}, got the keys {got}")
+    steps = _entries(entry["steps"], settings, f"{where}.steps")
+    try:
+        return Repeat(entry["repeat"], *steps) if kind == "repeat" else Branch(entry["branch"], *steps)
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
+
+
+def _with_steps(part: Repeat | Branch, steps: Iterable[Any]) -> Repeat | Branch:
+    """Return the same with other steps."""
+    return Repeat(part.times, *steps) if isinstance(part, Repeat) else Branch(part.name, *steps)
 
 
 def _step(name: str, own: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> Step:
@@ -146,11 +198,11 @@ def with_field(chain: Any, name: str, kind: type[Step], field: str, change: Call
         return kind.merged(own, {field: change(own.get(field))})
 
     def walk(entry: Any) -> Any:
-        if isinstance(entry, Repeat):
-            return Repeat(entry.times, *map(walk, entry.steps))
+        if isinstance(entry, Repeat | Branch):
+            return _with_steps(entry, map(walk, entry.steps))
         if isinstance(entry, Step) and entry.kind == kind.kind and (":" in name or entry.name == name):
             return type(entry)(**changed({name: getattr(entry, name) for name in field_names(type(entry))}))
-        if isinstance(entry, Mapping) and "repeat" in entry and isinstance(entry.get("steps"), list | tuple):
+        if isinstance(entry, Mapping) and isinstance(entry.get("steps"), list | tuple):
             return {**entry, "steps": [walk(step) for step in entry["steps"]]}
         if isinstance(entry, Mapping) and list(entry) == [name]:
             own = entry[name]

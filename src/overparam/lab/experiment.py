@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from overparam.errors import SpecError
@@ -31,6 +31,8 @@ class Experiment:
     chain: Chain
     variant: str
     coordinates: Mapping[str, Any]
+    begins: int = 0  # of a branch: how many of its steps are those of its trunk, which are not measured again
+    trunk: int = 0  # and which experiment that is
 
 
 def experiments(
@@ -54,6 +56,20 @@ def experiments(
             made.append(_experiment(here, variant, coordinates))
     for path in sweep:
         _check_sweep(path, made)
+    return with_branches(made, variants)
+
+
+def with_branches(trunks: Sequence[Experiment], variants: Collection[str]) -> list[Experiment]:
+    """Return experiments with one for each branch of their chains behind each: a variant of the branch's name."""
+    made: list[Experiment] = []
+    for experiment in trunks:
+        trunk = len(made)
+        made.append(experiment)
+        for name, chain, begins in experiment.chain.branches():
+            variant = f"{experiment.variant}, {name}" if experiment.variant else name
+            if variant in variants:
+                raise SpecError(f"branch {name!r} would be called as variant {variant!r} is; give it another name")
+            made.append(dataclasses.replace(experiment, chain=chain, variant=variant, begins=begins, trunk=trunk))
     return made
 
 

@@ -64,16 +64,22 @@ class _Planner:
         while chain < len(self.chains.experiments):  # which become more as other seeds are referred to
             for place in self._named(chain):
                 if place.point is not None:
-                    found.setdefault((place.chain, place.position), set()).add(str(place.point))
+                    found.setdefault(self._shared(place.chain, place.position), set()).add(str(place.point))
             chain += 1
         return found
+
+    def _shared(self, chain: int, position: int) -> tuple[int, int]:
+        """Return a step's chain and position; of a step that a branch has in common with its trunk, the trunk's."""
+        experiment = self.chains.experiments[chain]
+        return (experiment.trunk if position < experiment.begins else chain), position
 
     def _named(self, chain: int) -> Iterator[Place]:
         """Yield what the steps of a chain and the probes on it refer to."""
         for position, step in enumerate(self.chains.steps[chain]):
             for name in step.references():
                 yield self.chains.find(name, chain, position, called(step))
-            for probe in self.probes if step.measured else ():
+            measured = step.measured and position >= self.chains.experiments[chain].begins
+            for probe in self.probes if measured else ():
                 for name in probe.references():
                     if chain < self.chains.measured or not name.startswith("seed+"):
                         yield self.chains.find(name, chain, position, called(probe), measures=True)
@@ -83,11 +89,11 @@ class _Planner:
         self._result(chain, len(self.chains.steps[chain]) - 1)
         experiment, (network, world) = self.chains.experiments[chain], self._at[chain]
         made, level = self._made[chain], 0
-        if self.materials.comes_with_weights(network, world, experiment.seed):
+        if not experiment.begins and self.materials.comes_with_weights(network, world, experiment.seed):
             self.plan.rows.append(Row(chain, made[0], 0, -1, "init", ()))
         for position, step in enumerate(self.chains.steps[chain]):
             level += step.next_level
-            if step.measured:
+            if step.measured and position >= experiment.begins:
                 self.plan.rows.append(Row(chain, made[position + 1], level, position, step.name, ()))
 
     def _result(self, chain: int, position: int) -> str:
@@ -154,7 +160,7 @@ class _Planner:
 
     def _saving(self, chain: int, position: int) -> Step:
         """Return a step, a training so that it keeps the points on its way that others refer to."""
-        step, points = self.chains.steps[chain][position], self._saved.get((chain, position))
+        step, points = self.chains.steps[chain][position], self._saved.get(self._shared(chain, position))
         return step.saving(tuple(Length.of(point) for point in sorted(points))) if points else step
 
     def _source(self, place: Place) -> Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from overparam.lab.chain import Chain, Repeat
+from overparam.lab.chain import Branch, Chain, Repeat
 from overparam.probes import Probe
 from overparam.spec import field_names, native
 from overparam.steps import STEPS, Step
@@ -25,6 +25,8 @@ def readable(value: Any) -> Any:
         return [readable(step) for step in value.steps]
     if isinstance(value, Repeat):
         return {"repeat": value.times, "steps": [readable(step) for step in value.steps]}
+    if isinstance(value, Branch):
+        return {"branch": value.name, "steps": [readable(step) for step in value.steps]}
     if isinstance(value, Step):
         known = value.name in STEPS.names()
         fields = [key for key in field_names(type(value)) if not (known and key == "called")]

@@ -88,7 +88,8 @@ class Chains:
         for index, experiment in enumerate(self.experiments):
             # by identity: a sweep's values are the same objects in all of its chains, and may have no answer to ==
             values = tuple(id(value) for path, value in experiment.coordinates.items() if path != "seed")
-            self._file(index, (experiment.variant, values), experiment.coordinates.get("seed", 0))
+            variant = f"{experiment.variant}@{experiment.begins}" if experiment.begins else experiment.variant
+            self._file(index, (variant, values), experiment.coordinates.get("seed", 0))
             for step in self.steps[index]:
                 check_label(step)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def table_rows(experiments: Sequence[Experiment], planned: Plan) -> list[dict[str, Any]]:
     """Return for each row its coordinates, the fingerprint of its step (``node``) and those of its measurements."""
     paths = dict.fromkeys(path for each in experiments for path in each.coordinates)
-    about = [{**each.world.traits(), **traits_of(list(each.chain.flat()))} for each in experiments]
+    about = [{**each.world.traits(), **traits_of(list(each.chain.flat()), each.begins)} for each in experiments]
     return [
         {
             "variant": experiments[row.experiment].variant,
