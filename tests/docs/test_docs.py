@@ -128,3 +128,13 @@ def test_the_two_studies_of_sparse_training_are_one() -> None:
     assert list(from_file.plan.nodes) == list(space["study"].plan.nodes)
     assert list(from_file.plan.measurements) == list(space["study"].plan.measurements)
     assert from_file.engine == space["study"].engine == "sparse"
+
+
+def test_the_two_studies_of_tickets_are_one() -> None:
+    page = ROOT / "docs" / "tickets.md"
+    study, instability = blocks(page, "yaml")
+    space: dict[str, Any] = {}
+    exec(blocks(page, "python")[0].partition("results = ")[0], space)
+    from_file = Study.from_mapping(parse_yaml(study, "page"))
+    assert list(from_file.plan.nodes) == list(space["study"].plan.nodes)
+    assert len(Study.from_mapping(parse_yaml(instability, "page")).plan.rows) == 5
