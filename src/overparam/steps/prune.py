@@ -54,6 +54,7 @@ class Prune(Step):
     main: ClassVar[str | None] = "fraction"
     next_level: ClassVar[bool] = True
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("fraction", "density"),)
+    later: ClassVar[Mapping[str, Any]] = {"rounds": 1}
     moved: ClassVar[Mapping[str, str]] = {"rates": "they belong to the scope, as {per-layer: {rates: {output: 0.5}}}"}
 
     criterion: Annotated[Any, CRITERIA] = "magnitude"
@@ -78,10 +79,6 @@ class Prune(Step):
             )
         if self.rounds > 1 and self.density is None:
             raise ValueError(f"rounds: {self.rounds} needs density, the share to be kept in the end, not fraction")
-
-    def parameters(self) -> dict[str, Any]:
-        """Return every field, but one round, which was meant before there was a number of them."""
-        return {name: value for name, value in super().parameters().items() if (name, value) != ("rounds", 1)}
 
     def references(self) -> tuple[str, ...]:
         """Return what its criterion looks at, such as ``init``, and what its loss does, such as a teacher."""
