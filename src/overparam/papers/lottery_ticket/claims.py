@@ -47,7 +47,7 @@ def better_than_dense(frame: pl.DataFrame) -> Finding:
     needs=NEEDS,
 )
 def reinit_is_worse(frame: pl.DataFrame) -> Finding:
-    """Supported when the mean difference at 21 % and below lies above 0, and is larger below 5 % than from 10 to 21 %."""
+    """Supported when the mean difference at 21 % and below lies above 0, and is larger below 5 % than above 10 %."""
     return _on(frame, ["ticket", "reinit"], lambda ticket, other: _falls_behind(paired(ticket, other)))
 
 
