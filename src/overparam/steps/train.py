@@ -4,7 +4,9 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from overparam.checkpoint import Checkpoint
+from overparam.errors import SpecError
 from overparam.length import START, Length
+from overparam.networks import multiply_adds
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.train import TrainSettings, fit
@@ -44,20 +46,21 @@ class Train(Step, TrainSettings):
         check_smallest_batch(context.module(), context.world, self)
         module = start.load_into(context.module())
         engine, device = context.engine, context.device
-        check_training(module, context.world, self._bound(context), start.constraints, engine, device)
+        check_training(module, context.world, self._bound(start, context), start.constraints, engine, device)
         return dataclasses.replace(start, position=START)
 
-    def _bound(self, context: Context) -> TrainSettings:
-        """Return these settings with the checkpoints that the loss has named."""
+    def _bound(self, start: Checkpoint, context: Context) -> TrainSettings:
+        """Return these settings with the checkpoints that the loss has named, and stretched to the budget."""
         loss = bound_loss(loss_for(self.loss, context.world.task), context.given)
-        return dataclasses.replace(self, loss=loss) if self.references() else self
+        made = dataclasses.replace(self, loss=loss) if self.references() else self
+        return dataclasses.replace(made, stretch=_saved(start, context)) if self.stretch == "budget" else made
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Train from ``start``; the result's next training would begin a schedule anew."""
         fitted = fit(
             start.load_into(context.module()),
             context.world,
-            self._bound(context),
+            self._bound(start, context),
             constraints=start.constraints,
             seed=context.seed,
             start=start.position,
@@ -90,3 +93,13 @@ class Train(Step, TrainSettings):
         """Return this training so that it also keeps ``points``."""
         new = [point for point in points if point not in self.save]
         return dataclasses.replace(self, save=(*self.save, *new)) if new else self
+
+
+def _saved(start: Checkpoint, context: Context) -> float:
+    """Return how many times as many multiply-adds the dense network takes."""
+    sample = context.world.test.inputs[:1]
+    dense = sum(multiply_adds(context.fresh("init"), sample).values())
+    kept = sum(multiply_adds(context.module(), sample, start.masks).values())
+    if not kept:
+        raise SpecError("stretch: 'budget' has no meaning for a network that keeps no weight; give a number")
+    return dense / kept

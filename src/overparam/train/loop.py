@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from overparam.checkpoint import load_state
 from overparam.constraints import Constraint, masked
 from overparam.constraints.base import effective
-from overparam.errors import StepError
+from overparam.errors import SpecError, StepError
 from overparam.length import START, Length
 from overparam.streams import global_stream, torch_stream
 from overparam.train.checks import check_settings
@@ -169,6 +169,8 @@ class _Training:
         self.points: dict[int, dict[str, None]] = {}  # by iteration; those before the start are not on the way
         for length in settings.save:
             self.points.setdefault(length.iterations(self.per_epoch), {})[str(length)] = None
+        if settings.stretch == "budget":
+            raise SpecError("stretch: 'budget' is known in a step alone, which knows the dense network; give a number")
         self.rate = settings.rates(self.per_epoch)
         self.draw = ("draw", settings.order) if settings.order else ()  # names of the streams of training's noise
         self.splits = [name for name in data.splits if name in settings.evaluate_on]

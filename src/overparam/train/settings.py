@@ -76,6 +76,9 @@ class TrainSettings:
         batch_size: examples per iteration; the last batch of an epoch may be smaller.
         drop_last: leave a smaller last batch out; other examples are left out in each epoch, as the order is new.
         epochs, length: how long; ``epochs: 60`` is short for ``length: 60ep``.
+        stretch: how many times longer than ``epochs`` or ``length`` says, the schedule, milestones and warmup stretched
+            along. ``budget``: as many times as the dense network takes more multiply-adds than what is kept, so that
+            both are trained with as much computation (Scratch-B of Liu et al. 2019, arXiv:1810.05270); in a step only.
         schedule: ``constant``, ``cosine`` (to 0 at the end), ``{"multistep": {"milestones": [30, 45], "gamma": 0.1}}``,
             or one's own function ``(iteration, total, per_epoch) -> factor of lr``.
         warmup: the learning rate rises linearly from 0 to its scheduled value over this length.
@@ -100,7 +103,10 @@ class TrainSettings:
         **dict.fromkeys(("milestones", "gamma"), BELONGS_TO_SCHEDULE),
     }
 
-    later: ClassVar[Mapping[str, Any]] = {"order": 0, "evaluate_on": ("train", "validation", "test")}
+    later: ClassVar[Mapping[str, Any]] = {
+        **{"order": 0, "stretch": 1.0},
+        "evaluate_on": ("train", "validation", "test"),
+    }
 
     optimizer: Annotated[Any, OPTIMISERS] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
@@ -109,6 +115,7 @@ class TrainSettings:
     drop_last: bool = False
     epochs: Annotated[float, Field(gt=0)] | None = None
     length: Length | None = None
+    stretch: Annotated[float, Field(gt=0)] | Literal["budget"] = 1.0
     schedule: Annotated[Any, SCHEDULES] = "constant"
     warmup: Length | None = None
     stop_at: StopAt | None = None
@@ -147,15 +154,28 @@ class TrainSettings:
     @property
     def duration(self) -> Length:
         """How long the whole schedule is."""
+        said = self._said
+        stretched = said.value * self._times
+        return Length(float(round(stretched)) if said.unit == "it" else stretched, said.unit)
+
+    @property
+    def _said(self) -> Length:
+        """How long it would be without stretching."""
         if self.length is not None:
             return self.length
         assert self.epochs is not None
         return Length(self.epochs, "ep")
 
+    @property
+    def _times(self) -> float:
+        """How many times longer it is; once, as long as that is open."""
+        return 1.0 if self.stretch == "budget" else self.stretch
+
     def rates(self, per_epoch: int) -> Callable[[int], float]:
         """Return the learning rate as a function of the iteration, where an epoch has ``per_epoch``."""
-        total, warmup = (length.iterations(per_epoch) if length else 0 for length in (self.duration, self.warmup))
-        return learning_rate(self.schedule, self.lr, total, per_epoch, warmup)
+        total, warmup = (length.iterations(per_epoch) if length else 0 for length in (self._said, self.warmup))
+        rate, times = learning_rate(self.schedule, self.lr, total, per_epoch, warmup), self._times
+        return rate if times == 1 else lambda iteration: rate(int(iteration / times))
 
     def smallest_batch(self, examples: int) -> int:
         """Return how many examples the smallest batch of a training on so many has."""
