@@ -17,8 +17,8 @@ from overparam.prune import CRITERIA, PATTERNS, Evidence, Pattern, Round, Scores
 from overparam.prune.evidence import Look
 from overparam.registry import Registry
 
-CASES: dict[str, tuple[Pattern, ...]] = {"weights": (Weights(),), "units": (Units(),)}
-ALL = [pytest.param(pattern, id=name) for name, patterns in CASES.items() for pattern in patterns]
+CASES: dict[str, tuple[Pattern, ...]] = {"weights": (Weights(),), "units": (Units(), Units(greedy=True))}
+ALL = [pytest.param(pattern, id=repr(pattern)) for patterns in CASES.values() for pattern in patterns]
 
 
 def pruned(
@@ -108,6 +108,18 @@ def test_random_units_have_one_chance_whatever_their_size() -> None:
     module = nn.Sequential(nn.Linear(50, 10), nn.ReLU(), nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 3))
     masks = pruned(Units(), module, torch.ones(1, 50), None, "random", fraction=0.5)
     assert 1 <= int(masks["0.weight"].any(1).sum()) <= 9  # sums over 50 draws would keep all of them
+
+
+def test_greedy_scores_a_layer_without_what_has_gone_before() -> None:
+    module = nn.Sequential(nn.Linear(1, 2, bias=False), nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
+    module[0].weight.data = torch.tensor([[1.0], [2.0]])  # the first goes
+    module[1].weight.data = torch.tensor([[9.0, 1.0], [0.0, 2.0]])  # 10 and 2, or 1 and 2 without it
+    sample = torch.ones(1, 1)
+    for greedy, stays in ((False, [True, False]), (True, [False, True])):
+        masks = pruned(Units(greedy=greedy), module, sample, fraction=0.5, scope="per-layer")
+        assert masks["1.weight"][:, 1].tolist() == stays
+    with pytest.raises(SpecError, match="greedy sums over weights"):
+        pruned(Units(greedy=True), module, sample, None, "random", fraction=0.5)
 
 
 def test_residual_layers_count_as_one() -> None:

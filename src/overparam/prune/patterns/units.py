@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from overparam.errors import SpecError
 from overparam.networks.units import Group, groups
 from overparam.prune.criteria import Scores
-from overparam.prune.masks import Masks
+from overparam.prune.masks import Masks, keep_top
 from overparam.prune.patterns.base import PATTERNS, Round
 from overparam.prune.rounds import new_masks
 from overparam.prune.selection import excluded
@@ -25,7 +25,13 @@ class Units:
     those that read it are masked, so outputs do not depend on it any more. Fractions and densities are of units, those
     of layers bound together, by residual connections, counted once. A layer that is excluded keeps its units; each
     keeps at least one.
+
+    Args:
+        greedy: score a layer's units without the weights that read units which went before them, in the order in which
+            layers are registered (Li et al., section 3.3); how many each layer keeps is decided with these weights.
     """
+
+    greedy: bool = False
 
     def masks(self, scores: Scores, masks: Masks, asked: Round) -> dict[str, Tensor]:
         """Keep the best units, exactly as many as asked for; raises :class:`SpecError` where none can go."""
@@ -33,11 +39,15 @@ class Units:
             raise SpecError(
                 "pattern units counts the units that can go, and empties no layer; leave counting and allow_empty"
             )
-        layers = _layers(groups(*asked.look()), masks, excluded(asked.exclude, asked.roles, asked.names))
+        if self.greedy and scores.units:
+            raise SpecError("pattern units: greedy sums over weights, and this criterion scores units otherwise")
+        module, sample = asked.look()
+        layers = _layers(module, groups(module, sample), masks, excluded(asked.exclude, asked.roles, asked.names))
         by_unit = {name: _unit_scores(scores, masks, each) for name, each in layers.items()}
+        alive = {name: ~found.isnan() for name, found in by_unit.items()}
         kept = new_masks(
             {name: found.nan_to_num(0.0) for name, found in by_unit.items()},
-            {name: ~found.isnan() for name, found in by_unit.items()},
+            alive,
             asked.roles,
             names=asked.names,
             fraction=asked.fraction,
@@ -46,22 +56,29 @@ class Units:
         )
         made = {name: mask.clone() for name, mask in masks.items()}
         for name, each in layers.items():
-            for group, stays in zip(each, kept[name].tolist(), strict=True):
-                if not stays:
+            stays = kept[name]
+            if self.greedy:
+                again = {name: _unit_scores(scores, made, each).nan_to_num(0.0)}
+                stays = keep_top(again, {name: alive[name]}, int(stays.sum()))[name]
+            for group, stay in zip(each, stays.tolist(), strict=True):
+                if not stay:
                     _clear(made, group)
         return made
 
 
-def _layers(found: Sequence[Group], masks: Masks, spared: set[str]) -> dict[str, list[Group]]:
-    """Return the groups that can go by the weight of their first layer; raises :class:`SpecError` if there are none."""
-    layers: dict[str, list[Group]] = {}
+def _layers(module: nn.Module, found: Sequence[Group], masks: Masks, spared: set[str]) -> dict[str, list[Group]]:
+    """Return the groups that can go by the weight of their first layer, in the order in which layers are registered.
+
+    Raises :class:`SpecError` if there are none.
+    """
+    layers: dict[str, list[Group]] = {f"{path}.weight": [] for path, _ in module.named_modules()}
     for group in found:
         names = {f"{unit.path}.weight" for unit in group.outputs}
         if not group.kept and names <= masks.keys() and not names & spared:
-            layers.setdefault(min(names), []).append(group)
-    if not layers:
+            layers[min(names)].append(group)
+    if not any(layers.values()):
         raise SpecError(f"pattern units: the network has no neuron or filter that can go: {_why_none(found, masks)}")
-    return layers
+    return {name: each for name, each in layers.items() if each}
 
 
 def _why_none(found: Sequence[Group], masks: Masks) -> str:
