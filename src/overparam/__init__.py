@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Restart,
         Rewind,
         Shuffle,
+        SrSte,
         Step,
         Supermask,
         Train,
@@ -79,7 +80,7 @@ _HOMES = {
     ),
     "overparam.steps": (
         *("Compact", "Hold", "LrRewind", "Measure", "Prune", "Quantise", "Redense", "Reinit", "Restart"),
-        *("Rewind", "Shuffle", "Step", "Supermask", "Train"),
+        *("Rewind", "Shuffle", "SrSte", "Step", "Supermask", "Train"),
     ),
     "overparam.worlds": ("Augmentation", "Dataset", "ImageFolder", "LabelNoise", "World"),
 }
@@ -123,6 +124,7 @@ __all__ = [
     "RunError",
     "Shuffle",
     "SpecError",
+    "SrSte",
     "Step",
     "StepError",
     "Store",

@@ -9,7 +9,8 @@ from own_constraint import Signs
 from torch import Tensor
 
 from overparam import Checkpoint
-from overparam.constraints import Constraint, Frozen, Masked, Quantised, Supermask, Uniform
+from overparam.constraints import SRSTE, Constraint, Frozen, Masked, Quantised, Supermask, Uniform
+from overparam.prune import NofM
 from overparam.streams import torch_stream
 from overparam.worlds import WorldData
 from small import CONV, begin, built, images
@@ -43,9 +44,10 @@ CASES: dict[str, Callable[[Tensor], Constraint]] = {
     "supermask, bernoulli to a density": lambda w: Supermask(0.1 * drawn(w, "scores"), w, 0.4, gate="bernoulli"),
     "quantised": lambda weight: Quantised(weight, all_of(weight), Uniform(4)),
     "quantised, pruned": lambda weight: Quantised(weight, half(weight), Uniform(3)),
+    "sr-ste": lambda weight: Masked(all_of(weight)) if weight.shape[1] % 2 else SRSTE(weight, NofM(1, 2), 0.1),
     "of one's own": Signs,
 }
-KINDS = {"masked", "frozen", "supermask", "quantised"}
+KINDS = {"masked", "frozen", "supermask", "quantised", "sr-ste"}
 
 
 def start(case: str) -> Checkpoint:

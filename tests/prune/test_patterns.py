@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from overparam.errors import SpecError
 from overparam.networks import Network, tensor_roles
 from overparam.networks.units import groups
-from overparam.prune import CRITERIA, PATTERNS, Evidence, Pattern, Round, Scores, Units, Weights, dense_masks
+from overparam.prune import CRITERIA, PATTERNS, Evidence, NofM, Pattern, Round, Scores, Units, Weights, dense_masks
 from overparam.prune.evidence import Look
 from overparam.registry import Registry
 
-CASES: dict[str, tuple[Pattern, ...]] = {"weights": (Weights(),), "units": (Units(), Units(greedy=True))}
+CASES: dict[str, tuple[Pattern, ...]] = {
+    "weights": (Weights(),),
+    "units": (Units(), Units(greedy=True)),
+    "n-of-m": (NofM(1, 2), NofM(1, 2, transposable=True)),
+}
 ALL = [pytest.param(pattern, id=repr(pattern)) for patterns in CASES.values() for pattern in patterns]
 
 
@@ -50,8 +54,9 @@ def test_there_is_a_case_for_every_pattern() -> None:
 @pytest.mark.parametrize("pattern", ALL)
 def test_no_weight_comes_back_and_the_second_round_goes_on(pattern: Pattern) -> None:
     module, sample = perceptron()
-    once = pruned(pattern, module, sample, fraction=0.3)
-    twice = pruned(pattern, module, sample, once, fraction=0.3)
+    share = {} if getattr(pattern, "decides_count", False) else {"fraction": 0.3}
+    once = pruned(pattern, module, sample, **share)
+    twice = pruned(NofM(1, 4) if not share else pattern, module, sample, once, **share)
     assert all(not bool((twice[name] & ~once[name]).any()) for name in once)
     assert sum(int(mask.sum()) for mask in twice.values()) < sum(int(mask.sum()) for mask in once.values())
 
@@ -59,7 +64,8 @@ def test_no_weight_comes_back_and_the_second_round_goes_on(pattern: Pattern) -> 
 @pytest.mark.parametrize("pattern", ALL)
 def test_what_is_excluded_keeps_its_own(pattern: Pattern) -> None:
     module, sample = perceptron()
-    masks = pruned(pattern, module, sample, fraction=0.5, exclude=["0.weight", "output"])
+    share = {} if getattr(pattern, "decides_count", False) else {"fraction": 0.5}
+    masks = pruned(pattern, module, sample, exclude=["0.weight", "output"], **share)
     assert bool(masks["0.weight"].all())
     assert not bool(masks["2.weight"].all())
 

@@ -22,6 +22,7 @@ from overparam import (
     Restart,
     Rewind,
     Shuffle,
+    SrSte,
     Supermask,
     Train,
 )
@@ -41,7 +42,8 @@ CASES: dict[str, tuple[Step, ...]] = {
     ),
     "finetune": (Train(called="finetune", **SHORT, lr=0.01),),
     "prune": tuple(Prune(criterion, fraction=0.3) for criterion in ("magnitude", "gradient", "random"))
-    + tuple(Prune(density=0.2, scope=scope) for scope in ("global", "per-layer", "uniform", "erk")),
+    + tuple(Prune(density=0.2, scope=scope) for scope in ("global", "per-layer", "uniform", "erk"))
+    + (Prune(pattern="2:4"), Prune("taylor", fraction=0.3, pattern="units")),
     "rewind": (Rewind(), Rewind("5it"), Rewind("my-label")),
     "lr-rewind": (LrRewind("1ep"), LrRewind()),
     "reinit": (Reinit(),),
@@ -65,6 +67,7 @@ CASES: dict[str, tuple[Step, ...]] = {
         Supermask(gate="concrete", temperature=0.5, l0=1e-4, score=0.5),
         Supermask(0.3, gate="sigmoid"),
     ),
+    "sr-ste": (SrSte("1:2"), SrSte({"n-of-m": {"n": 2, "m": 4}}, decay=0.0)),
     "quantise": (Quantise(4), Quantise(exclude=("output",))),
 }
 ALL = [pytest.param(step, id=f"{kind}-{place}") for kind, steps in CASES.items() for place, step in enumerate(steps)]
@@ -74,7 +77,7 @@ def start_and_context(step: Step) -> tuple[Checkpoint, Context]:
     data = built(images(), label_noise=LabelNoise("symmetric", 0.2), augmentation=Augmentation(flip=True))
     init = begin(CONV, data)
     trained = Train(**SHORT).run(init, context_of(CONV, data)).checkpoint
-    start = trained if isinstance(step, Supermask) else half_pruned(trained, 0.6).counted("prune")
+    start = trained if isinstance(step, Supermask | SrSte) else half_pruned(trained, 0.6).counted("prune")
     earlier = {
         "init": init,
         "5it": replace(trained, position=Length(5, "it")),

@@ -13,6 +13,7 @@ from overparam.constraints.base import (
 from overparam.constraints.frozen import Frozen
 from overparam.constraints.masked import Masked, masked
 from overparam.constraints.quantised import Quantised, Uniform
+from overparam.constraints.sr_ste import SRSTE
 from overparam.constraints.supermask import Supermask
 from overparam.constraints.through import straight_through
 
@@ -20,6 +21,7 @@ __all__ = [
     "CONSTRAINTS",
     "EVALUATION",
     "SAMPLED",
+    "SRSTE",
     "TRAINING",
     "Bits",
     "Constraint",

@@ -8,7 +8,7 @@ from overparam.prune.evidence import Evidence
 from overparam.prune.hold import Hold, hold
 from overparam.prune.masks import count_kept, density, empty_units, keep_top
 from overparam.prune.modules import apply_masks, dense_masks, prune
-from overparam.prune.patterns import PATTERNS, Pattern, Round, Units, Weights
+from overparam.prune.patterns import PATTERNS, NofM, Pattern, Round, Units, Weights
 from overparam.prune.rounds import new_masks
 from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform, erdos_renyi_kernel
 from overparam.prune.synaptic_flow import synaptic_flow
@@ -28,6 +28,7 @@ __all__ = [
     "Gradient",
     "Hold",
     "Magnitude",
+    "NofM",
     "Pattern",
     "PerLayer",
     "Random",

@@ -55,10 +55,15 @@ as 'package.module:name')
         self.kind, self.wanted, self._fits, self._made = kind, wanted, fits, made
         self._things: dict[str, Any] = {}
         self._adapt: Callable[[Any, Mapping[str, Any]], T | None] = lambda thing, fields: None
+        self._long: Callable[[str], tuple[str, Mapping[str, Any]] | None] = lambda given: None
 
     def adapt(self, change: Callable[[Any, Mapping[str, Any]], T | None]) -> None:
         """Let ``change`` make a thing of what is none yet, such as a class of another library, and its fields."""
         self._adapt = change
+
+    def abbreviate(self, long: Callable[[str], tuple[str, Mapping[str, Any]] | None]) -> None:
+        """Let ``long`` say which name and fields a text such as ``2:4`` is short for, or None."""
+        self._long = long
 
     def register(self, name: str, thing: Any) -> None:
         """Add ``thing`` under ``name``; a name can be given once only."""
@@ -170,7 +175,7 @@ as 'package.module:name')
     def _parts(self, given: Any) -> tuple[str | None, Mapping[str, Any]]:
         """Return the name, if ``given`` has one, and the fields that stand beside it."""
         if isinstance(given, str):
-            return given, {}
+            return self._long(given) or (given, {})
         if not isinstance(given, Mapping):
             return None, {}
         if len(given) != 1:

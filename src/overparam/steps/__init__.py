@@ -12,6 +12,7 @@ from overparam.steps.reinit import Reinit
 from overparam.steps.restart import Restart
 from overparam.steps.rewind import LrRewind, Rewind
 from overparam.steps.shuffle import Shuffle
+from overparam.steps.sr_ste import SrSte
 from overparam.steps.supermask import Supermask
 from overparam.steps.train import Train
 
@@ -31,6 +32,7 @@ __all__ = [
     "Restart",
     "Rewind",
     "Shuffle",
+    "SrSte",
     "Step",
     "Supermask",
     "Train",

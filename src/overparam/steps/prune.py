@@ -37,7 +37,8 @@ class Prune(Step):
             what is left, and the criterion is asked anew each time, on the pruned weights and the same mini-batches.
         scope: over what the count is spread: ``global``, ``per-layer``, ``uniform``, ``erk``, or one's own;
             ``{"per-layer": {"rates": {"output": 0.5}}}`` prunes the output layer at half the rate.
-        pattern: what goes together: ``weights`` (single ones), ``units`` (whole neurons and filters), or one's own.
+        pattern: what goes together: ``weights`` (single ones), ``units`` (whole neurons and filters), ``"2:4"`` (two of
+            each four neighbours, which says how many stay in all), or one's own.
         include: roles (``embedding``, ...) or name patterns of tensors that are pruned from here on, besides the
             weights of linear, convolution and recurrent layers.
         exclude: roles (``output``, ``conv``, ...) or name patterns of tensors that are not pruned. Biases and norms
@@ -72,10 +73,14 @@ class Prune(Step):
     loss: GivenLoss = None
 
     def __post_init__(self) -> None:
-        if (self.fraction is None) == (self.density is None):
-            got = "neither" if self.fraction is None else "both"
+        given = [name for name in ("fraction", "density") if getattr(self, name) is not None]
+        decides = _decides_count(self.pattern)
+        if given and decides:
+            raise ValueError(f"pattern {self.pattern} says how many weights stay; leave {' and '.join(given)}")
+        if len(given) == 2 or (not given and decides is False):
             raise ValueError(
-                f"needs either fraction (of the weights left that goes) or density (to be kept), got {got}"
+                "needs either fraction (of the weights left that goes) or density (to be kept), got "
+                f"{'both' if given else 'neither'}"
             )
         if self.rounds > 1 and self.density is None:
             raise ValueError(f"rounds: {self.rounds} needs density, the share to be kept in the end, not fraction")
@@ -102,10 +107,11 @@ class Prune(Step):
         named = self._named(context, scope)
         pruned = self._including(start, named)
         spared = named.meant(self.exclude, "exclude") if named else ()
+        notes: list[str] = []
         for density in densities(self.density, self.rounds, pruned.masks, spared, self.counting):
-            asked = self._asked(pruned, context, named, density)
+            asked = self._asked(pruned, context, named, density, notes)
             pruned = self._once(pruned, context, asked)
-        return Outcome(pruned.counted("prune"))
+        return Outcome(pruned.counted("prune"), notes=[f"prune: {note}" for note in dict.fromkeys(notes)])
 
     def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
         """Return ``start`` without a weight of each tensor that is pruned.
@@ -117,15 +123,17 @@ class Prune(Step):
         start = self._including(start, named)
         small = dataclasses.replace(self, batch_size=min(self.batch_size, FEW), batches=1)
         found = small._scores(start, context)
-        asked = self._asked(start, context, named, self.density)
-        if start.kept < start.weights:
+        asked = self._asked(start, context, named, self.density, [])
+        if start.kept < start.weights and not _decides_count(self.pattern):
             asked = dataclasses.replace(asked, fraction=0.0, density=None)
         sizes = dataclasses.replace(found, scores={name: start.state[name].abs() for name in found.scores})
         masks = PATTERNS.resolve(self.pattern).masks(sizes, start.masks, asked)
         less = {name: _one_less(mask, masks[name]) for name, mask in start.masks.items()}
         return start.masked(less).counted("prune")
 
-    def _asked(self, start: Checkpoint, context: Context, named: Named | None, density: float | None) -> Round:
+    def _asked(
+        self, start: Checkpoint, context: Context, named: Named | None, density: float | None, notes: list[str]
+    ) -> Round:
         """Return what is asked of one round."""
         return Round(
             roles=named.uses if named else start.roles,
@@ -137,6 +145,7 @@ class Prune(Step):
             exclude=self.exclude,
             counting=self.counting,
             allow_empty=self.allow_empty,
+            tell=notes.append,
         )
 
     def _once(self, start: Checkpoint, context: Context, asked: Round) -> Checkpoint:
@@ -189,6 +198,13 @@ def _one_less(before: Tensor, after: Tensor) -> Tensor:
     less = before.clone().reshape(-1)
     less[before.reshape(-1).nonzero()[-1]] = False
     return less.reshape(before.shape)
+
+
+def _decides_count(pattern: Any) -> bool | None:
+    """Tell whether a pattern says itself how many weights stay; None for an import path, which is followed later."""
+    name = PATTERNS.label(pattern)
+    thing = PATTERNS.get(name) if name in PATTERNS else pattern
+    return None if isinstance(thing, str | Mapping) else bool(getattr(thing, "decides_count", False))
 
 
 def left_out(module: nn.Module, parts: Iterable[object]) -> str:

@@ -21,7 +21,7 @@ class Round:
     """One round of pruning as it was asked for; the fields are those of :func:`overparam.prune.new_masks`.
 
     ``look`` returns the module with its weights, and inputs of an example, for a pattern that depends on how layers
-    are connected.
+    are connected. ``tell`` takes a sentence that the user should hear.
     """
 
     roles: Mapping[str, str]
@@ -33,11 +33,15 @@ class Round:
     exclude: str | Iterable[str] = ()
     counting: Counting = "prunable"
     allow_empty: bool = False
+    tell: Callable[[str], None] = lambda sentence: None
 
 
 @runtime_checkable
 class Pattern(Protocol):
-    """Decides which weights stay."""
+    """Decides which weights stay.
+
+    One that says how many these are, whatever is asked for, has ``decides_count = True``.
+    """
 
     def masks(self, scores: Scores, masks: Masks, asked: Round) -> dict[str, Tensor]:
         """Return new masks of the same names and shapes, in which no weight is alive that was not.
