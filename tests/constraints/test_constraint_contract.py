@@ -204,7 +204,7 @@ def test_the_sparse_engine_takes_plain_masks_alone(case: str) -> None:
     with pytest.raises(SpecError, match=rf"^engine: '{name}' is under {kind}, .* plain masks alone; take dense or"):
         fit(module, DATA, settings, constraints=begin.constraints, engine="sparse")
     found = fit(module, DATA, settings, constraints=begin.constraints, engine="auto")
-    assert found.engine_note == f"'0.weight' is under {kind}, and sparse layers know plain masks alone"
+    assert found.engine_note == f"{name!r} is under {kind}, and sparse layers know plain masks alone"
     assert set(found.engines) == set(begin.masks)
     assert set(found.engines.values()) == {"dense"}
 

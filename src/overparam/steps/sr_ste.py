@@ -29,6 +29,7 @@ class SrSte(Constrain):
 
     kind: ClassVar[str] = "sr-ste"
     main: ClassVar[str | None] = "pattern"
+    quick: ClassVar[bool] = True
 
     pattern: Annotated[Any, PATTERNS] = "2:4"
     decay: Annotated[float, Field(ge=0)] = 2e-4
