@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         MaskOverlap,
         Probe,
     )
+    from overparam.scanning import Scan, scan
     from overparam.steps import (
         Compact,
         Hold,
@@ -82,6 +83,7 @@ _HOMES = {
         *("Compact", "Hold", "LrRewind", "Measure", "Prune", "Quantise", "Redense", "Reinit", "Restart"),
         *("Rewind", "Shuffle", "SrSte", "Step", "Supermask", "Train"),
     ),
+    "overparam.scanning": ("Scan", "scan"),
     "overparam.worlds": ("Augmentation", "Dataset", "ImageFolder", "LabelNoise", "World"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -122,6 +124,7 @@ __all__ = [
     "Results",
     "Rewind",
     "RunError",
+    "Scan",
     "Shuffle",
     "SpecError",
     "SrSte",
@@ -134,6 +137,7 @@ __all__ = [
     "Train",
     "World",
     "load_results",
+    "scan",
 ]
 
 

@@ -43,8 +43,8 @@ def _steady(found: Measurements) -> Any:
 
 
 def test_there_are_probes() -> None:
-    first = ["accuracy", "cost", "density", "early-stop", "filter-normalised", "latency"]
-    assert [*first, "learning-distance", "linear-path", "mask-overlap"] == NAMES
+    first = ["accuracy", "activations", "cost", "density", "early-stop", "filter-normalised", "latency"]
+    assert [*first, "learning-distance", "linear-path", "mask-overlap", "sensitivity"] == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

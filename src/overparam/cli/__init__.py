@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from overparam.cli.asked import complain, print_table, results_for, run_or_tell, study_for
 from overparam.cli.options import (
     DataOption,
     DeviceOption,
@@ -24,9 +23,6 @@ from overparam.cli.options import (
 from overparam.files import check_writable
 from overparam.signals import Stopped, obey
 from overparam.terminal import clear_errors, open_standard_streams, say, say_exactly, show, tell
-
-if TYPE_CHECKING:
-    from overparam.lab import Reporter, Results, Study
 
 app = typer.Typer(
     name="overparam",
@@ -80,7 +76,7 @@ def run(
     with clear_errors():
         from overparam.lab import LogReporter, reporter_for
 
-        chosen = _study(study, set_, sweep, data)
+        chosen = study_for(study, set_, sweep, data)
         for option, path in (("--log", log), ("--report", report)):
             if path is not None:
                 check_writable(path, option)
@@ -88,20 +84,20 @@ def run(
         if log is not None:
             reporter = LogReporter(reporter, log)
         try:
-            results = _run(chosen, store, jobs, threads, engine, device, reporter, retry_failed)
+            results = run_or_tell(chosen, store, jobs, threads, engine, device, reporter, retry_failed)
         except (KeyboardInterrupt, Stopped) as stop:
             tell(f"\nstopped; every finished step of {chosen.name} is in {store}. Run the same command again to go on.")
             raise typer.Exit(stop.code if isinstance(stop, Stopped) else 130) from None
         tell(f"results of {results.shown}")
         shown = sys.stdout is not None  # closed, it does not fail what has been computed
         if shown:
-            _print_table(results)
+            print_table(results)
         line = f"next: overparam report {results.name} --store {store}"
         if len(results.frame) and report is not None:
             line = f"report: {results.report(report)}"
         if len(results.frame) and shown:
             say(line)
-        _complain(results, notes=False)  # the run has told them when they came up
+        complain(results, notes=False)  # the run has told them when they came up
 
 
 @app.command()
@@ -133,7 +129,7 @@ def table(
             raise SpecError("--layers and --curves are two tables; ask for one of them")
         if format == "text" and (chosen or out is not None):
             raise SpecError(f"{chosen[0] if chosen else '--out'} needs --format csv, json or parquet")
-        results = _results(study, set_, sweep, store, data)
+        results = results_for(study, set_, sweep, store, data)
         if save is not None:
             from overparam.lab.keep import keep
 
@@ -141,14 +137,14 @@ def table(
             return
         frame = results.layers if layers else results.curves if curves else results.frame
         if format == "text":
-            _print_table(results)
+            print_table(results)
         elif out is None:
             say_exactly(str(export(frame, format)))
         else:
             check_writable(out, "--out")
             export(frame, format, out)
             say(str(out))
-        _complain(results)
+        complain(results)
 
 
 @app.command()
@@ -165,7 +161,7 @@ def report(
     with clear_errors():
         from overparam.errors import StoreError
 
-        results = _results(study, set_, sweep, store, data)
+        results = results_for(study, set_, sweep, store, data)
         if not len(results.frame):
             raise StoreError(f"study {results.name!r} has no finished checkpoint yet; run it first")
         other = "@" in study or set_ or sweep  # of which the page does not take the place of the study's own
@@ -174,7 +170,7 @@ def report(
         say(str(results.report(goal).resolve()))
         for path in results.charts(charts) if charts is not None else ():
             say(str(path))
-        _complain(results)
+        complain(results)
 
 
 @app.command("list")
@@ -237,7 +233,7 @@ def check(
         from overparam.lab.store import is_store
 
         if study:
-            chosen = _study(study, set_, sweep, data)
+            chosen = study_for(study, set_, sweep, data)
             plan = chosen.checked(engine, device)
             for line in study_lines(chosen.name, len(chosen.experiments), plan):
                 say(line)
@@ -253,6 +249,60 @@ def check(
             say(line)
         if not whole:
             raise typer.Exit(1)
+
+
+@app.command()
+def scan(
+    study: StudyArgument,
+    set_: SetOption = None,
+    sweep: SweepOption = None,
+    store: StoreOption = Path("runs"),
+    densities: Annotated[
+        str, typer.Option(metavar="A,B,C", help="Densities that each layer is pruned to, falling.")
+    ] = "0.5,0.3,0.2,0.1,0.05,0.02",
+    criterion: Annotated[str, typer.Option(help="By what is pruned, as `prune.criterion`.")] = "magnitude",
+    pattern: Annotated[str, typer.Option(help="What goes together, as `prune.pattern`.")] = "weights",
+    tolerance: Annotated[float, typer.Option(help="Loss of accuracy that a layer may cause, a share.")] = 0.01,
+    examples: Annotated[int | None, typer.Option(min=1, help="Examples that are looked at; default: all.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Steps at a time; default: cores or chains.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads a job; default: cores / jobs.")] = None,
+    engine: EngineOption = None,
+    device: DeviceOption = None,
+    data: DataOption = None,
+    save: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Write the chart (.png, .svg, .pdf) or the numbers (.csv, .parquet)."),
+    ] = None,
+) -> None:
+    """Prune each layer of a study's network alone, without training it again: which layer bears how much.
+
+    The network is trained as the study does before it first prunes, unless the store has it.
+    """
+    with clear_errors():
+        from overparam.lab import parse_yaml, reporter_for
+        from overparam.probes import Sensitivity
+        from overparam.report import rich_table
+        from overparam.scanning import Scan, check_suffix, study_of
+
+        for path in save or ():
+            check_suffix(path)
+            check_writable(path, "--save")
+        probe = Sensitivity(
+            criterion=parse_yaml(criterion, "--criterion"),
+            pattern=parse_yaml(pattern, "--pattern"),
+            densities=parse_yaml(f"[{densities}]", "--densities"),
+            tolerance=tolerance,
+            examples=examples,
+        )
+        scanned = study_of(study_for(study, set_, sweep, data), probe)
+        results = run_or_tell(scanned, store, jobs, threads, engine, device, reporter_for(sys.stderr), False)
+        if results.complete:
+            found = Scan.of(results, probe)
+            show(rich_table(found.table()))
+            show(found.sentence())
+            for path in save or ():
+                say(str(found.save(path)))
+        complain(results, notes=False)
 
 
 @app.command()
@@ -273,117 +323,6 @@ def doctor(
             examine(say, lambda line: show(Text(line, style="bold")))
         finally:
             torch.set_num_threads(before)
-
-
-def _run(
-    study: Study,
-    store: Path,
-    jobs: int | None,
-    threads: int | None,
-    engine: str | None,
-    device: str | None,
-    reporter: Reporter,
-    retry_failed: bool,
-) -> Results:
-    """Run a study; what failed of it stands in the results, for :func:`_complain` to say."""
-    from overparam.errors import IncompleteWarning, RunError
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", IncompleteWarning)
-        try:
-            return study.run(
-                store,
-                jobs=jobs,
-                threads=threads,
-                engine=engine,
-                device=device,
-                reporter=reporter,
-                retry_failed=retry_failed,
-            )
-        except RunError as error:
-            results: Results = error.results
-            return results
-
-
-def _study(given: str, set_: list[str] | None, sweep: list[str] | None, data: str | None) -> Study:
-    from overparam.errors import SpecError
-    from overparam.lab import Study, built_in_studies, parse_yaml
-
-    if data is not None:
-        if not Path(data).is_dir():
-            raise SpecError(f"--data {data!r} is not a folder")
-        os.environ["OVERPARAM_DATA"] = os.pathsep.join(filter(None, [data, os.environ.get("OVERPARAM_DATA", "")]))
-    if os.path.isdir(given) and given not in built_in_studies():
-        raise SpecError(f"{given!r} is a folder; name the YAML file of a study in it")
-    chosen = Study.from_file(given) if _is_file(given) else Study.named(given)
-    changes = {path: parse_yaml(text, f"--set {path}") for path, text in _pairs(set_, "--set").items()}
-    sweeps = {path: parse_yaml(f"[{text}]", f"--sweep {path}") for path, text in _pairs(sweep, "--sweep").items()}
-    for path in changes.keys() & sweeps.keys():
-        raise SpecError(f"{path} is given both to --set and to --sweep; give it to one of them")
-    return chosen.with_changes(changes, sweeps)
-
-
-def _is_file(given: str) -> bool:
-    """Tell a path from a name: whatever is there and no folder, and what is called like a study file."""
-    return given.endswith((".yaml", ".yml")) or (os.path.lexists(given) and not os.path.isdir(given))
-
-
-def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
-    from overparam.errors import SpecError
-
-    pairs: dict[str, str] = {}
-    for text in given or []:
-        path, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
-            raise SpecError(f"{option} {text!r} must have the form path=value, such as world.train_size=10000")
-        if path in pairs:
-            raise SpecError(f"{option} {path} is given twice; give it once")
-        pairs[path] = value
-    return pairs
-
-
-def _results(given: str, set_: list[str] | None, sweep: list[str] | None, store: Path, data: str | None) -> Results:
-    """Return the results that a command asks for, and say on stderr which they are."""
-    from overparam.errors import SpecError
-    from overparam.lab import Store, built_in_studies, load_results
-
-    opened = Store(store, reading=True)
-    if (set_ or sweep) and not _is_file(given) and given not in built_in_studies():
-        raise SpecError(
-            f"--set and --sweep change a study, and {given!r} only names results: give the path of its YAML file, or "
-            "NAME@REVISION of what was run (`overparam list results` has them)"
-        )
-    if _is_file(given) or set_ or sweep:
-        results = _study(given, set_, sweep, data).results(opened)
-    else:
-        name, _, revision = given.partition("@")
-        results = load_results(opened, name, revision or None)
-    tell(f"results of {results.shown}")
-    return results
-
-
-def _print_table(results: Results) -> None:
-    from overparam.report import printed
-
-    if not len(results.frame):
-        say("no checkpoint is finished yet")
-    for part in printed(results.sections()[0]) if len(results.frame) else ():
-        show(part)
-
-
-def _complain(results: Results, notes: bool = True) -> None:
-    """Say on stderr what is wrong and what is missing, and end with exit code 1 if anything is missing."""
-    from overparam.errors import counted
-
-    for note in [*(results.notes if notes else ()), *results.remarks]:
-        tell(f"note: {note}")
-    for failure in results.failures:
-        tell(f"failed: {failure}")
-    if results.missing:
-        advice = "--retry-failed runs again what failed" if results.failures else "run the study to compute them"
-        tell(f"{counted(results.missing, 'row')} {'is' if results.missing == 1 else 'are'} missing; {advice}")
-    if results.missing or results.failures:
-        raise typer.Exit(1)
 
 
 def main() -> None:

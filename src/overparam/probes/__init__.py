@@ -1,6 +1,7 @@
 """Probes: each looks at a checkpoint in a world and returns numbers; none changes anything."""
 
 from overparam.probes.accuracy import Accuracy
+from overparam.probes.activations import Activations
 from overparam.probes.base import PROBES, Measurements, PairProbe, Probe, View
 from overparam.probes.cost import Cost
 from overparam.probes.density import Density
@@ -10,10 +11,12 @@ from overparam.probes.latency import Latency
 from overparam.probes.learning_distance import LearningDistance
 from overparam.probes.linear_path import LinearPath
 from overparam.probes.mask_overlap import MaskOverlap
+from overparam.probes.sensitivity import Sensitivity
 
 __all__ = [
     "PROBES",
     "Accuracy",
+    "Activations",
     "Cost",
     "Density",
     "EarlyStop",
@@ -25,5 +28,6 @@ __all__ = [
     "Measurements",
     "PairProbe",
     "Probe",
+    "Sensitivity",
     "View",
 ]

@@ -18,7 +18,7 @@ from overparam.report.axis import Axis
 from overparam.report.curves import curve
 from overparam.report.marks import NONE, Band, Marks
 from overparam.report.panels import Panel, rows_with, series_of
-from overparam.report.words import percent
+from overparam.report.words import percent, plain_number
 
 DASHES = [[1, 0], [7, 3], [2, 2], [8, 3, 2, 3]]
 WIDTH = 860
@@ -205,14 +205,14 @@ def comparison_chart(
             "mean": row[column],
             **_ends(row, column),
             "at": _place(arm, row),
-            "value": _told(row, column, percent),
+            "value": _told(row, column, percent if "accuracy" in column else plain_number),
             "seeds": row["n"],
         }
         for arm in measured
         for row in rows_with(curve(arm, [column]), column)
     ]
     names, extent = [arm.label for arm in measured], Extent.of(measured)
-    layers = _compared(names, extent)
+    layers = _compared(names, extent, "~%" if "accuracy" in column else "~g")
     tips = [
         alt.Tooltip("arm:N", title="arm"),
         alt.Tooltip("at:N", title=extent.axis.word),
@@ -226,14 +226,14 @@ def comparison_chart(
     return chart
 
 
-def _compared(names: list[str], extent: Extent) -> list[alt.Chart]:
+def _compared(names: list[str], extent: Extent, form: str) -> list[alt.Chart]:
     """Return bands (of few arms), lines and points to hover over; the bands of a line that is not chosen fade."""
     chosen = alt.selection_point(name="arm", fields=["arm"], bind="legend")
     shown, base = alt.when(chosen), alt.Chart(alt.NamedData(name="arms")).encode(x=extent.x())
     color = alt.Color("arm:N", sort=names, scale=alt.Scale(domain=names))
     dashes = [DASHES[position % len(DASHES)] for position in range(len(names))]
     dash = alt.StrokeDash("arm:N", sort=names, scale=alt.Scale(domain=names, range=dashes))
-    y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~%"))
+    y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form))
     band = base.mark_area(aria=False).encode(y=alt.Y("low:Q", title=None), y2="high:Q", fill=_fill("arm:N", names))
     band = band.encode(opacity=shown.then(alt.value(0.14)).otherwise(alt.value(0.03)))
     line = base.mark_line(aria=False).encode(y=y, color=color, strokeDash=dash)

@@ -9,18 +9,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint
-from overparam.identity import for_one_use
 from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, Scores, coverage
-from overparam.prune.derivatives import Loss
-from overparam.prune.evidence import Batches, Evidence, Look
 from overparam.prune.rounds import densities
 from overparam.prune.scopes.base import rates_of
 from overparam.prune.selection import Named
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
-from overparam.streams import global_stream, torch_stream
 from overparam.train.checks import FEW
-from overparam.train.losses import GivenLoss, bound_loss, loss_for, on_batch, references_of
+from overparam.train.losses import GivenLoss, references_of
+from overparam.train.scoring import scored
 
 
 @STEPS.named("prune")
@@ -152,16 +149,22 @@ class Prune(Step):
         """Return ``start`` after one round."""
         scores = self._scores(start, context)
         masks = PATTERNS.resolve(self.pattern).masks(scores, start.masks, asked)
-        weights = {name: start.state[name] for name in start.masks}
-        return start.with_state({**start.state, **scores.weights(masks, weights)}).masked(masks)
+        return start.with_state({**start.state, **scores.weights(masks, start.state)}).masked(masks)
 
     def _scores(self, start: Checkpoint, context: Context) -> Scores:
         """Return what the criterion makes of the weights that have a mask."""
-        weights = {name: start.state[name] for name in start.masks}
-        look = self._look(start, context, start.level)
-        evidence = Evidence(weights, seed=context.seed, draw=start.level, masks=start.masks, look=look)
-        with global_stream(context.seed, "criterion", start.level):
-            return Scores.of(for_one_use(CRITERIA.resolve(self.criterion))(evidence))
+        return scored(
+            self.criterion,
+            start,
+            context.module,
+            context.world,
+            batches=self.batches,
+            batch_size=self.batch_size,
+            loss=self.loss,
+            seed=context.seed,
+            draw=start.level,
+            given=context.given,
+        )
 
     def _named(self, context: Context, scope: Scope) -> Named | None:
         """Return all names and roles of the network's tensors, if needed: a checkpoint has only the first of each."""
@@ -174,21 +177,6 @@ class Prune(Step):
         added = named.wanted(self.include) - set(start.masks) if named else set[str]()
         masks = {name: torch.ones_like(start.state[name], dtype=torch.bool) for name in start.roles if name in added}
         return start.masked({**start.masks, **masks})
-
-    def _look(self, start: Checkpoint, context: Context, draw: int) -> Look:
-        """Say where the criterion's evidence is taken from: random training mini-batches, labels as trained on."""
-
-        def batches() -> tuple[Batches, Loss]:
-            data = context.world.train
-            order = data.order(draw, torch_stream(context.seed, "prune-batch", draw))
-            chosen = torch.split(order[: self.batches * self.batch_size], self.batch_size)
-            fetched = [data.fetch(indices) for indices in chosen]
-            loss = on_batch(for_one_use(bound_loss(loss_for(self.loss, context.world.task), context.given)))
-            return [(batch.inputs, batch) for batch in fetched], loss
-
-        initial = (lambda: context.given["init"].checkpoint.state) if "init" in context.given else None
-        module, sample = lambda: start.load_into(context.module()), lambda: context.world.test.inputs[:1]
-        return Look(module, batches, initial, sample)
 
 
 def _one_less(before: Tensor, after: Tensor) -> Tensor:
