@@ -12,7 +12,7 @@ from torch import Tensor
 from overparam import Results, Store, Study
 from overparam.lab.journal import JOURNAL_VARIABLE, FileJournal
 
-MEASURED = ("seconds", "peak_memory_bytes", "dense_seconds", "sparse_seconds", "latency")
+MEASURED = ("seconds", "seconds_before", "peak_memory_bytes", "dense_seconds", "sparse_seconds", "latency")
 
 
 def stopped_and_taken_up(

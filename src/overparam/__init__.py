@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         SrSte,
         Step,
         Supermask,
+        TicketSearch,
         Train,
     )
     from overparam.worlds import Augmentation, Dataset, ImageFolder, LabelNoise, World
@@ -81,7 +82,7 @@ _HOMES = {
     ),
     "overparam.steps": (
         *("Compact", "Hold", "LrRewind", "Measure", "Prune", "Quantise", "Redense", "Reinit", "Restart"),
-        *("Rewind", "Shuffle", "SrSte", "Step", "Supermask", "Train"),
+        *("Rewind", "Shuffle", "SrSte", "Step", "Supermask", "TicketSearch", "Train"),
     ),
     "overparam.scanning": ("Scan", "scan"),
     "overparam.worlds": ("Augmentation", "Dataset", "ImageFolder", "LabelNoise", "World"),
@@ -134,6 +135,7 @@ __all__ = [
     "StoreError",
     "Study",
     "Supermask",
+    "TicketSearch",
     "Train",
     "World",
     "load_results",

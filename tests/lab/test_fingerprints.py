@@ -307,7 +307,7 @@ PINNED_STEPS = [
 
 PINNED_PROBES = [
     "49d686bf66ed01b9ebbc5ff64f0e80ea",
-    "b12d5297c92d8ad221a79a5629aa598e",
+    "45bd037c09c8f9a523171f6091cac1dd",
     "42d5beba2a86412387cd4267805af07b",
     "ac564f00522716b6dd6fa5e15f72d341",
 ]

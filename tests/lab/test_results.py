@@ -90,11 +90,15 @@ def test_every_probe_s_columns_are_there_and_whole(made: tuple[Results, Path]) -
         "multiply_adds_effective",
         "bytes",
         "seconds",
+        "seconds_before",
         "peak_memory_bytes",
     }
     assert columns <= set(frame.columns)
     assert sum(frame.null_count().row(0)) == 0
     assert frame["seconds"].min() > 0
+    seconds, before = (frame.filter(chain=0).sort("level")[name] for name in ("seconds", "seconds_before"))
+    assert before[0] > 0, "of the initialisation"
+    assert (before.diff()[1:] > seconds[:-1]).all(), "of the training before, and of the pruning"
     assert frame["peak_memory_bytes"].min() > 10**7
     assert frame["bytes"].dtype == pl.Int64
     dense = frame.filter(level=0)

@@ -161,7 +161,7 @@ def from_yaml(name: str, folder: Path) -> Study:
 
 
 def values(results: Results) -> pl.DataFrame:
-    return results.frame.drop("seconds", "peak_memory_bytes")
+    return results.frame.drop("seconds", "seconds_before", "peak_memory_bytes")
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -24,6 +24,7 @@ SHARES = {  # minutes of the laptop's night, by paper
     "sparse-double-descent": 90,
     "learning-weights-connections": 30,
     "deconstructing": 60,
+    "at-initialisation": 30,
 }
 STUDIES = {name: Study.from_mapping(parse_yaml(text, name), name) for name, text in built_in_studies().items()}
 

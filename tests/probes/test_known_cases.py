@@ -174,10 +174,11 @@ def test_multiply_adds_of_a_small_convolution() -> None:
 def test_cost_copies_what_was_recorded() -> None:
     checkpoint, module = whole(Network("lenet-300-100"), (1, 4, 4))
     data = blank((1, 4, 4))
-    facts = {"seconds": 3.5, "peak_memory_bytes": 7, "bytes": 9, "iterations": 3}
+    facts = {"seconds": 3.5, "seconds_before": 8.0, "peak_memory_bytes": 7, "bytes": 9, "iterations": 3}
     found = Cost().measure(checkpoint, View(data, lambda: module, facts)).values
-    assert {name: found[name] for name in ("seconds", "peak_memory_bytes", "bytes")} == {
+    assert {name: found[name] for name in ("seconds", "seconds_before", "peak_memory_bytes", "bytes")} == {
         "seconds": 3.5,
+        "seconds_before": 8.0,
         "peak_memory_bytes": 7,
         "bytes": 9,
     }

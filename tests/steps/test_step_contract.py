@@ -24,6 +24,7 @@ from overparam import (
     Shuffle,
     SrSte,
     Supermask,
+    TicketSearch,
     Train,
 )
 from overparam.lab.fingerprint import fingerprint
@@ -68,6 +69,10 @@ CASES: dict[str, tuple[Step, ...]] = {
         Supermask(0.3, gate="sigmoid"),
     ),
     "sr-ste": (SrSte("1:2"), SrSte({"n-of-m": {"n": 2, "m": 4}}, decay=0.0)),
+    "ticket-search": (
+        TicketSearch(0.3, length="5it", batch_size=16),
+        TicketSearch(0.3, length="5it", batch_size=16, objective="loss", exclude=("output",)),
+    ),
     "quantise": (Quantise(4), Quantise(exclude=("output",))),
 }
 ALL = [pytest.param(step, id=f"{kind}-{place}") for kind, steps in CASES.items() for place, step in enumerate(steps)]
@@ -77,7 +82,9 @@ def start_and_context(step: Step) -> tuple[Checkpoint, Context]:
     data = built(images(), label_noise=LabelNoise("symmetric", 0.2), augmentation=Augmentation(flip=True))
     init = begin(CONV, data)
     trained = Train(**SHORT).run(init, context_of(CONV, data)).checkpoint
-    start = trained if isinstance(step, Supermask | SrSte) else half_pruned(trained, 0.6).counted("prune")
+    start = (
+        trained if isinstance(step, Supermask | SrSte | TicketSearch) else half_pruned(trained, 0.6).counted("prune")
+    )
     earlier = {
         "init": init,
         "5it": replace(trained, position=Length(5, "it")),

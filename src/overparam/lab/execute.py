@@ -101,6 +101,7 @@ class Workshop:
         facts = {
             **outcome.facts,
             "seconds": time.perf_counter() - began,
+            "seconds_before": self._seconds_before(node),
             "peak_memory_bytes": peak_memory_bytes(),
         }
         self._write(node, outcome, facts)
@@ -108,6 +109,14 @@ class Workshop:
         journal.clear()
         self.inputs.remember(node.fingerprint, outcome.checkpoint)
         return {}
+
+    def _seconds_before(self, node: Node) -> float | None:
+        """Return what the steps that lead to ``node`` took; None where one was made before this was kept."""
+        facts = (
+            {"seconds": 0.0, "seconds_before": 0.0} if node.start is None else self.inputs.numbers(node.start)["facts"]
+        )
+        before = facts.get("seconds_before")
+        return None if before is None else before + facts["seconds"]
 
     def _initial(self, node: Node) -> Outcome:
         return Outcome(self.inputs.initial(node))

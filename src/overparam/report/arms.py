@@ -26,7 +26,8 @@ MEASURED = frozenset(
         *("learning_distance", "learning_distance_kept", "learning_distance_pruned"),
         *("epoch", "lr", "loss"),
         *("dead_units", "collapsed_layers", "parameters", "density_of_all", "stored_bits"),
-        *("seconds", "multiply_adds", "multiply_adds_effective", "peak_memory_bytes", "bytes", "noise_realised"),
+        *("seconds", "seconds_before", "multiply_adds", "multiply_adds_effective", "peak_memory_bytes", "bytes"),
+        "noise_realised",
     }
 )
 TRAITS = ("dataset", "noise_rate", "criterion", "retraining", "mask")

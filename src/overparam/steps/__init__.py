@@ -14,6 +14,7 @@ from overparam.steps.rewind import LrRewind, Rewind
 from overparam.steps.shuffle import Shuffle
 from overparam.steps.sr_ste import SrSte
 from overparam.steps.supermask import Supermask
+from overparam.steps.ticket_search import TicketSearch
 from overparam.steps.train import Train
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "SrSte",
     "Step",
     "Supermask",
+    "TicketSearch",
     "Train",
 ]

@@ -26,7 +26,8 @@ class Distill:
     predictions, in nats. The factor ``T^2`` keeps the gradients of both parts of one size, whatever the temperature.
     Where targets are real numbers, as in a regression, the teacher's part is the mean squared error between outputs and
     the teacher's, without a temperature. The teacher sees the same inputs, augmented as they are, in evaluation mode
-    and without gradients.
+    and without gradients. ``reverse`` takes ``KL(softmax(outputs / T) || softmax(teacher / T))``, which is large where
+    outputs see what the teacher rules out.
 
     Args:
         teacher: a reference to the teacher, such as ``teacher/last``; its architecture may be another, its outputs
@@ -34,16 +35,18 @@ class Distill:
         temperature: ``T``, > 0, by which the scores of both are divided.
         weight: share of the teacher's part, in [0, 1].
         loss: the loss against the labels; ``mse`` where they are real numbers.
+        reverse: whether the divergence is that of the student's outputs from the teacher's.
     """
 
     teacher: str
     temperature: Annotated[float, Field(gt=0)] = 4.0
     weight: Annotated[float, Field(ge=0, le=1)] = 0.9
     loss: Annotated[Any, LOSSES] = "cross-entropy"
+    reverse: bool = False
 
     def parameters(self) -> dict[str, Any]:
-        """Return every field; they decide the result."""
-        return identified(self)
+        """Return every field that decides the result; not to reverse was meant before it could be."""
+        return {name: value for name, value in identified(self).items() if (name, value) != ("reverse", False)}
 
     def references(self) -> tuple[str, ...]:
         """Return the reference to the teacher, and those of the loss against the labels."""
@@ -66,7 +69,8 @@ class _Distilling:
         with torch.no_grad():
             wanted = self.teacher(batch.inputs)
         real, temperature, weight = batch.targets.is_floating_point(), self.settings.temperature, self.settings.weight
-        taught = mean_squared_error(outputs, wanted) if real else divergence(outputs, wanted, temperature)
+        one, two = (wanted, outputs) if self.settings.reverse else (outputs, wanted)
+        taught = mean_squared_error(one, two) if real else divergence(one, two, temperature)
         return weight * taught + (1 - weight) * self.loss(outputs, batch)
 
 
