@@ -11,7 +11,16 @@ from overparam.networks import NETWORKS, Architecture, Network, tensor_roles
 from small import IMAGE_NETWORKS
 
 NARROW = {name: {"width": 0.1} if name != "mlp" else {"hidden": [5, 3]} for name in IMAGE_NETWORKS}
-SMALLEST = {"lenet-5": 16, "conv-2": 2, "conv-4": 4, "conv-6": 8, "vgg-11": 16, "vgg-16": 16, "vgg-19": 16}
+SMALLEST = {
+    "lenet-5": 16,
+    "conv-2": 2,
+    "conv-4": 4,
+    "conv-6": 8,
+    "vgg-11": 16,
+    "vgg-16": 16,
+    "vgg-19": 16,
+    "densenet": 4,
+}
 
 
 def narrow(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from overparam.networks import conv, gru, lenet, mlp, resnet, transformer, vgg  # noqa: F401  (they register themselves)
+from overparam.networks import (  # noqa: F401  (they register themselves)
+    conv,
+    densenet,
+    gru,
+    lenet,
+    mlp,
+    resnet,
+    transformer,
+    vgg,
+)
 from overparam.networks.architecture import NETWORKS, Architecture, architecture
 from overparam.networks.collapse import collapsed_layers, warn_of_collapse
 from overparam.networks.cost import applications, multiply_adds

@@ -351,4 +351,4 @@ def _dip(noise: Noise, means: Floats, direction: int, pieces: int) -> Estimate:
     fitted, turns = fit(curves, noise.weights, direction, pieces)
     dips = _sizes(fitted, fitted, turns)[:, :-1].min(axis=1)
     low, high = np.quantile(dips[1:], [1 - CONFIDENCE, CONFIDENCE])
-    return Estimate(float(dips[0]), 0.0, float(dips[0] + (high - low) / 2), noise.seeds)
+    return Estimate(float(dips[0]), 0.0, float(dips[0] + (high - low) / 2), noise.seeds, noise.degrees)

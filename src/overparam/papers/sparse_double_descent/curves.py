@@ -52,7 +52,17 @@ def double_descent(one: ArmPhases) -> Finding:
         text += f"; not decided: still {one.moving} at {density(shape.last.density)}, prune further"
     found = Finding(outcome, f"{text} ({seeds(len(one.arm.seeds))})", numbers)
     moves = one.verdict == "not decided"  # which more seeds would not end
-    return found if moves else with_seeds_needed(found, (one.fall, LEAST), (one.rise, LEAST), (one.second_fall, 0.0))
+    return found if moves else with_seeds_needed(found, *_open_parts(one))
+
+
+def _open_parts(one: ArmPhases) -> list[tuple[Estimate, float]]:
+    """Return what more seeds have to tell: that what the curve goes back stays below a point, or that each piece is."""
+    dip = one.shape.turning.dip if one.shape.turning else None
+    if dip is None or dip.mean is None or dip.high is None or dip.mean >= LEAST:
+        return [(one.fall, LEAST), (one.rise, LEAST), (one.second_fall, 0.0)]
+    room = LEAST - dip.mean
+    half = dip.high - dip.mean
+    return [(Estimate(room, room - half, room + half, dip.n, dip.degrees), 0.0)]
 
 
 def falls_while_still_fitting(one: ArmPhases) -> Finding:
