@@ -57,7 +57,8 @@ def test_digits() -> None:
 
 
 def test_every_registered_dataset_says_in_one_line_what_it_is() -> None:
-    assert list(DATASETS) == ["digits", "mnist", "fashion-mnist", "cifar-10", "mnist-1d", "diabetes", "teacher", "text"]
+    pictures = ["digits", "mnist", "fashion-mnist", "cifar-10", "cifar-100", "tiny-imagenet"]
+    assert list(DATASETS) == [*pictures, "mnist-1d", "diabetes", "teacher", "text"]
     for name in DATASETS:
         assert 20 < len(DATASETS.summary(name)) < 110
 

@@ -13,10 +13,12 @@ from overparam.errors import DataError
 from overparam.registry import Registry
 from overparam.streams import torch_stream
 from overparam.worlds import cifar
+from overparam.worlds import tiny_imagenet as tiny
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.embedded import digit_arrays
 from overparam.worlds.files import DATA, RemoteFile, find, obtain
 from overparam.worlds.idx import parse_idx
+from overparam.worlds.images import as_dataset
 
 DATASETS: Registry[Any] = Registry(
     "dataset",
@@ -79,6 +81,13 @@ FILES = {
             _CIFAR,
         )
     ],
+    "cifar-100": [
+        RemoteFile(
+            "cifar-100-python.tar.gz",
+            "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+            _CIFAR,
+        )
+    ],
 }
 """The files of the public datasets: the one place that knows their addresses and checksums."""
 
@@ -131,14 +140,7 @@ def cifar_10(folder: str | Path | None = None) -> Dataset:
     Confusions for asymmetric noise: truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog
     (He et al., 2022, arXiv:2206.08684).
     """
-    files = FILES["cifar-10"]
-    unpacked = [[f"{cifar.FOLDER}/{cifar.TEST_BATCH}"], [cifar.TEST_BATCH], [file.name for file in files]]
-    found = find("cifar-10", unpacked, folder)
-    if found and found[0].name == cifar.TEST_BATCH:
-        contents = cifar.read_batches(str(found[0].parent))
-    else:
-        contents = cifar.read_batches(*obtain("cifar-10", files, folder)[0])
-    strange = [source for name, (source, content) in contents.items() if _strange("cifar-10", name, source, content)]
+    contents, remarks = _batches("cifar-10", cifar.CIFAR_10, cifar.TEST_BATCH, folder)
     batches = {name: cifar.parse_batch(content, source) for name, (source, content) in contents.items()}
     train, test = cifar.join(batches[name] for name in cifar.TRAIN_BATCHES), batches[cifar.TEST_BATCH]
     return Dataset(
@@ -151,8 +153,60 @@ def cifar_10(folder: str | Path | None = None) -> Dataset:
         std=(0.2470, 0.2435, 0.2616),
         class_names=CIFAR10_NAMES,
         asymmetric=CIFAR10_CONFUSIONS,
-        remarks=_remarks(strange),
+        remarks=remarks,
     )
+
+
+@DATASETS.named("cifar-100")
+def cifar_100(folder: str | Path | None = None) -> Dataset:
+    """32x32 colour pictures of 100 things, 50,000 train and 10,000 test (Krizhevsky, 2009), by their fine labels.
+
+    Found as ``cifar-100-python.tar.gz`` or as the folder ``cifar-100-python``. Confusions for asymmetric noise: each
+    class becomes the next one of its super-class, the last the first, by the super-classes that the files state (He et
+    al., 2022, whose code takes five neighbouring numbers for a super-class, which they are not).
+    """
+    contents, remarks = _batches("cifar-100", cifar.CIFAR_100, "test", folder)
+    train, test = (cifar.parse_batch(contents[n][1], contents[n][0], cifar.CIFAR_100) for n in ("train", "test"))
+    coarse = cifar.parse_coarse(contents["train"][1], contents["train"][0])
+    return Dataset(
+        "cifar-100",
+        torch.from_numpy(train.images.copy()),
+        torch.from_numpy(train.labels),
+        torch.from_numpy(test.images.copy()),
+        torch.from_numpy(test.labels),
+        mean=(0.5071, 0.4865, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        class_names=cifar.parse_names(contents["meta"][1], contents["meta"][0]),
+        asymmetric=cifar.confusions_within(train.labels, coarse),
+        remarks=remarks,
+    )
+
+
+@DATASETS.named("tiny-imagenet")
+def tiny_imagenet(folder: str | Path | None = None) -> Dataset:
+    """64x64 colour pictures of 200 things, 100,000 train and 10,000 test (Stanford's CS231N, 2015).
+
+    Found as ``tiny-imagenet-200.zip`` or as the folder ``tiny-imagenet-200``; it is not downloaded. The test set is the
+    published validation set, since the labels of the published test set are not.
+    """
+    arrays = tiny.arrays_of(folder)
+    return as_dataset("tiny-imagenet", arrays, mean=(0.4802, 0.4481, 0.3975), std=(0.2770, 0.2691, 0.2821))
+
+
+def _batches(
+    name: str, form: cifar.Form, test: str, folder: str | Path | None
+) -> tuple[dict[str, tuple[str, bytes]], tuple[str, ...]]:
+    """Return the files of a CIFAR dataset, unpacked or from its archive, and what is to be said of them."""
+    files = FILES[name]
+    # A folder that has one file of a telling name is read, and says which others it lacks.
+    telling = [[f"{form.folder}/{test}"], [test] if test == cifar.TEST_BATCH else list(form.files)]
+    found = find(name, [*telling, [file.name for file in files]], folder)
+    if found and found[0].name != files[0].name:
+        contents = cifar.read_batches(str(found[0].parent), form=form)
+    else:
+        contents = cifar.read_batches(*obtain(name, files, folder)[0], form)
+    strange = [source for part, (source, content) in contents.items() if _strange(name, part, source, content)]
+    return contents, _remarks(strange)
 
 
 def _idx_dataset(
@@ -190,6 +244,7 @@ def _strange(dataset: str, name: str, source: str, content: bytes) -> bool:
     digests = {hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()}
     known = {file.sha256: (owner, file.name) for owner, files in FILES.items() for file in files}
     known |= {md5: ("cifar-10", batch) for batch, md5 in cifar.PUBLISHED_MD5.items()}
+    known |= {md5: ("cifar-100", part) for part, md5 in cifar.PUBLISHED_MD5_100.items()}
     owner, original = next((known[digest] for digest in digests if digest in known), (None, None))
     if owner is not None and (owner, original) != (dataset, name):
         raise DataError(

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -54,22 +54,11 @@ class ImageFolder:
         """
         path = located(self.path, folder, "images")
         arranged = arrange(path, entries(path)) if path.is_dir() else None
-        kept = cache_folder() / "images" / f"{self._key(path, arranged)}.npz"
-        arrays = _read_cache(kept)
-        if arrays is None:
-            arrays = self._decode_archive(path) if arranged is None else self._decode_folder(path, arranged)
-            made = arrays
-            keep(kept, lambda goal: np.savez(goal, **made), "every process decodes the images")  # type: ignore[arg-type]
-        train_inputs, train_targets, test_inputs, test_targets, names, remarks = (arrays[field] for field in _FIELDS)
-        return Dataset(
-            path.name.split(".")[0],
-            torch.from_numpy(train_inputs),
-            torch.from_numpy(train_targets),
-            torch.from_numpy(test_inputs),
-            torch.from_numpy(test_targets),
-            class_names=tuple(str(name) for name in names),
-            remarks=tuple(str(remark) for remark in remarks),
+        arrays = decoded_once(
+            self._key(path, arranged),
+            lambda: self._decode_archive(path) if arranged is None else self._decode_folder(path, arranged),
         )
+        return as_dataset(path.name.split(".")[0], arrays)
 
     def _key(self, path: Path, arranged: Arrangement | None) -> str:
         """Hash what the result depends on: the files' contents, the wanted form, and the decoder's version."""
@@ -77,11 +66,11 @@ class ImageFolder:
 
         sha = hashlib.sha256(json.dumps([_FORMAT, PIL.__version__, self.size, self.channels]).encode())
         if arranged is None:
-            sha.update(_digest(path))
+            sha.update(digest_of(path))
         else:
             sha.update(json.dumps([arranged.pictures, arranged.remarks]).encode())
             for parts in _parts(arranged):
-                sha.update(_digest(path.joinpath(*parts)))
+                sha.update(digest_of(path.joinpath(*parts)))
         return sha.hexdigest()
 
     def _decode_folder(self, path: Path, arranged: Arrangement) -> Arrays:
@@ -106,6 +95,32 @@ class ImageFolder:
         return _arrays(arrange(path, found), decoded)
 
 
+def decoded_once(key: str, decoded: Callable[[], Arrays]) -> Arrays:
+    """Return decoded pictures: those that the cache has under ``key``, or else what is made now, to be kept there."""
+    kept = cache_folder() / "images" / f"{key}.npz"
+    arrays = _read_cache(kept)
+    if arrays is not None:
+        return arrays
+    made = decoded()
+    keep(kept, lambda goal: np.savez(goal, **made), "every process decodes the images")  # type: ignore[arg-type]
+    return made
+
+
+def as_dataset(name: str, arrays: Arrays, **more: Any) -> Dataset:
+    """Return a dataset of decoded pictures, with ``more`` of its fields."""
+    train_inputs, train_targets, test_inputs, test_targets, names, remarks = (arrays[field] for field in _FIELDS)
+    return Dataset(
+        name,
+        torch.from_numpy(train_inputs),
+        torch.from_numpy(train_targets),
+        torch.from_numpy(test_inputs),
+        torch.from_numpy(test_targets),
+        class_names=tuple(str(name) for name in names),
+        remarks=tuple(str(remark) for remark in remarks),
+        **more,
+    )
+
+
 def _split(name: str) -> Parts:
     return PurePosixPath(name).parts
 
@@ -121,7 +136,8 @@ def _read(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _digest(path: Path) -> bytes:
+def digest_of(path: Path) -> bytes:
+    """Return the SHA-256 of a file; raises :class:`DataError` if it cannot be read."""
     try:
         with path.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").digest()
