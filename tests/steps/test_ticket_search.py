@@ -101,8 +101,11 @@ def test_what_cannot_be_searched_is_refused() -> None:
     data = built(vectors())
     start, context = begin(MLP, data), context_of(MLP, data)
     pruned = Prune(fraction=0.5).run(start, context).checkpoint
-    with pytest.raises(SpecError, match="is pruned already, and gates choose from all weights; redense first"):
-        TicketSearch(density=0.1, length="1it").run(pruned, context)
+    for tried in (TicketSearch.run, TicketSearch.rehearse):
+        with pytest.raises(SpecError, match="is pruned already, and gates choose from all weights; redense first"):
+            tried(TicketSearch(density=0.1, length="1it"), pruned, context)
+    rehearsed = TicketSearch(density=0.3, length="1it").rehearse(start, context)
+    assert rehearsed.kept == round(0.3 * start.kept)
     with pytest.raises(SpecError, match=r"TicketSearch.density: input should be less than 1"):
         TicketSearch(density=1.0)
 

@@ -11,12 +11,13 @@ from torch import Tensor
 from overparam.checkpoint import Checkpoint, Given
 from overparam.constraints import Constraint, Frozen, Supermask
 from overparam.errors import SpecError
-from overparam.length import Length
+from overparam.length import START, Length
 from overparam.prune import new_masks
 from overparam.prune.selection import Named
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.train import Distill, TrainSettings, fit
+from overparam.train.checks import check_settings, check_smallest_batch, check_training
 from overparam.train.losses import Loss, loss_for
 from overparam.train.optimisers.grad_balance import GradBalance
 
@@ -63,19 +64,21 @@ class TicketSearch(Step):
         """Return by what is pruned."""
         return {"criterion": self.kind}
 
-    def smallest_batch(self, examples: int) -> int | None:
-        """Return how many examples the smallest batch has."""
-        return self._settings(None).smallest_batch(examples)
+    def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
+        """Return ``start`` pruned by magnitude, if gates could be trained on it."""
+        settings, gated = self._settings(self._loss(start, context)), self._gated(start, context)
+        check_settings(settings, context.world, START)
+        check_smallest_batch(context.module(), context.world, settings)
+        check_training(start.load_into(context.module()), context.world, settings, gated, "dense", context.device)
+        return self._pruned(start, context, {name: start.state[name].abs() for name in start.masks})
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start`` with the weights pruned whose gates have the lowest scores."""
-        named = Named.of(context.module(), context.world.test.inputs[:1]) if self.exclude else None
-        spared = named.meant(self.exclude, "exclude") if named else set[str]()
         fitted = fit(
             start.load_into(context.module()),
             context.world,
             self._settings(self._loss(start, context)),
-            constraints=self._gated(start, spared),
+            constraints=self._gated(start, context),
             seed=context.seed,
             progress=context.progress,
             journal=context.journal,
@@ -83,16 +86,18 @@ class TicketSearch(Step):
             fresh=context.module,
         )
         gates = {name: each.scores for name, each in fitted.constraints.items() if isinstance(each, Supermask)}
-        masks = new_masks(
-            gates,
-            start.masks,
-            named.uses if named else start.roles,
-            names=named.names if named else None,
-            density=self.density,
-            exclude=self.exclude,
-        )
         facts = {"iterations": fitted.iterations, "engines": dict(fitted.engines), "open_gates": _open(gates)}
-        return Outcome(start.masked(masks).counted("prune"), curve=fitted.curve, facts=facts, notes=fitted.notes)
+        return Outcome(self._pruned(start, context, gates), curve=fitted.curve, facts=facts, notes=fitted.notes)
+
+    def _pruned(self, start: Checkpoint, context: Context, scores: Mapping[str, Tensor]) -> Checkpoint:
+        """Return ``start`` with the weights of the highest scores."""
+        named = self._named(context)
+        roles, names = (named.uses, named.names) if named else (start.roles, None)
+        masks = new_masks(scores, start.masks, roles, names=names, density=self.density, exclude=self.exclude)
+        return start.masked(masks).counted("prune")
+
+    def _named(self, context: Context) -> Named | None:
+        return Named.of(context.module(), context.world.test.inputs[:1]) if self.exclude else None
 
     def _settings(self, loss: Loss | None) -> TrainSettings:
         return TrainSettings(
@@ -112,8 +117,10 @@ class TicketSearch(Step):
         likeness = Distill("dense", temperature=1.0, weight=1.0, loss=usual, reverse=True)
         return likeness.bound({"dense": Given(start, lambda: start.load_into(context.module()))})
 
-    def _gated(self, start: Checkpoint, spared: set[str]) -> dict[str, Constraint]:
+    def _gated(self, start: Checkpoint, context: Context) -> dict[str, Constraint]:
         """Return gates for what is pruned, all else being frozen."""
+        named = self._named(context)
+        spared = named.meant(self.exclude, "exclude") if named else set[str]()
         score = math.log(self.density) - math.log1p(-self.density)
         found: dict[str, Constraint] = {}
         for name in start.roles:
