@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from overparam.scanning import Scan, scan
     from overparam.steps import (
         Compact,
+        Complement,
         Hold,
         LrRewind,
         Measure,
@@ -81,7 +82,7 @@ _HOMES = {
         "Probe",
     ),
     "overparam.steps": (
-        *("Compact", "Hold", "LrRewind", "Measure", "Prune", "Quantise", "Redense", "Reinit", "Restart"),
+        *("Compact", "Complement", "Hold", "LrRewind", "Measure", "Prune", "Quantise", "Redense", "Reinit", "Restart"),
         *("Rewind", "Shuffle", "SrSte", "Step", "Supermask", "TicketSearch", "Train"),
     ),
     "overparam.scanning": ("Scan", "scan"),
@@ -96,6 +97,7 @@ __all__ = [
     "Chain",
     "Checkpoint",
     "Compact",
+    "Complement",
     "Cost",
     "DataError",
     "Dataset",

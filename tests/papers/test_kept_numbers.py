@@ -25,6 +25,8 @@ SHARES = {  # minutes of the laptop's night, by paper
     "learning-weights-connections": 30,
     "deconstructing": 60,
     "at-initialisation": 30,
+    "lottery-ticket": 60,
+    "rethinking": 20,
 }
 STUDIES = {name: Study.from_mapping(parse_yaml(text, name), name) for name, text in built_in_studies().items()}
 

@@ -45,7 +45,7 @@ def hypothesis(gain: float, loss: float, faster: float = 0.5) -> Any:
 def test_the_hypothesis_as_the_paper_has_it() -> None:
     found = verdicts(hypothesis(gain=0.003, loss=0.02))
     assert {found[f"LTH-{number}"] for number in range(1, 7)} == {"supported"}
-    assert {found[name] for name in ("LTH-7", "LRR-1", "LMC-1", "E1-9", "E2-7")} == {"not tested"}
+    assert {found[name] for name in ("LTH-7", "LRR-1", "LMC-1", "E1-9", "E1-9s", "E2-7")} == {"not tested"}
 
 
 def test_the_opposite_is_contradicted() -> None:
@@ -106,6 +106,16 @@ def test_widths(slope: float, verdict: str) -> None:
     assert found.verdict == verdict
     assert found.numbers["width 4"] == pytest.approx(0.97 + 2 * slope, abs=0.001)
     assert found.numbers["width 4: share of seeds that match dense"] == (1.0 if slope > 0 else 0.0)
+
+
+@pytest.mark.parametrize(("third", "verdict"), [(0.97, "supported"), (0.95, "contradicted")])
+def test_spare_copies(third: float, verdict: str) -> None:
+    """Three tickets of 5, 4.8 and 4.5 % of the weights, after levels of all, 95 and 90.2 %."""
+    accuracies = {1.0: 0.97, 0.05: 0.97, 0.95: 0.97, 0.048: 0.965, 0.902: 0.97, 0.045: third}
+    frame = table({"": (accuracies.__getitem__, TICKET)}, list(accuracies))
+    (found,) = (one for one in claims_for("lottery-ticket", frame) if one.id == "E1-9s")
+    assert found.verdict == verdict
+    assert found.numbers["ticket 2"] == pytest.approx(-0.005, abs=0.001)
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(0.01, "supported"), (-0.01, "contradicted")])

@@ -11,6 +11,7 @@ import torch
 from overparam import (
     Checkpoint,
     Compact,
+    Complement,
     Hold,
     Length,
     LrRewind,
@@ -49,6 +50,7 @@ CASES: dict[str, tuple[Step, ...]] = {
     "lr-rewind": (LrRewind("1ep"), LrRewind()),
     "reinit": (Reinit(),),
     "shuffle": (Shuffle(),),
+    "complement": (Complement(("half",)), Complement(("half", "other-half"))),
     "restart": (
         Restart(),
         Restart("reinit", signs="drawn"),
@@ -89,6 +91,8 @@ def start_and_context(step: Step) -> tuple[Checkpoint, Context]:
         "init": init,
         "5it": replace(trained, position=Length(5, "it")),
         "my-label": trained,
+        "half": half_pruned(trained, 0.3, seed=1),
+        "other-half": half_pruned(trained, 0.3, seed=2),
         "previous": trained,
     }
     return start, context_of(CONV, data, seed=2, references=earlier)

@@ -2,6 +2,7 @@
 
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.steps.compact import Compact
+from overparam.steps.complement import Complement
 from overparam.steps.constrain import Constrain
 from overparam.steps.hold import Hold
 from overparam.steps.measure import Measure
@@ -20,6 +21,7 @@ from overparam.steps.train import Train
 __all__ = [
     "STEPS",
     "Compact",
+    "Complement",
     "Constrain",
     "Context",
     "Hold",

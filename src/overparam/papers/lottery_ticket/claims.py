@@ -181,6 +181,26 @@ def more_to_choose_from(frame: pl.DataFrame) -> Finding:
     return judged(slope, text, {**means, **match})
 
 
+@claim("E1-9s", "A second and a third ticket are to be found in what the first has left.", needs=NEEDS)
+def spare_copies(frame: pl.DataFrame) -> Finding:
+    """Supported when the third of three disjoint tickets is at most a tenth of a point below the first.
+
+    Tickets are the levels of one arm after which the density rises again, as in ``spare.yaml``, and its last level.
+    """
+    found = [arm for arm in arms(frame) if len(_tickets(arm)) == 3]
+    if len(found) != 1:
+        return _lacking(["an arm with three tickets, each found in what the others left, as lottery-ticket-spare has"])
+    arm = found[0]
+    tickets = [arm.at("test_accuracy", place) for place in _tickets(arm)]
+    dense = arm.at("test_accuracy", arm.places[0])
+    behind = [estimate(float(each[s] or 0) - float(dense[s] or 0) for s in dense) for each in tickets]
+    spare = estimate(float(tickets[2][s] or 0) - float(tickets[0][s] or 0) for s in dense)
+    told = ", ".join(gain.text() for gain in behind)
+    text = f"tickets minus dense {told} points; third minus first {spare.text()} ({seeds(spare.n)})"
+    numbers = {f"ticket {number}": gain.mean for number, gain in enumerate(behind, 1)}
+    return judged(spare.map(lambda points: points + EQUAL), text, {**numbers, "third minus first": spare.mean})
+
+
 @claim(
     "E2-7",
     "A ticket found with one optimiser is better than a shuffled mask under another optimiser.",
@@ -229,6 +249,7 @@ CLAIMS = (
     rate_rewinding,
     tickets_are_stable,
     more_to_choose_from,
+    spare_copies,
     tickets_transfer,
 )
 
@@ -325,6 +346,12 @@ def _sooner(found: Sequence[Difference], than: str) -> Finding:
 
 def _with_logarithm(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("early_stop_iteration").cast(pl.Float64).log(2).alias("log_early_stop"))
+
+
+def _tickets(arm: Arm) -> list[int]:
+    """Return the levels after which the density of an arm rises again, and its last."""
+    after = [*arm.positions[1:], 1.0]
+    return [place for place, here, later in zip(arm.places, arm.positions, after, strict=True) if later > here]
 
 
 def _last(arm: Arm, column: str) -> Estimate:
