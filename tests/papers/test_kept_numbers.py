@@ -27,6 +27,8 @@ SHARES = {  # minutes of the laptop's night, by paper
     "at-initialisation": 30,
     "lottery-ticket": 60,
     "rethinking": 20,
+    "filter-pruning": 20,
+    "network-slimming": 20,
 }
 STUDIES = {name: Study.from_mapping(parse_yaml(text, name), name) for name, text in built_in_studies().items()}
 
