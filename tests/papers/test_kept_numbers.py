@@ -23,7 +23,7 @@ HOURS = 8
 SHARES = {  # minutes of the laptop's night, by paper
     "sparse-double-descent": 90,
     "learning-weights-connections": 30,
-    "deconstructing": 60,
+    "deconstructing": 40,
     "at-initialisation": 30,
     "lottery-ticket": 60,
     "rethinking": 20,

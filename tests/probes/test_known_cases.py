@@ -1,15 +1,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from overparam import Accuracy, Checkpoint, Cost, Dataset, Density, LabelNoise, LearningDistance, Network, Prune, World
+from overparam import (
+    Accuracy,
+    Checkpoint,
+    Cost,
+    Dataset,
+    Density,
+    LabelNoise,
+    LearningDistance,
+    Network,
+    Prune,
+    SpecError,
+    World,
+)
 from overparam.checkpoint import Given, state_of
-from overparam.constraints import Quantised, Uniform, masked
+from overparam.constraints import Masked, Quantised, Supermask, Uniform, masked
 from overparam.networks import prunable, tensor_roles
 from overparam.probes import Latency, View
 from overparam.worlds import WorldData
@@ -262,6 +276,29 @@ def test_accuracy_of_a_hand_made_classifier() -> None:
         },
         rel=1e-6,
     )
+
+
+def test_accuracy_is_the_mean_over_drawn_masks() -> None:
+    """One weight tells class 1 from class 0, and is kept with a chance of sigmoid(1): else class 0 wins."""
+    network = nn.Linear(1, 2, bias=False)
+    weight, scores = torch.tensor([[0.0], [1.0]]), torch.tensor([[-9.0], [1.0]])
+    data = built(Dataset("one", torch.ones(4, 1), torch.tensor([0, 1, 1, 1]), torch.ones(2, 1), torch.ones(2).long()))
+    under = Checkpoint({"weight": weight}, {"weight": Supermask(scores, weight)}, {"weight": "output"})
+
+    def measured(**fields: int) -> Any:
+        return Accuracy(**fields).measure(under, View(data, lambda: network)).values
+
+    assert measured()["test_accuracy"] == 1, "the most probable mask"
+    samples = measured(mask_samples=400)
+    assert samples["test_accuracy"] == pytest.approx(0.731, abs=0.05)
+    assert samples["train_accuracy"] == pytest.approx(0.25 + 0.5 * samples["test_accuracy"])
+    assert measured(mask_samples=400) == samples, "the same draws each time"
+    assert measured(mask_samples=1)["test_accuracy"] in (0, 1)
+    plain = replace(under, constraints={"weight": Masked(scores > 0)})
+    assert Accuracy(mask_samples=3).measure(plain, View(data, lambda: network)).values == measured()
+    assert Accuracy().parameters() == {}, "as before there were samples"
+    with pytest.raises(SpecError, match=r"mask_samples: input should be greater than or equal to 1, got 0"):
+        Accuracy(mask_samples=0)
 
 
 def test_a_level_of_pruning_shows_in_all_probes() -> None:

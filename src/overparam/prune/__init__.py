@@ -2,7 +2,18 @@
 
 from overparam.prune.counts import apportion, exact_count
 from overparam.prune.coverage import Coverage, coverage
-from overparam.prune.criteria import CRITERIA, OBD, Criterion, Gradient, GraSP, Magnitude, Random, Scores, SynFlow
+from overparam.prune.criteria import (
+    CRITERIA,
+    OBD,
+    Criterion,
+    FirstAndLast,
+    Gradient,
+    GraSP,
+    Magnitude,
+    Random,
+    Scores,
+    SynFlow,
+)
 from overparam.prune.derivatives import gradients, hessian_diagonal, hessian_product
 from overparam.prune.evidence import Evidence
 from overparam.prune.hold import Hold, hold
@@ -23,6 +34,7 @@ __all__ = [
     "Coverage",
     "Criterion",
     "Evidence",
+    "FirstAndLast",
     "Global",
     "GraSP",
     "Gradient",
