@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prune_cases import counts, normal, same, total
+from prune_cases import OF_WEIGHTS, counts, normal, same, total
 from torch import Tensor, nn
 
 from overparam import Prune, SpecError
@@ -146,7 +146,7 @@ def test_iterated_synflow_reaches_the_critical_compression_and_others_collapse(k
     assert not same(found["synflow", 50], found["synflow", 1])
 
 
-def test_what_synflow_cannot_do_is_said() -> None:
+def test_what_cannot_be_scored_is_said() -> None:
     with pytest.raises(SpecError, match=r"synaptic flow needs inputs that can be ones, got torch.int64"):
         synaptic_flow(nn.Embedding(3, 2), torch.tensor([[1]]))
     huge = chain(4, 4, 4).double()
@@ -156,6 +156,8 @@ def test_what_synflow_cannot_do_is_said() -> None:
         synaptic_flow(huge, torch.zeros(1, 4))
     with pytest.raises(SpecError, match="needs the flow"):
         CRITERIA.resolve("synflow")(Evidence({"a": torch.ones(2)}))
+    with pytest.raises(SpecError, match=r"needs second derivatives.*or Evidence.hessian_gradient="):
+        GraSP()(Evidence({"a": torch.ones(2)}))
 
 
 def test_densities_fall_by_one_factor_and_end_where_asked() -> None:
@@ -171,11 +173,12 @@ def test_densities_fall_by_one_factor_and_end_where_asked() -> None:
         Prune(fraction=0.5, rounds=3)
 
 
-@pytest.mark.parametrize("criterion", list(CRITERIA))
+@pytest.mark.parametrize("criterion", OF_WEIGHTS)
 @pytest.mark.parametrize("rounds", [2, 5])
 def test_rounds_keep_exactly_as_many_with_every_criterion(criterion: str, rounds: int) -> None:
     data = built(images())
-    start, context = begin(CONV, data), context_of(CONV, data)
+    start = begin(CONV, data)
+    context = context_of(CONV, data, references={"init": start})
     step = Prune(criterion, density=0.13, rounds=rounds, exclude=("output",))
     pruned = step.run(start, context).checkpoint
     asked = {name: mask for name, mask in pruned.masks.items() if start.roles[name] != "output"}

@@ -119,7 +119,7 @@ class Evidence:
             return seen.hessian_product(seen._mean(gradients, names=self.weights, mode="eval"))
 
         return self._once(
-            "hessian_gradient" if "hessian_gradient" in self._kept else ("curvature of", temperature), take
+            "hessian_gradient" if "hessian_gradient" in self._kept else ("hessian_gradient", temperature), take
         )
 
     @property
@@ -170,7 +170,9 @@ class Evidence:
         if what not in self._kept:
             if self._look is None:
                 name = what if isinstance(what, str) else what[0]
-                raise SpecError(_missing("second derivatives" if name == "curvature" else f"the {name}", name))
+                raise SpecError(
+                    _missing("second derivatives" if name in ("curvature", "hessian_gradient") else f"the {name}", name)
+                )
             self._kept[what] = take()
         return cast(T, self._kept[what])
 
