@@ -200,6 +200,8 @@ def test_stopped_in_the_middle_it_ends_with_the_same_bits(
     assert {f"test_{metric}": rebuilt[metric] for metric in data.task.metrics} == {
         f"test_{metric}": whole.frame[f"test_{metric}"][-1] for metric in data.task.metrics
     }
+    assert whole.sections()[0][0].title.startswith("Test accuracy " if "test_accuracy" in COLUMNS[name] else "Test ")
+    assert "not measured" not in whole.sections()[0][0].title, "the task's own metric is told"
     assert whole.frame.select(COLUMNS[name]).null_count().sum_horizontal().item() == 0
 
 

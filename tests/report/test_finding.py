@@ -11,13 +11,15 @@ from overparam.report.axis import axis_for
 from overparam.report.finding import finding
 
 
-def over(column: str, means: list[float], seeds: int = 3, noise: float = 0.0004) -> Arm:
+def over(
+    column: str, means: list[float], seeds: int = 3, noise: float = 0.0004, measured: str = "test_accuracy"
+) -> Arm:
     """An arm with places 1, 2, 4, ... and these mean accuracies."""
     random = np.random.default_rng(0)
     rows = [
         {
             **{"seed": seed, "chain": 100 * place + seed, "level": 0, "step": 0, "density": 1.0},
-            **{column: 2.0**place, "test_accuracy": mean + random.normal(0, noise)},
+            **{column: 2.0**place, measured: mean + random.normal(0, noise)},
         }
         for place, mean in enumerate(means)
         for seed in range(seeds)
@@ -44,6 +46,15 @@ def test_a_fall_and_what_the_seeds_do_not_tell() -> None:
 def test_no_accuracy_changes_by_more_than_all() -> None:
     assert "[" in (said := finding(over("bits", [0.1, 0.95], seeds=2, noise=0.12)))
     assert ", 100.0] points" in said
+
+
+def test_where_there_is_no_accuracy_the_loss_is_told_and_less_is_better() -> None:
+    said = finding(over("network.width", [3.5, 1.25, 0.5, 0.75], measured="test_loss"))
+    assert said.startswith("Test loss falls by 2.750 [2.7")
+    assert "from 3.500 at width 1 to 0.750 at width 8; the least is 0.500 at width 4 (3 seeds)." in said
+    assert "the least" not in finding(over("network.width", [3.5, 1.25, 0.5], measured="test_loss"))
+    assert finding(over("rank", [0.25], measured="test_loss")) == "Test loss is 0.250 at rank 1."
+    assert finding(over("rank", [0.25], measured="test_bits")) == "Test accuracy was not measured."
 
 
 def test_one_place_is_told_as_one() -> None:

@@ -11,6 +11,7 @@ from synthetic import arm
 from overparam.errors import SpecError
 from overparam.papers.sparse_double_descent.sections import sections
 from overparam.report import Material, arms, curve
+from overparam.report.general import general_sections
 from overparam.report.tables import export, level_table, rich_table
 
 
@@ -39,6 +40,22 @@ def test_one_seed_has_no_interval_and_missing_probes_leave_columns_out():
     table = level_table(one)
     assert table["test_accuracy_low"].null_count() == table.height
     assert "learning_distance" not in table.columns
+
+
+def test_what_a_task_without_accuracy_measures_stands_in_the_table_and_on_the_page():
+    accuracies = [name for name in arm().columns if "accuracy" in name or "soft_error" in name]
+    frame = arm().drop(accuracies).with_columns(test_r2=0.9, test_bits=3.0)
+    found = general_sections(Material(frame))
+    table = printed(found[-1].tables[0])
+    assert all(head in table for head in ("train loss", "test loss", "perplexity", "R²", "beside test loss:"))
+    assert " 8 " in table, "two to the bits"
+    assert found[0].title.startswith("Test loss ")
+    assert found[0].charts[0].panel.name == "loss"
+    assert "not measured" not in str(found[0])
+
+
+def test_losses_leave_the_table_where_there_are_accuracies():
+    assert "test loss" not in printed(general_sections(Material(arm()))[-1].tables[0])
 
 
 def test_the_spread_of_few_seeds_reaches_from_the_lowest_to_the_highest():

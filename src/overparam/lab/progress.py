@@ -107,12 +107,13 @@ def duration(seconds: float) -> str:
 
 
 def newest(values: Mapping[str, Any]) -> str:
-    """Return the newest measurements in a few words."""
-    parts = []
-    for column, title in (("train_accuracy", "train"), ("test_accuracy", "test")):
-        if isinstance(values.get(column), float):
-            parts.append(f"{title} {values[column]:.1%}")
-    return ", ".join(parts)
+    """Return the newest measurements in a few words: accuracies, or losses where there are none."""
+    for metric, form in (("accuracy", ".1%"), ("loss", ".3g")):
+        named = {split: values.get(f"{split}_{metric}") for split in ("train", "test")}
+        parts = [f"{split} {value:{form}}" for split, value in named.items() if isinstance(value, float)]
+        if parts:
+            return ", ".join(parts) + (" (loss)" if metric == "loss" else "")
+    return ""
 
 
 class PlainReporter(Reporter):

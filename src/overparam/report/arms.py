@@ -80,11 +80,10 @@ class Arm:
         """Whether ``column`` was measured on at least one checkpoint."""
         return column in self.frame.columns and self.frame[column].count() > 0
 
-    @property
-    def chosen_on(self) -> str:
-        """The set by whose accuracy a place is chosen: ``validation`` if it was measured everywhere, else ``test``."""
-        whole = np.isfinite(self.table("validation_accuracy")).all()
-        return "validation" if self.has("validation_accuracy") and whole else "test"
+    def chosen_on(self, metric: str = "accuracy") -> str:
+        """Return by which set places are chosen: ``validation`` if ``metric`` was measured everywhere, or ``test``."""
+        column = f"validation_{metric}"
+        return "validation" if self.has(column) and np.isfinite(self.table(column)).all() else "test"
 
     def at(self, column: str, place: Any) -> dict[int, float | None]:
         """Return ``{seed: value of column at a place}``; empty when column or place was not measured."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from overparam.report.arms import Arm
 from overparam.report.curves import curve
+from overparam.report.measure import Measure, measure_of
 from overparam.report.panels import rows_with
 from overparam.report.statistics import Estimate, estimate
 from overparam.report.turning import LEAST, SIGNIFICANT, Turning, find_turns
@@ -18,30 +21,32 @@ PLACES = 5
 def finding(arm: Arm, lacks: str | None = None) -> str:
     """Say what the mean test accuracy of an arm does along its axis; of a study that ``lacks`` rows, that it does.
 
-    A second descent of the test error is named with its axis, where all places and seeds together show one
-    (:mod:`overparam.report.turning`).
+    Where there is no accuracy, as in a regression, it is the loss. A second descent of the test error is named with its
+    axis, where all places and seeds together show one (:mod:`overparam.report.turning`).
     """
+    of, axis = measure_of([arm]), arm.axis
     if lacks is not None:
-        return f"Incomplete: {lacks}. What test accuracy does is told when the study is whole."
-    if not arm.has("test_accuracy"):
-        return "Test accuracy was not measured."
-    rows, axis = rows_with(curve(arm, ["test_accuracy"]), "test_accuracy"), arm.axis
-    places = [(float(str(row[axis.column])), float(str(row["test_accuracy"]))) for row in rows]
+        return f"Incomplete: {lacks}. What {of.title.lower()} does is told when the study is whole."
+    if not arm.has(of.column):
+        return f"{of.title} was not measured."
+    rows = rows_with(curve(arm, [of.column]), of.column)
+    places = [(float(str(row[axis.column])), float(str(row[of.column]))) for row in rows]
     if len(places) == 1:
-        return f"Test accuracy is {percent(places[0][1])} at {axis.at(places[0][0])}."
+        return f"{of.title} is {of.write(places[0][1])} at {axis.at(places[0][0])}."
     turning = second_descent(arm)
     if turning is not None:
         return _turns(arm, places, turning)
     (start, first), (end, last) = places[0], places[-1]
-    change = estimate(arm.table("test_accuracy")[:, -1] - arm.table("test_accuracy")[:, 0])
-    change = change.map(lambda size: min(1.0, max(-1.0, size)))  # no share changes by more
-    text = f"{_changes(change)} from {percent(first)} at {axis.at(start)} to {percent(last)} at {axis.at(end)}"
-    column = f"{arm.chosen_on}_accuracy"
+    change = estimate(arm.table(of.column)[:, -1] - arm.table(of.column)[:, 0])
+    change = change.map(lambda size: min(1.0, max(-1.0, size)) if of.share else size)  # no share changes by more
+    text = f"{_changes(of, change)} from {of.write(first)} at {axis.at(start)} to {of.write(last)} at {axis.at(end)}"
+    split = arm.chosen_on(of.metric)
+    column = f"{split}_{of.metric}"
     chosen = {float(str(row[axis.column])): float(str(row[column])) for row in rows_with(curve(arm, [column]), column)}
-    where, best = max(places, key=lambda place: chosen.get(place[0], -1.0))
-    if best - max(first, last) >= LEAST:
-        by = "" if arm.chosen_on == "test" else f" (chosen on the {arm.chosen_on} set)"
-        text += f"; the best is {percent(best)} at {axis.at(where)}{by}"
+    where, best = max(places, key=lambda place: of.sign * chosen.get(place[0], -of.sign * math.inf))
+    if of.clearly(best, max(first, last, key=lambda value: of.sign * value)):
+        by = "" if split == "test" else f" (chosen on the {split} set)"
+        text += f"; the {of.superlative} is {of.write(best)} at {axis.at(where)}{by}"
     return f"{text} ({seeds(change.n)})."
 
 
@@ -65,10 +70,7 @@ def _turns(arm: Arm, places: list[tuple[float, float]], turning: Turning) -> str
     )
 
 
-def _changes(change: Estimate) -> str:
-    """Say which way test accuracy goes and by how much, as far as the seeds tell."""
-    if change.above(0):
-        return f"Test accuracy rises by {change.text()} points,"
-    if change.below(0):
-        return f"Test accuracy falls by {(-change).text()} points,"
-    return f"Test accuracy changes by {change.text()} points,"
+def _changes(of: Measure, change: Estimate) -> str:
+    """Say which way a measure goes and by how much, as far as the seeds tell."""
+    way = "rises" if change.above(0) else "falls" if change.below(0) else "changes"
+    return f"{of.title} {way} by {(-change if way == 'falls' else change).text(of.change)}{of.unit},"

@@ -9,8 +9,8 @@ from overparam.report.claims import Verdict
 from overparam.report.curves import curve
 from overparam.report.finding import finding
 from overparam.report.marks import Marks
+from overparam.report.measure import measure_of
 from overparam.report.panels import (
-    ACCURACY,
     DISTANCE,
     KEPT_DISTANCE,
     LOSS,
@@ -24,7 +24,7 @@ from overparam.report.sections import ArmCharts, Column, Comparison, Material, S
 from overparam.report.statistics import spread_is
 from overparam.report.tables import Extra, words_table
 from overparam.report.turning import LEAST
-from overparam.report.words import listing, percent
+from overparam.report.words import listing
 
 
 def general_sections(material: Material, verdicts: Sequence[Verdict] = ()) -> list[Section]:
@@ -59,7 +59,7 @@ def lead(
 ) -> Section:
     """Return the first section: headline, sentences, large numbers, and the main panels of each arm, with marks."""
     shown = material.arms
-    panels = drawn([ACCURACY, DISTANCE, KEPT_DISTANCE], shown)
+    panels = drawn([measure_of(shown).panel, DISTANCE, KEPT_DISTANCE], shown)
     axis = f"{axis_words(material)} {note}".strip()
     lines = f"Lines are means over the seeds{bands(shown)}." if panels else ""
     charts = [ArmCharts(panel, shown, marks or {}) for panel in panels]
@@ -71,10 +71,10 @@ def _remarks(material: Material) -> list[str]:
     if material.axis.column != material.named:
         axis = material.axis
         said.append(f"Nothing was pruned, so tables and charts are over {axis.title} (axis: {axis.column}).")
-    if not any(arm.has("test_accuracy") for arm in material.arms):
+    of = measure_of(material.arms)
+    if not any(arm.has(of.column) for arm in material.arms):
         missing = "evaluate_every to the training" if material.named == "iteration" else "the accuracy probe"
-        advice = "" if any(arm.has("test_loss") for arm in material.arms) else f"; add {missing}"
-        said.append(f"Test accuracy was not measured, so there is no curve of it to show{advice}.")
+        said.append(f"{of.title} was not measured, so there is no curve of it to show; add {missing}.")
     if any(arm.every is not None for arm in material.arms):
         said.append("Where a chain was measured more than once at one place, charts show the last; tables have all.")
     return said
@@ -104,18 +104,19 @@ def tiles_of(tiles: Sequence[tuple[str, str, str]]) -> Table:
 
 
 def size_tiles(arm: Arm) -> list[Table]:
-    """Return first, best and last test accuracy, and the least size within a point of the best."""
-    axis = arm.axis
+    """Return first, best and last test accuracy, or loss, and the least size within a point of the best accuracy."""
+    axis, of = arm.axis, measure_of([arm])
     rows = [
-        (float(str(row[axis.column])), float(str(row["test_accuracy"])), row.get("kept"))
-        for row in (rows_with(curve(arm, ["test_accuracy"]), "test_accuracy") if arm.has("test_accuracy") else ())
+        (float(str(row[axis.column])), float(str(row[of.column])), row.get("kept"))
+        for row in (rows_with(curve(arm, [of.column]), of.column) if arm.has(of.column) else ())
     ]
     if not rows:
         return []
-    best = max(rows, key=lambda row: row[1])
-    ends = [(f"Test accuracy at {axis.at(x)}", percent(y), _weights(kept)) for x, y, kept in (rows[0], rows[-1])]
-    tiles = [*ends[: len(rows)], ("Best test accuracy", percent(best[1]), f"at {axis.at(best[0])}")]
-    if axis.size and len(rows) > 1:
+    best = max(rows, key=lambda row: of.sign * row[1])
+    ends = [(f"{of.title} at {axis.at(x)}", of.write(y), _weights(kept)) for x, y, kept in (rows[0], rows[-1])]
+    named = f"{of.superlative.capitalize()} {of.title.lower()}"
+    tiles = [*ends[: len(rows)], (named, of.write(best[1]), f"at {axis.at(best[0])}")]
+    if axis.size and of.share and len(rows) > 1:
         least = min((row for row in rows if row[1] >= best[1] - LEAST), key=lambda row: row[0])
         tiles.append(("Within 1 point of the best", axis.write(least[0]), _weights(least[2]) or axis.word))
     return [tiles_of(tiles)]
@@ -126,12 +127,14 @@ def _weights(kept: object) -> str:
 
 
 def side_by_side(shown: Sequence[Arm]) -> list[Section]:
-    """Return the chart of all arms' test accuracy; nothing for a single one."""
-    measured = [arm for arm in shown if arm.has("test_accuracy")]
+    """Return the chart of all arms' test accuracy, or loss; nothing for a single one."""
+    of = measure_of(shown)
+    measured = [arm for arm in shown if arm.has(of.column)]
     if len(measured) < 2:
         return []
     note = f"Means over seeds{bands(measured) if len(measured) <= 4 else ''}. Click a name to single it out."
-    return [Section("Arms side by side", charts=[Comparison(measured)], note=note)]
+    chart = Comparison(measured, of.column, f"{of.title}, arm by arm")
+    return [Section("Arms side by side", charts=[chart], note=note)]
 
 
 def claims(verdicts: Sequence[Verdict]) -> list[Section]:
@@ -142,6 +145,7 @@ def claims(verdicts: Sequence[Verdict]) -> list[Section]:
 def other_charts(shown: Sequence[Arm]) -> list[Section]:
     """Return loss and soft error, and whatever else probes measured."""
     losses, others = drawn([PARTS, LOSS, SOFT_ERROR], shown), other_panels(shown)
+    losses = [panel for panel in losses if panel is not measure_of(shown).panel]  # which stands at the top
     title = listing([panel.title.lower() for panel in losses]).capitalize() if losses else ""
     made = [Section(title, charts=[ArmCharts(panel, shown) for panel in losses])] if losses else []
     return made + ([Section("Other measurements", charts=[ArmCharts(p, shown) for p in others])] if others else [])

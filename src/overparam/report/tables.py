@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from overparam.files import write_file
 from overparam.registry import suggest
 from overparam.report.arms import Arm
 from overparam.report.curves import curve
+from overparam.report.measure import Measure, measure_of
 from overparam.report.panels import noisy, other_columns
 from overparam.report.sections import Column, Section, Table
 from overparam.report.statistics import FEW, spread_is
@@ -28,11 +29,17 @@ SHOWN = {
     "train_accuracy_clean": "train (clean)",
     "test_accuracy": "test",
     "test_soft_error": "soft error",
+    "train_loss": "train loss",
+    "test_loss": "test loss",
+    "test_bits": "perplexity",
+    "test_r2": "R²",
     "learning_distance": "distance",
     "density_of_all": "of all parameters",
 }
 WIDE = ("test_soft_error", "density_of_all")
 """Columns that a terminal of 80 characters has no room for."""
+LOSSES = ("train_loss", "test_loss")
+"""Columns that a table has where there are no accuracies."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,9 @@ def level_table(arm: Arm) -> pl.DataFrame:
     one's own; those not measured are left out. ``test_accuracy_low`` and ``_high`` are as in
     :func:`overparam.report.curves.curve`.
     """
-    shown = [*SHOWN, *other_columns(arm)]
+    shown = _columns(arm)
     table = curve(arm, shown, every=True)
-    ends = [f"{name}_{end}" for name in shown if name != "test_accuracy" for end in ("low", "high")]
+    ends = [f"{name}_{end}" for name in shown if name != measure_of([arm]).column for end in ("low", "high")]
     kind = [] if arm.every is not None or arm.key == "step" else ["kind"]
     return table.drop(*ends, *kind, strict=False)
 
@@ -62,7 +69,7 @@ def level_table(arm: Arm) -> pl.DataFrame:
 def words_table(arm: Arm, extra: Extra | None = None, finding: str = "") -> Table:
     """Return :func:`level_table` in words."""
     table = level_table(arm)
-    measured = [name for name in (*SHOWN, *other_columns(arm)) if name in table.columns]
+    measured = [name for name in _columns(arm) if name in table.columns]
     heads = {name: SHOWN.get(name, name.replace("_", " ")) for name in measured}
     if not noisy(arm):
         measured = [name for name in measured if name != "train_accuracy_clean"]
@@ -72,18 +79,25 @@ def words_table(arm: Arm, extra: Extra | None = None, finding: str = "") -> Tabl
         *(Column(heads[name], wide=name in WIDE or name not in SHOWN) for name in measured),
         *([Column(extra.head, words=True)] if extra else []),
     ]
+    of = measure_of([arm])
     rows = [
         [
             *_place_cells(arm, row),
-            *(_cell(row, name) for name in measured),
+            *(_cell(row, name, of) for name in measured),
             *([_word(extra, arm, row)] if extra else []),
         ]
         for row in table.iter_rows(named=True)
     ]
     strong = [place for place, row in enumerate(table.iter_rows(named=True)) if extra and row[arm.key] in extra.strong]
-    note = f"Means over {count(len(arm.seeds), 'seed')}; beside test: {spread_is(len(arm.seeds))}"
+    note = f"Means over {count(len(arm.seeds), 'seed')}; beside {SHOWN[of.column]}: {spread_is(len(arm.seeds))}"
     note += f"; {extra.note}" if extra and extra.note else ""
     return Table(columns, rows, arm.label, f"{note}.", frozenset(strong), "levels", finding)
+
+
+def _columns(arm: Arm) -> list[str]:
+    """Return the columns that are shown of an arm, as far as it has them."""
+    usual = [name for name in SHOWN if name not in LOSSES or not arm.has("test_accuracy")]
+    return list(dict.fromkeys([*usual, *other_columns(arm)]))
 
 
 def _word(extra: Extra, arm: Arm, row: Mapping[str, Any]) -> str:
@@ -117,15 +131,19 @@ def _place_cells(arm: Arm, row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _cell(row: Mapping[str, Any], name: str) -> str:
+def _cell(row: Mapping[str, Any], name: str, of: Measure) -> str:
     if name not in SHOWN:
         return plain_number(row[name])
-    if name == "learning_distance":
-        return number(row[name])
-    return percent(row[name]) + (around(row, name) if name == "test_accuracy" and f"{name}_low" in row else "")
+    if name == "test_bits":
+        return plain_number(None if row[name] is None else 2 ** row[name])
+    if name in ("learning_distance", *LOSSES, "test_r2"):
+        text = number(row[name], 2 if name == "learning_distance" else 3)
+    else:
+        text = percent(row[name])
+    return text + (around(row, name, of.change) if name == of.column and f"{name}_low" in row else "")
 
 
-def around(row: Mapping[str, Any], column: str) -> str:
+def around(row: Mapping[str, Any], column: str, write: Callable[[float | None], str] = points) -> str:
     """Write what a row of a curve shows around a mean in [0, 1]: its interval or, with few seeds, their range.
 
     >>> around({"n": 2, "test_accuracy": 0.4, "test_accuracy_low": 0.21, "test_accuracy_high": 0.6}, "test_accuracy")
@@ -134,7 +152,7 @@ def around(row: Mapping[str, Any], column: str) -> str:
     mean, low, high = (row[f"{column}{end}"] for end in ("", "_low", "_high"))
     if low is None or high is None:
         return ""
-    return f" {points(low)}–{points(high)}" if row["n"] < FEW else f" ± {points(max(high - mean, mean - low))}"
+    return f" {write(low)}–{write(high)}" if row["n"] < FEW else f" ± {write(max(high - mean, mean - low))}"
 
 
 def rich_table(table: Table) -> RichTable:

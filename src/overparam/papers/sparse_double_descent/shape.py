@@ -75,7 +75,7 @@ def find_shape(arm: Arm, whole: bool = True) -> Shape | None:
     seen = np.isfinite(tests).any(axis=0)
     if not seen.any():
         return None
-    chosen_on = arm.chosen_on
+    chosen_on = arm.chosen_on()
     tests, densities, chosen = tests[:, seen], densities[:, seen], arm.table(f"{chosen_on}_accuracy")[:, seen]
     levels = np.array(arm.places)[seen]
     whole = whole and len(levels) > 1 and bool(np.isfinite(tests).all())
