@@ -14,6 +14,7 @@ import pytest
 from torch import Tensor, nn
 
 from overparam import Chain, Checkpoint, Dataset, Network, Prune, Repeat, Results, Study, Train, World
+from overparam.errors import RunError
 from overparam.lab.results import MEASURED
 from overparam.probes import Measurements, Probe, View
 from overparam.prune import Evidence
@@ -338,3 +339,35 @@ def test_numbers_below_zero_are_numbers(tmp_path: Path) -> None:
     table = results.table()
     assert table["below"].to_list() == [-1.5, -2.5, -3.5]
     assert not results.failures
+
+
+@spec
+class One(Probe):
+    """States nothing, as a probe of one's own may."""
+
+    def measure(self, checkpoint: Checkpoint, view: View) -> Measurements:
+        return Measurements({"found": 1.0})
+
+
+class Two(One):
+    """Measures the same column."""
+
+
+def test_two_probes_that_state_nothing_may_not_measure_one_column(tmp_path: Path) -> None:
+    made = Study("clash", World(vectors()), "mlp", [Train(epochs=1)], probes=[One(), Two()])
+    for _ in range(2):  # nothing is left of it to be found
+        with pytest.raises(RunError, match=": probe (one|two) measures 'found', too, so it would have two meanings"):
+            made.run(tmp_path, jobs=1)
+
+
+@spec
+class Bare(Step):
+    """Forgets the outcome around its checkpoint."""
+
+    def run(self, start: Checkpoint, context: Context) -> Outcome:
+        return start  # type: ignore[return-value]
+
+
+def test_a_step_that_returns_no_outcome_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="step bare: run must return an Outcome, got a Checkpoint; return Outcome"):
+        Study("bare", World(vectors()), "mlp", [Bare(), Train(epochs=1)]).run(tmp_path, jobs=1)

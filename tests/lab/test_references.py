@@ -161,6 +161,7 @@ WRONG = [
     ({"chain": [{"rewind": "init@3it"}, "train"]}, "the initialisation has no points"),
     ({"chain": ["train", {"prune": {"label": "p"}}, {"rewind": "p@3it"}, "train"]}, "but prune does not train"),
     ({"chain": ["train", {"rewind": "seed\\+1"}, "train"]}, "is not known here"),
+    ({"probes": [MaskOverlap("seed+0")]}, r"'seed.0' must be seed.1, seed.2, ...: how many seeds further on"),
     ({"chain": ["train", {"rewind": "seed+1"}, "train"]}, "probes alone can look at the same place of another seed"),
     ({"chain": ["train", {"rewind": "last@99it"}, "train"]}, "references go in a circle"),
     ({"chain": ["train", {"rewind": "previous@99it"}, "train"]}, "99it: the training ends at 2ep"),

@@ -72,6 +72,8 @@ def test_values_are_set_inside_objects() -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
+        ("probes", r"cannot set 'probes': no chain has it, the study has; write it in the study file"),
+        ("device", r"cannot set 'device': no chain has it, the study has; .* such as --device cpu"),
         ("learning_rate", r"cannot set 'learning_rate': it must start with one of world, network, seed, chain"),
         ("wrold.seed", r"did you mean 'world'"),
         ("train.learning_rate", r"cannot set 'train.learning_rate': no such field .known: .*lr"),

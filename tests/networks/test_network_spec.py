@@ -83,7 +83,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ({"name": "vgg-16", "options": {"width": "wide"}}, "options.width: input should be a valid number, got 'wide'"),
         ({"name": "vgg-16", "options": [1]}, "Network.options: input should be a mapping"),
         ({"name": lambda: None, "options": {"depth": 3}}, "options.depth: no such option .* \\(it takes none\\)"),
-        ({"name": lambda depth: None}, "options.depth: is required by network"),
+        (
+            {"name": lambda depth: None},
+            "options.depth: is required by network .*; its factory is given .* default",
+        ),
     ],
 )
 def test_wrong_specs(arguments: dict[str, Any], message: str) -> None:

@@ -18,6 +18,14 @@ from overparam.worlds import World
 
 Document = dict[str, Any]
 
+OF_STUDY = {
+    **dict.fromkeys(("device", "engine"), "there is an option of its own for it, such as --device cpu"),
+    **dict.fromkeys(
+        ("name", "description", "probes", "axis", "paper", "edition", "laptop_minutes", "sweep", "variants"),
+        "write it in the study file, or give it to Study",
+    ),
+}
+"""Fields of a study that are no part of its chains, and where they are given."""
 NO_STEPS = ("world", "network", "seed", "chain")  # all else in a document are settings of steps
 
 
@@ -142,6 +150,8 @@ def with_value(document: Document, path: str, value: Any) -> Document:
     """
     head, *rest = _keys(path)
     if head not in NO_STEPS and not STEPS.knows(head):
+        if head in OF_STUDY:
+            raise SpecError(f"cannot set {path!r}: no chain has it, the study has; {OF_STUDY[head]}")
         allowed = [*NO_STEPS, *STEPS.names()]
         raise SpecError(f"cannot set {path!r}: it must start with one of {', '.join(allowed)}{suggest(head, allowed)}")
     here = document.get(head)

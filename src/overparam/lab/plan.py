@@ -117,3 +117,10 @@ class Plan:
     def notes(self) -> list[str]:
         """Return what may be wrong with the datasets though they can be used, each sentence once."""
         return list(dict.fromkeys(note for world in self.worlds for note in world.notes()))
+
+
+def called(part: Step | Probe | None) -> str:
+    """Return what a step or probe is called in sentences."""
+    if part is None:
+        return "initialisation"
+    return f"probe {part.kind}" if isinstance(part, Probe) else part.name

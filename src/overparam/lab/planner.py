@@ -11,7 +11,7 @@ from overparam.errors import SpecError
 from overparam.lab.experiment import Experiment
 from overparam.lab.fingerprint import fingerprint, part_identity
 from overparam.lab.materials import Materials
-from overparam.lab.plan import Node, Plan, Row, Source
+from overparam.lab.plan import Node, Plan, Row, Source, called
 from overparam.lab.readable import cell
 from overparam.lab.references import Chains, Place
 from overparam.lab.torch_settings import check_torch
@@ -207,11 +207,6 @@ class _Planner:
             node = Node(made, title, probe, row.node, given, world, network, seed, row.step)
             self.plan.nodes[made] = node
         return made
-
-
-def called(part: Step | Probe) -> str:
-    """Return what a step or probe is called in sentences."""
-    return f"probe {part.kind}" if isinstance(part, Probe) else part.name
 
 
 def _plain(given: Mapping[str, Source]) -> dict[str, tuple[str, str | None]]:

@@ -47,6 +47,8 @@ class Reference:
         """Read ``[variant/]label[@point]``; raises :class:`SpecError` for another form."""
         if found := OTHER_SEED.fullmatch(text):
             return cls(text, seeds=int(found[1]))
+        if text.startswith("seed+"):
+            raise SpecError(f"{text!r} must be seed+1, seed+2, ...: how many seeds further on the other chain is")
         variant, slash, rest = text.rpartition("/")
         label, at, point = rest.partition("@")
         if is_length(rest):

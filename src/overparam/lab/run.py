@@ -11,11 +11,12 @@ from overparam.lab.execute import Done
 from overparam.lab.executors import Event, Executor, Inline, Pool
 from overparam.lab.inputs import BrokenParentError, Setup
 from overparam.lab.order import Order
-from overparam.lab.plan import Node, Plan
+from overparam.lab.plan import Node, Plan, called
 from overparam.lab.progress import Reporter, Tally
 from overparam.lab.status import status
 from overparam.lab.store import Store
 from overparam.machine import available_cores
+from overparam.probes import Probe
 from overparam.signals import obeyed
 from overparam.train.engines import check_engine
 from overparam.train.place import device_named
@@ -90,6 +91,7 @@ class _Run:
         store.tidy(self.found)
         self.summary.found = len(self.found)
         self.summary.failures = dict(found.failures)
+        self.beside = {name: row.measurements for row in plan.rows for name in row.measurements}
         self.order = Order(plan)
         self.tally = Tally(plan, reporter)
         self.running: set[str] = set()
@@ -179,9 +181,23 @@ class _Run:
         for note in done.notes:
             if note not in self.summary.notes:  # one that holds for every training is told once
                 self._note(note)
+        if clash := self._clash(node):
+            self.store.remove("probes", node.fingerprint)
+            self._fail(node, clash, "", False)
+            return
         self.done.add(node.fingerprint)
         self.summary.ran += done.ran and node.kind == "steps"
         self._offer(self.order.children[node.fingerprint])
+
+    def _clash(self, node: Node) -> str:
+        """Say which column another probe has measured on the same checkpoint, too: what is stated never meets."""
+        for name in self.beside.get(node.fingerprint, ()):
+            other = self.plan.nodes[name]
+            if name not in self.done or other is node or (_states(node) and _states(other)):
+                continue
+            if both := _columns(self.store, node) & _columns(self.store, other):
+                return f"{called(other.part)} measures {min(both)!r}, too, so it would have two meanings; rename one"
+        return ""
 
     def _broken(self, broken: BrokenParentError, forget: Callable[[str], None]) -> None:
         """Have a damaged result computed again."""
@@ -223,3 +239,15 @@ class _Run:
     def _note(self, text: str) -> None:
         self.summary.notes.append(text)
         self.reporter.note(text)
+
+
+def _states(node: Node) -> bool:
+    """Tell whether a probe says which columns it measures."""
+    kind = type(node.part)
+    return issubclass(kind, Probe) and bool(kind.columns or kind.columns_in is not Probe.columns_in)
+
+
+def _columns(store: Store, node: Node) -> set[str]:
+    """Return what a probe has measured, of the network and of layers."""
+    found = store.numbers("probes", node.fingerprint)
+    return {*found["values"], *(f"{name} of a layer" for row in found["layers"].values() for name in row)}

@@ -151,8 +151,8 @@ def option_parameters(factory: Factory, label: str, given: Mapping[str, Any]) ->
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in given:
             raise SpecError(
-                f"options.{name}: is required by network {label!r}, whose factory gets the parameters "
-                f"{' and '.join(GIVEN)} if it has them, and everything else from the options"
+                f"options.{name}: is required by network {label!r}; its factory is given {', '.join(GIVEN)}, where it "
+                f"has parameters of these names, and all others must be among the options or have a default"
             )
     return known
 
