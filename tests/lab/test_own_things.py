@@ -356,7 +356,7 @@ class Two(One):
 def test_two_probes_that_state_nothing_may_not_measure_one_column(tmp_path: Path) -> None:
     made = Study("clash", World(vectors()), "mlp", [Train(epochs=1)], probes=[One(), Two()])
     for _ in range(2):  # nothing is left of it to be found
-        with pytest.raises(RunError, match=": probe (one|two) measures 'found', too, so it would have two meanings"):
+        with pytest.raises(RunError, match=r": probe (one|two) measures 'found', too, so it would have two meanings"):
             made.run(tmp_path, jobs=1)
 
 
