@@ -40,6 +40,7 @@ class Restart(Step):
     """
 
     kind: ClassVar[str] = "restart"
+    quick: ClassVar[bool] = True
     main: ClassVar[str | None] = "values"
 
     values: Values = "rewind"
