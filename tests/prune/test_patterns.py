@@ -12,14 +12,27 @@ from torch import Tensor, nn
 
 from overparam.errors import SpecError
 from overparam.networks import Network, tensor_roles
-from overparam.networks.units import groups
-from overparam.prune import CRITERIA, PATTERNS, Evidence, NofM, Pattern, Round, Scores, Units, Weights, dense_masks
+from overparam.networks.units import Place, groups
+from overparam.prune import (
+    CRITERIA,
+    PATTERNS,
+    Evidence,
+    Heads,
+    NofM,
+    Pattern,
+    Round,
+    Scores,
+    Units,
+    Weights,
+    dense_masks,
+)
 from overparam.prune.evidence import Look
 from overparam.registry import Registry
 
 CASES: dict[str, tuple[Pattern, ...]] = {
     "weights": (Weights(),),
     "units": (Units(), Units(greedy=True)),
+    "heads": (Heads(),),
     "n-of-m": (NofM(1, 2), NofM(1, 2, transposable=True)),
 }
 ALL = [pytest.param(pattern, id=repr(pattern)) for patterns in CASES.values() for pattern in patterns]
@@ -46,6 +59,39 @@ def perceptron(seed: int = 0) -> tuple[nn.Module, Tensor]:
     return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3)), torch.ones(1, 5)
 
 
+class Attention(nn.Module):
+    """Self-attention of a fused projection, added to what came in."""
+
+    def __init__(self, width: int = 8, heads: int = 4) -> None:
+        super().__init__()
+        self.size, self.qkv, self.out = width // heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(x).unflatten(2, (3, -1, self.size)).permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return x + self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Torchs(nn.Module):
+    """The same with torch's own attention."""
+
+    def __init__(self, width: int = 8, heads: int = 4, **how: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True, **how)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.attention(x, x[:, :, : self.attention.kdim], x, need_weights=False)[0]
+
+
+def subject(pattern: Pattern) -> tuple[nn.Module, Tensor, str, str]:
+    """A network that a pattern fits, an input, and the names of two weights in it."""
+    if isinstance(pattern, Heads):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(8, 8), Attention(), Attention(), nn.Linear(8, 2))
+        return network, torch.randn(1, 3, 8), "1.qkv.weight", "2.qkv.weight"
+    return *perceptron(), "0.weight", "2.weight"
+
+
 def test_there_is_a_case_for_every_pattern() -> None:
     assert isinstance(PATTERNS, Registry)
     assert set(CASES) == set(PATTERNS)
@@ -53,7 +99,7 @@ def test_there_is_a_case_for_every_pattern() -> None:
 
 @pytest.mark.parametrize("pattern", ALL)
 def test_no_weight_comes_back_and_the_second_round_goes_on(pattern: Pattern) -> None:
-    module, sample = perceptron()
+    module, sample, *_ = subject(pattern)
     share = {} if getattr(pattern, "decides_count", False) else {"fraction": 0.3}
     once = pruned(pattern, module, sample, **share)
     twice = pruned(NofM(1, 4) if not share else pattern, module, sample, once, **share)
@@ -63,11 +109,11 @@ def test_no_weight_comes_back_and_the_second_round_goes_on(pattern: Pattern) -> 
 
 @pytest.mark.parametrize("pattern", ALL)
 def test_what_is_excluded_keeps_its_own(pattern: Pattern) -> None:
-    module, sample = perceptron()
+    module, sample, one, other = subject(pattern)
     share = {} if getattr(pattern, "decides_count", False) else {"fraction": 0.5}
-    masks = pruned(pattern, module, sample, exclude=["0.weight", "output"], **share)
-    assert bool(masks["0.weight"].all())
-    assert not bool(masks["2.weight"].all())
+    masks = pruned(pattern, module, sample, exclude=[one, "output"], **share)
+    assert bool(masks[one].all())
+    assert not bool(masks[other].all())
 
 
 def test_the_filter_with_the_smallest_l1_norm_goes_with_what_reads_it() -> None:
@@ -134,7 +180,7 @@ def test_residual_layers_count_as_one() -> None:
     (stream,) = (
         {f"{unit.path}.weight" for unit in group.outputs}
         for group in groups(module, sample)
-        if len(group.outputs) == 4 and min(group.outputs) == ("conv", 0)
+        if len(group.outputs) == 4 and min(group.outputs) == Place("conv", 0)
     )
     dead = {tuple((~masks[name].flatten(1).any(1)).nonzero().flatten().tolist()) for name in stream}
     assert [len(each) for each in dead] == [4]
@@ -152,7 +198,41 @@ def test_counts_of_units_are_exact_and_no_layer_is_emptied(fraction: float, scop
 
 
 def test_what_cannot_go_is_said() -> None:
-    with pytest.raises(SpecError, match=r"no neuron or filter that can go: .*\(it is an output of the network\)"):
+    with pytest.raises(SpecError, match=r"nothing that can go as a whole: .*\(it is an output of the network\)"):
         pruned(Units(), nn.Sequential(nn.Linear(3, 2)), torch.ones(1, 3), fraction=0.5)
     with pytest.raises(SpecError, match="leave counting and allow_empty"):
         pruned(Units(), *perceptron(), fraction=0.5, counting="all")
+
+
+@pytest.mark.parametrize("made", [Attention, Torchs, lambda: Torchs(kdim=6)], ids=["own", "torch's", "apart"])
+def test_a_head_goes_with_its_rows_of_query_key_and_value_and_what_reads_it(made: Any) -> None:
+    torch.manual_seed(0)
+    module, sample = nn.Sequential(made(), nn.Linear(8, 2)), torch.randn(2, 5, 8)
+    rows = [p for n, p in module.named_parameters() if "qkv.weight" in n or "proj_weight" in n]
+    for row in rows:
+        row.data.view(-1, 4, 2, row.shape[1])[:, 2] = 1e-3  # head 2 of 4 is the smallest
+    masks = pruned(Heads(), module, sample, fraction=0.25, exclude=["output"])
+    inner = {name: mask for name, mask in masks.items() if name.startswith("0.") and "out" not in name}
+    assert {tuple(mask.view(-1, 4, 2 * mask.shape[1]).any(2).all(0).tolist()) for mask in inner.values()} == {
+        (True, True, False, True)
+    }
+    (out,) = (mask for name, mask in masks.items() if "out" in name and name.startswith("0."))
+    assert out.any(0).tolist() == [True] * 4 + [False] * 2 + [True] * 2
+
+
+def test_taylor_is_the_derivative_of_a_gate_on_each_head() -> None:
+    torch.manual_seed(0)
+    attention, inputs = Attention(), torch.randn(4, 5, 8)
+    module = nn.Sequential(attention, nn.Flatten(), nn.Linear(40, 2))
+    targets, gate = torch.tensor([0, 1, 1, 0]), torch.ones(4, requires_grad=True)
+    gated = attention.out.register_forward_pre_hook(lambda _, given: (given[0] * gate.repeat_interleave(2),))
+    (slopes,) = torch.autograd.grad(nn.functional.cross_entropy(module(inputs), targets), gate)
+    gated.remove()
+    masks = pruned(Heads(), module, inputs, None, "taylor", targets, fraction=0.5)
+    kept = masks["0.out.weight"].any(0).view(4, 2).all(1)
+    assert kept.nonzero().flatten().tolist() == slopes.abs().topk(2).indices.sort().values.tolist()
+
+
+def test_a_network_without_heads_is_refused() -> None:
+    with pytest.raises(SpecError, match="nothing that can go as a whole"):
+        pruned(Heads(), *perceptron(), fraction=0.5)

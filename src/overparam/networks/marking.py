@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.overrides import TorchFunctionMode
 
 from overparam.networks.forward import Inputs, arguments, run, tensors_in
 from overparam.networks.surgery import can_be_replaced
@@ -69,49 +72,67 @@ def _watched(
 ) -> Iterator[None]:
     handles = []
     for path, layer in module.named_modules():
-        if path in followed and mixes(layer):
-            layer.forward = _shortened(path, layer, count, mark, sight)
-        elif path and next(layer.parameters(recurse=False), None) is not None:
-            watch = _watch_channels if path in followed else _watch_other
+        if path and path not in followed and next(layer.parameters(recurse=False), None) is not None:
             handles += [
-                layer.register_forward_pre_hook(watch(path, count, sight), with_kwargs=True),
+                layer.register_forward_pre_hook(_watch_other(path, count, sight), with_kwargs=True),
                 layer.register_forward_hook(_after(path, mark)),
             ]
     try:
-        yield
+        # the fused kernels of attention lose NaN in a query or a key
+        with sdpa_kernel(SDPBackend.MATH), _Calls(followed, count, mark, sight):
+            yield
     finally:
         for handle in handles:
             handle.remove()
-        for layer in followed.values():
-            vars(layer).pop("forward", None)
 
 
-def _shortened(path: str, layer: nn.Module, count: int, mark: Marker, sight: Sight) -> Callable[[Tensor], Tensor]:
-    forward: Callable[[Tensor], Tensor] = layer.forward
+class _Calls(TorchFunctionMode):
+    """Sees the functions that are called with the weights of followed layers, by the layers or by anyone."""
 
-    def short(inputs: Tensor) -> Tensor:
-        batch = by_example(inputs, count, isinstance(layer, _ConvNd))
+    def __init__(self, followed: Mapping[str, nn.Module], count: int, mark: Marker, sight: Sight) -> None:
+        super().__init__()
+        self.layers = {id(tensor): (path, layer) for path, layer in followed.items() for tensor in _tensors(layer)}
+        self.count, self.mark, self.sight = count, mark, sight
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in _FUNCTIONS:
+            known = (self.layers.get(id(each)) for each in (*args[1:], *kwargs.values()))
+            found = next((each for each in known if each is not None), None)
+            if found is not None:
+                inputs = args[0] if args else kwargs.pop("input")
+                return self._called(*found, lambda given: func(given, *args[1:], **kwargs), inputs)
+        return func(*args, **kwargs)
+
+    def _called(self, path: str, layer: nn.Module, compute: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        """Note what comes to a layer; give zeros and marks for one that mixes, else what it computes."""
+        batch = by_example(inputs, self.count, not isinstance(layer, nn.Linear))
         if batch is None:
-            sight.stop(range(count), f"examples are not one by one any more where it reaches {path!r}")
-            return forward(torch.zeros_like(inputs))
-        sight.reached.append((path, batch.isnan().flatten(2).any(2)))
-        one = forward(torch.zeros_like(inputs[: len(inputs) // count]))
-        output = one.new_zeros(len(one) * count, *one.shape[1:])
-        mark(path, output)
+            why = f"examples are not one by one any more where it reaches {path!r}"
+            self.sight.stop(range(self.count), why)
+        else:
+            self.sight.reached.append((path, batch.isnan().flatten(2).any(2)))
+        if not mixes(layer):
+            return compute(inputs)
+        if batch is None:
+            return compute(torch.zeros_like(inputs))
+        one = compute(torch.zeros_like(inputs[: len(inputs) // self.count]))
+        output = one.new_zeros(len(one) * self.count, *one.shape[1:])
+        self.mark(path, output)
         return output
 
-    return short
+
+_FUNCTIONS = frozenset(
+    (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d, functional.batch_norm)
+)
+"""What computes with the weights of the layers that can be made smaller."""
 
 
-def _watch_channels(path: str, count: int, sight: Sight) -> Callable[..., None]:
-    def watch(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        batch = by_example(args[0], count, True)
-        if batch is None:
-            sight.stop(range(count), f"examples are not one by one any more where it reaches {path!r}")
-        else:
-            sight.reached.append((path, batch.isnan().flatten(2).any(2)))
-
-    return watch
+def _tensors(layer: nn.Module) -> list[Tensor]:
+    """Return the tensors by which a call of a function is known to be of a layer."""
+    return [tensor for name, tensor in layer.state_dict(keep_vars=True).items() if name in ("weight", "running_mean")]
 
 
 def _watch_other(path: str, count: int, sight: Sight) -> Callable[..., None]:

@@ -13,11 +13,15 @@ from torch.nn.modules.conv import _ConvNd
 from overparam.errors import SpecError
 from overparam.networks.dead import by_layer, dead_units, unread
 from overparam.networks.forward import Inputs, run, tensors_in
+from overparam.networks.heads import fused_heads
 from overparam.networks.surgery import Replace, operate
 from overparam.networks.units import Group, groups
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-3}
 """How far outputs may be from those of before, relative to the largest of them (or 1, if that is more)."""
+
+
+FUSED = "torch's MultiheadAttention has as many heads as its width allows, so none can be left out"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def removal(module: nn.Module, sample: Inputs) -> Removal:
     candidates = [group for group in found if not group.kept]
     others = [group for group in found if group.kept and group.inputs]
     kept = {unit.path: group.kept for group in unread(others, parts) for unit in group.outputs}
+    kept |= {min(group.outputs).path: FUSED for group in unread(fused_heads(module), parts)}
     whole = _planned(module, candidates, sample, kept)
     if not whole.surgery or _difference(module, whole, sample) is None:
         return whole

@@ -61,7 +61,7 @@ class Block(nn.Module):
 
     def __init__(self, heads: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.rate = heads, dropout
+        self.size, self.rate = width // heads, dropout  # of a head, of which there may be fewer later
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = nn.Linear(width, 3 * width)
         self.projection = nn.Linear(width, width)
@@ -76,12 +76,12 @@ class Block(nn.Module):
         return features + self.dropout(self.contraction(hidden))  # type: ignore[no-any-return]
 
     def _attended(self, features: Tensor) -> Tensor:
-        batch, length, width = features.shape
-        split = self.attention(features).view(batch, length, 3, self.heads, width // self.heads)
+        batch, length, _ = features.shape
+        split = self.attention(features).view(batch, length, 3, -1, self.size)
         query, key, value = split.permute(2, 0, 3, 1, 4)
         rate = self.rate if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=True)
-        return mixed.transpose(1, 2).reshape(batch, length, width)
+        return mixed.transpose(1, 2).reshape(batch, length, -1)
 
     def residual_ends(self) -> tuple[nn.Linear, nn.Linear]:
         """Return the layers whose outputs are added to what came in."""

@@ -8,6 +8,7 @@ go with the unit. Each example of a batch marks another unit, so a few runs show
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -27,6 +28,12 @@ class Place(NamedTuple):
 
     path: str
     position: int
+    leaf: str = "weight"
+
+    @property
+    def name(self) -> str:
+        """The name of the weight of which it is a row or a column."""
+        return f"{self.path}.{self.leaf}"
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,10 @@ class _Marks:
 
     def _group(self, units: set[Place], places: set[Place]) -> Group:
         kept = next((self.kept[unit] for unit in sorted(units) if unit in self.kept), "")
+        counts = Counter(unit.path for unit in units)
+        whole = [path for path, count in counts.items() if count == len(self.followed[path].state_dict()["weight"])]
+        if not kept and whole:
+            kept = f"only all units of {min(whole)!r} together could go"
         if not kept and self.sourced & places:
             kept = "inputs of the network, or of a layer that cannot be made smaller, are added to it"
         channels = {place for place in places if keeps_channels(self.followed[place.path])}

@@ -19,7 +19,7 @@ from overparam.prune.evidence import Evidence
 from overparam.prune.hold import Hold, hold
 from overparam.prune.masks import count_kept, density, empty_units, keep_top
 from overparam.prune.modules import apply_masks, dense_masks, prune
-from overparam.prune.patterns import PATTERNS, NofM, Pattern, Round, Units, Weights
+from overparam.prune.patterns import PATTERNS, Heads, NofM, Pattern, Round, Units, Weights
 from overparam.prune.rounds import new_masks
 from overparam.prune.scopes import ERK, SCOPES, Counted, Global, PerLayer, Scope, Uniform, erdos_renyi_kernel
 from overparam.prune.synaptic_flow import synaptic_flow
@@ -38,6 +38,7 @@ __all__ = [
     "Global",
     "GraSP",
     "Gradient",
+    "Heads",
     "Hold",
     "Magnitude",
     "NofM",

@@ -30,7 +30,7 @@ class NormScale:
 
 
 def _mean_scale(group: Group, parameters: Mapping[str, Tensor]) -> float:
-    scales = [parameters.get(f"{place.path}.weight") for place in sorted(group.channels)]
+    scales = [parameters.get(place.name) for place in sorted(group.channels)]
     found = [
         float(scale[place.position].abs())
         for place, scale in zip(sorted(group.channels), scales, strict=True)

@@ -37,7 +37,8 @@ class Random:
         }
 
         def unit(group: Group) -> float:
-            generator = torch_stream(seen.seed, "prune", seen.draw, *min(group.outputs))
+            first = min(group.outputs)
+            generator = torch_stream(seen.seed, "prune", seen.draw, first.path, first.position)
             return float(torch.rand((), generator=generator, dtype=torch.float64))
 
         return Scores(scores, units=unit)

@@ -35,10 +35,10 @@ class Taylor:
         sums = {name: each.double().transpose(0, 1).flatten(1).sum(1) for name, each in matrices.items()}
 
         def score(group: Group) -> float:
-            missing = [place.path for place in group.inputs if f"{place.path}.weight" not in sums]
+            missing = [place.path for place in group.inputs if place.name not in sums]
             if missing or not group.inputs:
                 what = f"{missing[0]!r}, whose weights are not scored" if missing else "nothing"
                 raise SpecError(f"criterion taylor: units of {min(group.outputs).path!r} are read by {what}")
-            return abs(sum(float(sums[f"{place.path}.weight"][place.position]) for place in sorted(group.inputs)))
+            return abs(sum(float(sums[place.name][place.position]) for place in sorted(group.inputs)))
 
         return Scores({name: each.abs() for name, each in products.items()}, units=score)

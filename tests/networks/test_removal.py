@@ -1,0 +1,156 @@
+"""Removal from seven networks as users write them: the same outputs, smaller in memory and on disk, loaded anywhere."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from user_networks import NETWORKS, SIDE, TransformerBlock
+
+from overparam import Chain, Compact, Dataset, Measure, Network, Prune, Study
+from overparam.errors import SpecError
+from overparam.lab import load_module
+from overparam.networks.forward import run
+from overparam.networks.removal import TOLERANCES, removal
+from overparam.networks.surgery import operate
+from overparam.networks.units import groups
+from overparam.prune import Heads, Round, Scores, Units, apply_masks, dense_masks
+from small import images
+
+LEFT = {
+    "mixer": {"patches": "LayerNorm that cannot be made smaller"},
+    "transformer": {"out": "LayerNorm that cannot be made smaller"},
+}
+"""What cannot be removed, by network: layers, and the reason."""
+
+
+def network(name: str, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Tensor]:
+    """A network whose norms have seen data, and inputs."""
+    torch.manual_seed(0)
+    module, inputs = NETWORKS[name](), torch.randn(8, 3, SIDE, SIDE)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(), part.running_var.uniform_(0.5, 2), nn.init.normal_(part.bias)
+    return module.to(dtype).eval(), inputs.to(dtype)
+
+
+def masked(module: nn.Module, sample: Tensor, pattern: Any = None, fraction: float = 0.5) -> nn.Module:
+    """The same network without the smallest half of its units, as zeros."""
+    masks = dense_masks(module)
+    scores = Scores({name: module.get_parameter(name).detach().abs() for name in masks})
+    asked = Round(dict.fromkeys(masks, "linear"), lambda: (module, sample), fraction=fraction, scope="per-layer")
+    done = copy.deepcopy(module)
+    apply_masks(done, (pattern or Units()).masks(scores, masks, asked))
+    return done
+
+
+def compacted(module: nn.Module, sample: Tensor) -> tuple[nn.Module, Any]:
+    found = removal(module, sample)
+    smaller = operate(copy.deepcopy(module), found.surgery)
+    smaller.load_state_dict(found.state(module.state_dict()))
+    return smaller, found
+
+
+def size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_half_of_the_units_go_and_outputs_stay(name: str, dtype: torch.dtype) -> None:
+    module, inputs = network(name, dtype)
+    pruned = masked(module, inputs)
+    smaller, found = compacted(pruned, inputs)
+    outputs, others = run(pruned, inputs), run(smaller, torch.cat([inputs, inputs]))
+    assert float(outputs.std()) > 1e-3, "the comparison is of something"
+    assert float((outputs - run(module, inputs)).abs().max()) > 1e-3, "what was pruned did something"
+    assert float((others[:8] - outputs).abs().max()) <= TOLERANCES[dtype] * max(1.0, float(outputs.abs().max()))
+    free = [unit for group in groups(module, inputs) if not group.kept for unit in group.outputs]
+    assert sum(found.removed.values()) == len(free) // 2
+    assert size(smaller) < 0.72 * size(module)
+    assert found.kept == {}, "nothing dead stays"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_cannot_go_is_said_with_its_reason(name: str) -> None:
+    module, inputs = network(name)
+    reasons = {unit.path: group.kept for group in groups(module, inputs) for unit in group.outputs if group.kept}
+    last = [*module.named_modules()][-1][0] if name == "functional" else None
+    for path, why in LEFT.get(name, {}).items():
+        assert why in reasons.pop(path)
+    outputs = [path for path, why in reasons.items() if why == "it is an output of the network"]
+    assert len(outputs) == 1
+    assert last in (None, outputs[0])
+    with pytest.raises(SpecError, match=r"nothing that can go as a whole: .*\(it is an output of the network\)"):
+        Units().masks(
+            Scores({}),
+            {f"{outputs[0]}.weight": dense_masks(module)[f"{outputs[0]}.weight"]},
+            Round({f"{outputs[0]}.weight": "output"}, lambda: (module, inputs), fraction=0.5),
+        )
+
+
+def test_heads_of_ones_own_attention_go_and_those_of_torch_stay() -> None:
+    module, inputs = network("transformer")
+    smaller, found = compacted(masked(module, inputs, Heads()), inputs)
+    assert found.removed == {"query": 8, "key": 8, "value": 8}
+    assert isinstance(smaller, TransformerBlock)
+    assert (smaller.query.out_features, smaller.out.in_features) == (8, 8)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
+    tokens = torch.randn(2, 5, 16)
+    _, found = compacted(masked(layer, tokens, Heads()), tokens)
+    assert (found.removed, list(found.kept)) == ({}, ["self_attn"])
+    assert "as many heads as its width allows" in found.kept["self_attn"]
+
+
+@pytest.mark.filterwarnings("ignore::overparam.errors.CoverageWarning")  # embeddings
+def test_heads_of_the_built_in_transformer_go() -> None:
+    module = Network("transformer", {"layers": 2, "heads": 4, "width": 16}).build((6,), (6, 11), 0, vocabulary=11)
+    tokens = torch.randint(0, 11, (3, 6))
+    pruned = masked(module, tokens, Heads())
+    smaller, found = compacted(pruned, tokens)
+    assert found.removed == {"blocks.0.attention": 24, "blocks.1.attention": 24}
+    assert torch.allclose(run(smaller, tokens), run(pruned, tokens), atol=1e-5)
+
+
+LOAD = """
+import json, sys, torch
+from overparam.lab import load_module
+inputs = torch.load(sys.argv[2], weights_only=True)
+found = {name: load_module(sys.argv[1], key).eval()(inputs).tolist() for name, key in json.loads(sys.argv[3]).items()}
+print(json.dumps(found))
+"""
+
+
+def test_smaller_networks_are_smaller_files_and_load_in_a_fresh_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = images(classes=10, side=SIDE)
+    pictures = (each.repeat(1, 3, 1, 1) for each in (grey.train_inputs, grey.test_inputs))
+    data = Dataset("pictures", next(pictures), grey.train_targets, next(pictures), grey.test_targets)
+    chain = Chain(Prune(pattern="units", fraction=0.5, scope="per-layer"), Compact(), Measure())
+    keys, inputs = {}, torch.randn(4, 3, SIDE, SIDE)
+    monkeypatch.chdir(tmp_path)
+    for name, make in NETWORKS.items():
+        study = Study(name, data, f"user_networks:{make.__name__}", chain, probes=["density"])
+        study.run("runs", jobs=1)
+        keys[name] = next(node.fingerprint for node in study.plan.steps.values() if node.title.startswith("compact"))
+    torch.save(inputs, "inputs.pt")
+    path = [str(Path(__file__).parent), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, "runs", "inputs.pt", json.dumps(keys)],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(path)},
+        check=True,
+    )
+    for name, outputs in json.loads(done.stdout).items():
+        module = load_module("runs", keys[name]).eval()
+        assert torch.allclose(module(inputs), torch.tensor(outputs), atol=1e-6)
+        assert size(module) < 0.72 * size(NETWORKS[name]())
