@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from user_networks import NETWORKS, SIDE, TransformerBlock
 
-from overparam import Chain, Compact, Dataset, Measure, Network, Prune, Study
+from overparam import Compact, Dataset, Network, Prune
 from overparam.errors import SpecError
-from overparam.lab import load_module
+from overparam.lab.weights import checkpoint_to_bytes
 from overparam.networks.forward import run
 from overparam.networks.removal import TOLERANCES, removal
 from overparam.networks.surgery import operate
 from overparam.networks.units import groups
 from overparam.prune import Heads, Round, Scores, Units, apply_masks, dense_masks
-from small import images
+from small import begin, built, context_of, images
 
 LEFT = {
     "mixer": {"patches": "LayerNorm that cannot be made smaller"},
@@ -120,37 +120,37 @@ def test_heads_of_the_built_in_transformer_go() -> None:
 
 
 LOAD = """
-import json, sys, torch
-from overparam.lab import load_module
-inputs = torch.load(sys.argv[2], weights_only=True)
-found = {name: load_module(sys.argv[1], key).eval()(inputs).tolist() for name, key in json.loads(sys.argv[3]).items()}
+import json, sys, torch, user_networks
+from pathlib import Path
+from overparam.lab.weights import checkpoint_from_bytes
+torch.set_num_threads(1)
+inputs, found = torch.load("inputs.pt", weights_only=True), {}
+for name, make in user_networks.NETWORKS.items():
+    module = checkpoint_from_bytes(Path(name).read_bytes()).load_into(make())
+    found[name] = module.eval()(inputs).tolist()
 print(json.dumps(found))
 """
 
 
-def test_smaller_networks_are_smaller_files_and_load_in_a_fresh_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grey = images(classes=10, side=SIDE)
+def test_smaller_networks_are_smaller_files_and_load_in_a_fresh_process(tmp_path: Path) -> None:
+    grey, inputs = images(classes=10, side=SIDE), torch.randn(4, 3, SIDE, SIDE)
     pictures = (each.repeat(1, 3, 1, 1) for each in (grey.train_inputs, grey.test_inputs))
-    data = Dataset("pictures", next(pictures), grey.train_targets, next(pictures), grey.test_targets)
-    chain = Chain(Prune(pattern="units", fraction=0.5, scope="per-layer"), Compact(), Measure())
-    keys, inputs = {}, torch.randn(4, 3, SIDE, SIDE)
-    monkeypatch.chdir(tmp_path)
+    data = built(Dataset("pictures", next(pictures), grey.train_targets, next(pictures), grey.test_targets))
+    expected = {}
     for name, make in NETWORKS.items():
-        study = Study(name, data, f"user_networks:{make.__name__}", chain, probes=["density"])
-        study.run("runs", jobs=1)
-        keys[name] = next(node.fingerprint for node in study.plan.steps.values() if node.title.startswith("compact"))
-    torch.save(inputs, "inputs.pt")
-    path = [str(Path(__file__).parent), *sys.path]
+        own = Network(lambda make=make: make())  # type: ignore[misc]
+        context = context_of(own, data)
+        start = begin(own, data)
+        pruned = Prune(pattern="units", fraction=0.5, scope="per-layer").run(start, context).checkpoint
+        smaller = Compact().run(pruned, context).checkpoint
+        before, after = checkpoint_to_bytes(start), checkpoint_to_bytes(smaller)
+        assert len(after) < 0.8 * len(before)
+        (tmp_path / name).write_bytes(after)
+        expected[name] = pruned.load_into(make()).eval()(inputs)
+    torch.save(inputs, tmp_path / "inputs.pt")
+    path = {"PYTHONPATH": ":".join([str(Path(__file__).parent), *sys.path])}
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, "runs", "inputs.pt", json.dumps(keys)],
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": ":".join(path)},
-        check=True,
+        [sys.executable, "-c", LOAD], cwd=tmp_path, capture_output=True, text=True, env=path, check=True
     )
     for name, outputs in json.loads(done.stdout).items():
-        module = load_module("runs", keys[name]).eval()
-        assert torch.allclose(module(inputs), torch.tensor(outputs), atol=1e-6)
-        assert size(module) < 0.72 * size(NETWORKS[name]())
+        assert torch.allclose(torch.tensor(outputs), expected[name], atol=1e-5)
