@@ -134,5 +134,7 @@ def test_wrong_options_are_named(options: list[str], message: str) -> None:
 
 
 def test_a_network_that_cannot_be_pruned_is_refused() -> None:
+    with pytest.raises(SpecError, match="2:4"):
+        scan(net(), WORLD, pattern="2:4")
     with pytest.raises(SpecError, match="no linear, convolution or recurrent weights"):
         overparam.scan(nn.Flatten(), WORLD)

@@ -51,6 +51,9 @@ def test_chains_that_prune_once_are_one_curve(results: Results) -> None:
     found = {arm.label: arm for arm in arms(results.frame)}
     assert list(found) == ["left", "trained", "stepwise"]
     assert {name: arm.positions for name, arm in found.items()} == {name: [1.0, 0.5, 0.25] for name in found}
+    assert found["trained"].every is not None
+    dense = found["trained"].every.filter(level=0)
+    assert dense["seed"].sort().to_list() == [0, 1], "the dense network of all densities is one"
     row = results.frame.filter(variant="trained", seed=1, kind="train", density=0.25)
     assert found["trained"].at("test_accuracy", 2)[1] == row["test_accuracy"][0], "retrained goes before pruned"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -94,6 +94,8 @@ class Sensitivity(Probe):
                 borne[name] = found[least]  # type: ignore[assignment]
             at = {f"scan_{m}_at_{told(d)}": each[m] for m in whole for d, each in measured.items()}
             layers[name] = {"scan_density": least, **at}
+        if checkpoint.density == 1 and all(len(row) == 1 for row in layers.values()) and scan.refused:
+            raise scan.refused[-1]
         together = scan.together(borne)
         values = {f"scan_{name}": value for name, value in whole.items()}
         values |= {f"scan_{name}_together": value for name, value in scan.quality(together).items()}
@@ -144,6 +146,7 @@ class _Scan:
     named: Named
     scores: Scores
     examples: Batch
+    refused: list[SpecError] = field(default_factory=list)  # why layers cannot be pruned so
 
     @classmethod
     def of(cls, probe: Sensitivity, start: Checkpoint, view: View) -> _Scan:
@@ -180,7 +183,8 @@ class _Scan:
         )
         try:
             masks = PATTERNS.resolve(self.probe.pattern).masks(self.scores, self.start.masks, asked)
-        except SpecError:
+        except SpecError as refused:
+            self.refused.append(refused)
             return None
         moved = self.scores.weights(masks, self.start.state)
         return _Pruned(self._made(masks, moved), masks, moved)

@@ -171,6 +171,8 @@ def arms(frame: pl.DataFrame, axis: Axis | str = DENSITY, by: Sequence[str] | No
 def _arm(label: str, values: Mapping[str, Any], rows: pl.DataFrame, axis: Axis, key: str) -> Arm:
     rows = rows.sort("seed", key, *(["step"] if "step" in rows.columns and key != "step" else []))
     last = rows.unique(["seed", key], keep="last", maintain_order=True)
+    if "step" in rows.columns:  # chains that begin alike have the same first rows
+        rows = rows.unique(["seed", key, "step"], keep="last", maintain_order=True)
     every = rows if len(last) < len(rows) and "step" in rows.columns else None
     return Arm(label, values, last, axis, key, every)
 
