@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import isclose
 from typing import Any
 
+import polars as pl
+
 from overparam.errors import DataError
 from overparam.report.arms import Arm
 from overparam.report.statistics import Estimate, estimate
@@ -74,3 +76,20 @@ def pooled(found: Sequence[Difference], low: float = 0.0, high: float = float("i
     inside = [each.by_seed for each in found if low <= each.at <= high]
     whole = set.intersection(*(set(each) for each in inside)) if inside else set[int]()
     return estimate(sum(each[seed] for each in inside) / len(inside) for seed in sorted(whole))
+
+
+def by_seed(frame: pl.DataFrame, column: str = "test_accuracy", **values: Any) -> dict[int, float]:
+    """Return ``{seed: value of column}`` of the rows with these values, such as ``variant="random", kind="measure"``.
+
+    Of several rows of a seed the last step's is taken; those without a number are left out.
+    """
+    asked = [pl.col(name) == value for name, value in values.items() if name in frame.columns]
+    if len(asked) < len(values) or column not in frame.columns:
+        return {}
+    rows = frame.filter(*asked, pl.col(column).is_not_null()).sort("step")
+    return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
+
+
+def minus(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate:
+    """Return the estimate of ``first - second`` over the seeds that both have."""
+    return estimate(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
