@@ -16,6 +16,8 @@ from overparam.report.words import percent
 SHARE = "prune.fraction"
 NEEDS = ("test_accuracy", "kind", "step", "variant", SHARE)
 USUAL = "smallest L1"
+RETRAINED = {"from scratch": "train"}
+"""The step whose network is compared, where it is not that of retraining."""
 
 
 @claim("FILT-1", "Pruning the filters of the smallest L1 norm is better than pruning random ones.", needs=NEEDS)
@@ -36,12 +38,12 @@ def better_than_scratch(frame: pl.DataFrame) -> Finding:
 
     Later work finds the opposite with longer training: Liu et al., ICLR 2019, https://arxiv.org/abs/1810.05270.
     """
-    return _against(frame, "from scratch", kind="train", level=1)
+    return _against(frame, "from scratch")
 
 
 @claim(
     "FILT-4",
-    "A greedy choice, which leaves out what reads filters that have gone, is better at high rates.",
+    "Leaving out what reads filters that have gone (greedy) is better at high rates.",
     needs=NEEDS,
 )
 def greedy_is_better(frame: pl.DataFrame) -> Finding:
@@ -54,13 +56,12 @@ def greedy_is_better(frame: pl.DataFrame) -> Finding:
 CLAIMS: tuple[Claim, ...] = (better_than_random, better_than_largest, better_than_scratch, greedy_is_better)
 
 
-def _against(frame: pl.DataFrame, control: str, **how: str | int) -> Finding:
+def _against(frame: pl.DataFrame, control: str) -> Finding:
     """Judge that the filters of the smallest norms leave a better network than a control, at each share."""
     shares = sorted(frame[SHARE].drop_nulls().unique().to_list())
-    return join_arms([_at(frame.filter(pl.col(SHARE) == share), share, USUAL, control, **how) for share in shares])
+    return join_arms([_at(frame.filter(pl.col(SHARE) == share), share, USUAL, control) for share in shares])
 
 
-def _at(frame: pl.DataFrame, share: float, first: str, second: str, **how: str | int) -> tuple[str, Finding]:
-    own = by_seed(frame, variant=first, kind="finetune")
-    other = by_seed(frame, variant=second, **(how or {"kind": "finetune"}))
+def _at(frame: pl.DataFrame, share: float, first: str, second: str) -> tuple[str, Finding]:
+    own, other = (by_seed(frame, variant=name, kind=RETRAINED.get(name, "finetune")) for name in (first, second))
     return f"{percent(share, 0)} of the filters pruned", above(own, other, first, second)

@@ -21,7 +21,7 @@ LOSS = 0.002
 
 @claim("SLIM-1", "A perceptron with a fifth of the neurons, slimmed, errs at most 0.2 points more often.", needs=NEEDS)
 def as_good_as_dense(frame: pl.DataFrame) -> Finding:
-    """Slimmed and fine-tuned, against the dense network that was trained without a penalty, as in the paper's Table 3."""
+    """Slimmed and fine-tuned, against the dense network trained without a penalty, as in the paper's Table 3."""
     slimmed, dense = by_seed(frame, variant="slimmed", kind="finetune"), by_seed(frame, variant="no penalty", level=0)
     return above(slimmed, dense, "the slimmed network", "the dense one", LOSS)
 
@@ -33,9 +33,7 @@ def penalty_prepares(frame: pl.DataFrame) -> Finding:
     return above(with_it, without, "right after pruning the network trained with the penalty", "that without")
 
 
-@claim(
-    "SLIM-3", "Neurons with small scales are those that can go: random ones, or the largest, cost more.", needs=NEEDS
-)
+@claim("SLIM-3", "Neurons with small scales are those that can go: others cost more.", needs=NEEDS)
 def smallest_go(frame: pl.DataFrame) -> Finding:
     """Fine-tuned, against two controls with as many neurons."""
     slimmed = by_seed(frame, variant="slimmed", kind="finetune")
