@@ -8,6 +8,7 @@ from overparam.probes.density import Density
 from overparam.probes.early_stop import EarlyStop
 from overparam.probes.filter_normalised import FilterNormalised
 from overparam.probes.latency import Latency
+from overparam.probes.layer_error import LayerError
 from overparam.probes.learning_distance import LearningDistance
 from overparam.probes.linear_path import LinearPath
 from overparam.probes.mask_overlap import MaskOverlap
@@ -22,6 +23,7 @@ __all__ = [
     "EarlyStop",
     "FilterNormalised",
     "Latency",
+    "LayerError",
     "LearningDistance",
     "LinearPath",
     "MaskOverlap",

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from overparam.errors import SpecError
-from overparam.networks.forward import Inputs, record
+from overparam.networks.forward import Inputs
+from overparam.prune.backpropagated import backpropagated_diagonal
 from overparam.prune.derivatives import Loss, gradients, hessian_diagonal, hessian_product
+from overparam.prune.layer_inputs import layer_calls, patches, second_moments
+from overparam.prune.roots import Kind, curvature_roots
 from overparam.prune.synaptic_flow import synaptic_flow
 
 T = TypeVar("T")
 Named = Mapping[str, Tensor]
 Batches = Sequence[tuple[Inputs, Any]]
+Curvature = Literal["hutchinson", "backpropagated", "gauss-newton", "fisher"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class Evidence:
 
     Args:
         weights: the tensors to score, each of any shape.
-        gradients, curvature, initial, inputs, hessian_gradient, flow, parameters: what the properties and methods of
-            these names return.
+        gradients, curvature, initial, inputs, moments, roots, hessian_gradient, flow, parameters: what the properties
+            and methods of these names return.
         seed: of the streams of a criterion that draws at random.
         draw: which draw from that seed, e.g. the number of prunings that came before.
         masks: which weights are left (bool); None: all.
@@ -65,12 +69,15 @@ class Evidence:
         hessian_gradient: Named | None = None,
         flow: Named | None = None,
         parameters: Named | None = None,
+        moments: Named | None = None,
+        roots: Named | None = None,
         masks: Named | None = None,
         look: Look | None = None,
     ) -> None:
         self.weights, self.seed, self.draw, self._masks, self._look = weights, seed, draw, masks or {}, look
         given = {"gradients": gradients, "curvature": curvature, "initial": initial, "inputs": inputs}
         given |= {"hessian_gradient": hessian_gradient, "flow": flow, "parameters": parameters}
+        given |= {"moments": moments, "roots": roots}
         self._kept: dict[Any, Any] = {name: value for name, value in given.items() if value is not None}
 
     def alive(self, name: str) -> Tensor:
@@ -89,14 +96,28 @@ class Evidence:
             raise SpecError(_missing(f"the gradient of {name!r}", "gradients"))
         return self.gradients[name]
 
-    def curvature(self, draws: int = 1) -> Named:
-        """Return d2L/dw2, shaped like the weights, in evaluation mode.
+    def curvature(self, draws: int = 1, kind: Curvature = "hutchinson") -> Named:
+        """Return d2L/dw2, shaped like the weights, in evaluation mode, the mean over mini-batches.
 
-        It is Hutchinson's estimate by ``draws`` vectors, :func:`overparam.prune.hessian_diagonal`, meaned over
-        mini-batches; what was given by hand is returned whatever the number of draws.
+        It is Hutchinson's estimate by ``draws`` vectors, :func:`overparam.prune.hessian_diagonal`; or
+        ``backpropagated`` (:func:`~overparam.prune.backpropagated.backpropagated_diagonal`); or the diagonal of what
+        :meth:`roots` gives. What was given by hand is returned whatever is asked for.
         """
-        what = "curvature" if "curvature" in self._kept else ("curvature", draws)
-        return self._once(what, lambda: self._mean(hessian_diagonal, names=self.weights, draws=draws))
+        what = "curvature" if "curvature" in self._kept else ("curvature", kind, draws)
+        return self._once(what, lambda: self._diagonal(draws, kind))
+
+    def roots(self, kind: Kind) -> Iterator[Named]:
+        """Yield rows R, ``(rows, elements)`` by name, such that all together ``R'R`` is the curvature of the loss.
+
+        See :func:`overparam.prune.roots.curvature_roots`; what was given by hand is the whole, of any kind.
+        """
+        if "roots" in self._kept:
+            yield self._kept["roots"]
+            return
+        module, batches, loss = self._seen()
+        for batch in batches:
+            for rows in curvature_roots(module, batch, loss, kind, names=self.weights):
+                yield {name: part / len(batches) ** 0.5 for name, part in rows.items()}
 
     def hessian_product(self, vectors: Named) -> Named:
         """Return the product of the loss's Hessian with ``vectors``, shaped like weights, in evaluation mode."""
@@ -163,8 +184,21 @@ class Evidence:
 
     @property
     def inputs(self) -> Named:
-        """What linear layers are given, (examples, features) by the name of their weights, in evaluation mode."""
+        """What layers are given, by the name of their weights, in evaluation mode.
+
+        Of linear layers ``(examples, features)``, of two-dimensional convolutions the patches that each output reads,
+        ``(positions, features)``, or ``(groups, positions, features)`` if there are several groups.
+        """
         return self._once("inputs", self._inputs)
+
+    @property
+    def moments(self) -> Named:
+        """Second moments of the same, with a constant 1 behind them.
+
+        Float64 ``(groups, d + 1, d + 1)``, see :func:`overparam.prune.layer_inputs.second_moments`; no
+        example is kept, so any number of mini-batches may be looked at.
+        """
+        return self._once("moments", lambda: second_moments(*self._seen()[:2]))
 
     def _once(self, what: Any, take: Callable[[], T]) -> T:
         if what not in self._kept:
@@ -178,14 +212,29 @@ class Evidence:
 
     def _seen(self) -> tuple[nn.Module, Batches, Loss]:
         """Return the module, mini-batches and loss."""
+        return self._once("look", self._look_at)
 
-        def take() -> tuple[nn.Module, Batches, Loss]:
-            assert self._look is not None
-            if self._look.batches is None:
-                raise SpecError(_missing("gradients, second derivatives or inputs", "gradients"))
-            return (self._look.module(), *self._look.batches())
+    def _look_at(self) -> tuple[nn.Module, Batches, Loss]:
+        assert self._look is not None
+        if self._look.batches is None:
+            raise SpecError(_missing("gradients, second derivatives or inputs", "gradients"))
+        return (self._look.module(), *self._look.batches())
 
-        return self._once("look", take)
+    def _diagonal(self, draws: int, kind: Curvature) -> Named:
+        if kind == "hutchinson":
+            return self._mean(hessian_diagonal, names=self.weights, draws=draws)
+        if kind == "backpropagated":
+            return self._backpropagated()
+        sums = {name: weight.new_zeros(weight.numel(), dtype=torch.float64) for name, weight in self.weights.items()}
+        for rows in self.roots(kind):
+            for name, part in rows.items():
+                sums[name] += part.square().sum(0)
+        return {name: total.reshape(self.weights[name].shape) for name, total in sums.items()}
+
+    def _backpropagated(self) -> Named:
+        module, batches, loss = self._seen()
+        found = [backpropagated_diagonal(module, batch, loss) for batch in batches]
+        return {n: torch.stack([each[n] for each in found]).mean(0) for n in self.weights if n in found[0]}
 
     def _mean(self, take: Callable[..., dict[str, Tensor]], **how: Any) -> Named:
         """Return the mean over mini-batches of what ``take`` gives on each."""
@@ -194,14 +243,11 @@ class Evidence:
         return {name: torch.stack([each[name] for each in found]).mean(0) for name in found[0]}
 
     def _inputs(self) -> Named:
-        module, batches, _ = self._seen()
-        names = {id(part): f"{path}.weight".lstrip(".") for path, part in module.named_modules()}
         found: dict[str, list[Tensor]] = {}
-        for batch in batches:
-            for call in record(module, batch[0], (nn.Linear,))[1]:
-                given = call.args[0] if call.args else call.kwargs["input"]
-                found.setdefault(names[id(call.layer)], []).append(given.flatten(0, -2))
-        return {name: torch.cat(each) for name, each in found.items()}
+        for name, call in layer_calls(*self._seen()[:2]):
+            found.setdefault(name, []).extend(patches(call))
+        whole = {name: torch.cat(each, 1) for name, each in found.items()}
+        return {name: each[0] if len(each) == 1 else each for name, each in whole.items()}
 
 
 def _missing(what: str, argument: str) -> str:

@@ -130,8 +130,9 @@ def prune(
     for share in densities(density, rounds, masks, spared, counting):
         if rounds > 1:
             apply_masks(looked, found)
-        weights = {name: weight.detach() for name, weight in parameters_under(looked, masks).items()}
-        scores = Scores.of(criterion(Evidence(weights, seed=seed, draw=draw, look=look)))
+        alive = {name: mask for name, mask in found.items() if name not in spared} or found
+        weights = {name: weight.detach() for name, weight in parameters_under(looked, alive).items()}
+        scores = Scores.of(criterion(Evidence(weights, seed=seed, draw=draw, masks=alive, look=look)))
         kept = new_masks(
             scores.each(),
             found,

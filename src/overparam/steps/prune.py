@@ -1,7 +1,7 @@
 """The step that prunes: score what is alive, keep the best, set the rest to zero."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -107,7 +107,7 @@ class Prune(Step):
         notes: list[str] = []
         for density in densities(self.density, self.rounds, pruned.masks, spared, self.counting):
             asked = self._asked(pruned, context, named, density, notes)
-            pruned = self._once(pruned, context, asked)
+            pruned = self._once(pruned, context, asked, spared)
         return Outcome(pruned.counted("prune"), notes=[f"prune: {note}" for note in dict.fromkeys(notes)])
 
     def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
@@ -119,7 +119,7 @@ class Prune(Step):
         named = self._named(context, SCOPES.resolve(self.scope))
         start = self._including(start, named)
         small = dataclasses.replace(self, batch_size=min(self.batch_size, FEW), batches=1)
-        found = small._scores(start, context)
+        found = small._scores(start, context, named.meant(self.exclude, "exclude") if named else ())
         asked = self._asked(start, context, named, self.density, [])
         if start.kept < start.weights and not _decides_count(self.pattern):
             asked = dataclasses.replace(asked, fraction=0.0, density=None)
@@ -145,17 +145,18 @@ class Prune(Step):
             tell=notes.append,
         )
 
-    def _once(self, start: Checkpoint, context: Context, asked: Round) -> Checkpoint:
-        """Return ``start`` after one round."""
-        scores = self._scores(start, context)
+    def _once(self, start: Checkpoint, context: Context, asked: Round, spared: Collection[str]) -> Checkpoint:
+        """Return ``start`` after one round; what is ``spared`` is neither scored nor moved."""
+        scores = self._scores(start, context, spared)
         masks = PATTERNS.resolve(self.pattern).masks(scores, start.masks, asked)
         return start.with_state({**start.state, **scores.weights(masks, start.state)}).masked(masks)
 
-    def _scores(self, start: Checkpoint, context: Context) -> Scores:
-        """Return what the criterion makes of the weights that have a mask."""
+    def _scores(self, start: Checkpoint, context: Context, spared: Collection[str]) -> Scores:
+        """Return what the criterion makes of the weights that have a mask and are not ``spared``."""
+        seen = {name: each for name, each in start.constraints.items() if name not in spared} or start.constraints
         return scored(
             self.criterion,
-            start,
+            dataclasses.replace(start, constraints=seen),
             context.module,
             context.world,
             batches=self.batches,

@@ -93,7 +93,8 @@ class Timeline:
             batch = self.data.train.fetch(order[: self.batch_size])
             return [(batch.inputs, batch)], loss
 
-        return Evidence(weights, seed=self.seed, draw=iteration, look=Look(lambda: self.module, batches))
+        look = Look(lambda: self.module, batches)
+        return Evidence(weights, seed=self.seed, draw=iteration, masks=masks, look=look)
 
 
 def _after(times: range, iteration: int) -> int:

@@ -1,7 +1,7 @@
 """What data exists and how it is seen: datasets, subsets, label noise, augmentation, batches."""
 
 from overparam.folders import cache_folder
-from overparam.worlds import mnist_1d, regression, text  # noqa: F401  (they register themselves)
+from overparam.worlds import boolean, mnist_1d, regression, text  # noqa: F401  (they register themselves)
 from overparam.worlds.augmentation import Augmentation
 from overparam.worlds.batch import Batch
 from overparam.worlds.builtin import DATASETS

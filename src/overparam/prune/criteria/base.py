@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from torch import Tensor
@@ -60,6 +61,29 @@ class Scores:
         return {
             n: value.detach().to(before[n]).masked_fill(~masks[n].to(before[n].device), 0) for n, value in made.items()
         }
+
+
+class Later(Mapping[str, Tensor]):
+    """Scores that take long, of tensors whose names are known: all are taken when the first is asked for."""
+
+    def __init__(self, names: Iterable[str], take: Callable[[], Mapping[str, Tensor]]) -> None:
+        self._names, self._take = tuple(names), take
+
+    @cached_property
+    def _taken(self) -> Mapping[str, Tensor]:
+        return self._take()
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._taken[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class Criterion(Protocol):
