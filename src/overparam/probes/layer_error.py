@@ -56,7 +56,7 @@ def _error(before: Tensor, after: Tensor, moments: Tensor) -> float:
     """Return the relative square error of the outputs of a layer, whose inputs have these second moments."""
 
     def energy(weights: Tensor) -> float:
-        rows = weights.double().flatten(1).unflatten(0, (len(moments), -1))
+        rows: Tensor = torch.unflatten(weights.double().flatten(1), 0, (len(moments), -1))
         return max(0.0, float((rows @ moments * rows).sum()))
 
     changed, was = energy(before.double() - after.double()), energy(before)

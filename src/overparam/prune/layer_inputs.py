@@ -44,7 +44,7 @@ def _unfolded(layer: nn.Conv2d, given: Tensor) -> Tensor:
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     padded = functional.pad(given, layer._reversed_padding_repeated_twice, mode)
     found = functional.unfold(padded, layer.kernel_size, layer.dilation, stride=layer.stride)
-    by_group = found.unflatten(1, (layer.groups, -1))  # (examples, groups, channels times kernel, positions)
+    by_group: Tensor = torch.unflatten(found, 1, (layer.groups, -1))  # (examples, groups, channels * kernel, positions)
     return by_group.permute(1, 0, 3, 2).flatten(1, 2)
 
 

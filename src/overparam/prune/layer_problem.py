@@ -87,4 +87,5 @@ def _rows(tensors: Mapping[str, Tensor], name: str, bias: str | None, groups: in
     rows = tensors[name].flatten(1)
     if bias is not None:
         rows = torch.cat([rows, tensors[bias][:, None]], 1)
-    return rows.unflatten(0, (groups, -1))
+    made: Tensor = torch.unflatten(rows, 0, (groups, -1))
+    return made

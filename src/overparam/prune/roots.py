@@ -93,7 +93,8 @@ def _still(module: nn.Module) -> Iterator[None]:
 def _root(curvature: Tensor) -> Tensor:
     """Return ``L`` with ``L L'`` the positive part of ``(N, C, C)``."""
     sizes, directions = torch.linalg.eigh(curvature.detach().double())
-    return (directions * sizes.clamp(min=0).sqrt()[:, None]).to(curvature)
+    root: Tensor = directions * sizes.clamp(min=0).sqrt()[:, None]
+    return root.to(curvature)
 
 
 def _pulled(module: nn.Module, weights: dict[str, Tensor], inputs: Inputs, pull: Tensor) -> dict[str, Tensor]:
@@ -101,12 +102,12 @@ def _pulled(module: nn.Module, weights: dict[str, Tensor], inputs: Inputs, pull:
 
     def one(given: Inputs, along: Tensor) -> dict[str, Tensor]:
         positional, named = arguments(tree_map(lambda tensor: tensor[None], given))
-        _, back = vjp(lambda at: functional_call(module, at, positional, named)[0], weights)
+        back: Any = vjp(lambda at: functional_call(module, at, positional, named)[0], weights)[1]
         return back(along)[0]  # type: ignore[no-any-return]
 
     size = sum(weight.numel() for weight in weights.values())
     try:
-        return vmap(one, randomness="different", chunk_size=max(1, ROOM // max(size, 1)))(inputs, pull)  # type: ignore[no-any-return]
+        return vmap(one, randomness="different", chunk_size=max(1, ROOM // max(size, 1)))(inputs, pull)
     except RuntimeError as error:
         raise SpecError(
             f"the examples of this network cannot be taken apart, as torch.func.vmap says ({in_words(error)}); take "

@@ -49,7 +49,10 @@ def eliminate(inverse: Tensor, weights: Tensor, alive: Tensor) -> Tensor:
         ``(rows, d)``: rises of ``w' H w / 2``, 0 where dead.
     """
     at_once = max(1, ROOM // max(inverse.shape[-1] ** 2, 1))
-    parts = [_eliminate(inverse, *part) for part in zip(weights.split(at_once), alive.split(at_once), strict=True)]
+    parts = [
+        _eliminate(inverse, *part)
+        for part in zip(torch.split(weights, at_once), torch.split(alive, at_once), strict=True)
+    ]
     return torch.cat(parts) if parts else torch.zeros_like(weights)
 
 
@@ -139,6 +142,7 @@ def from_left_to_right(curvature: Tensor, weights: Tensor, kept: Tensor, block: 
 
 
 def _factor(matrix: Tensor) -> Tensor:
+    factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if bool(failed):
         raise SpecError(

@@ -58,7 +58,7 @@ class OBS:
         def named(values: Tensor) -> dict[str, Tensor]:
             made = values.new_zeros(len(whole)).masked_scatter(whole, values)
             sizes = [seen.weights[name].numel() for name in names]
-            return {n: p.reshape(seen.weights[n].shape) for n, p in zip(names, made.split(sizes), strict=True)}
+            return {n: p.reshape(seen.weights[n].shape) for n, p in zip(names, torch.split(made, sizes), strict=True)}
 
         def values(masks: Masks) -> Mapping[str, Tensor]:
             kept = _flat({name: masks[name].to(whole.device) for name in names}, names)[whole][None]

@@ -49,5 +49,5 @@ class SparseGPT:
 
 
 def _costs(curvature: Tensor, weights: Tensor, alive: Tensor) -> Tensor:
-    upper = torch.linalg.cholesky(inverse(curvature), upper=True)
+    upper: Tensor = torch.linalg.cholesky(inverse(curvature), upper=True)
     return weights.square() / (2 * upper.diagonal().square())

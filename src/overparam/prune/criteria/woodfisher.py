@@ -44,8 +44,8 @@ class WoodFisher:
             name: [
                 _Block(*part, self.damping)
                 for part in zip(
-                    weight.flatten().double().split(self.block),
-                    (torch.cat([each[name] for each in rows]) * alive[name].flatten()).split(self.block, 1),
+                    torch.split(weight.flatten().double(), self.block),
+                    torch.split(torch.cat([each[name] for each in rows]) * alive[name].flatten(), self.block, 1),
                     strict=True,
                 )
             ]
@@ -57,7 +57,7 @@ class WoodFisher:
                 name: _joined(
                     [
                         block.without(~kept)
-                        for block, kept in zip(each, masks[name].flatten().split(self.block), strict=True)
+                        for block, kept in zip(each, torch.split(masks[name].flatten(), self.block), strict=True)
                     ],
                     seen.weights[name],
                 )
@@ -84,12 +84,13 @@ class _Block:
     def _factor(self) -> Tensor:
         inner = self.root @ self.root.mT
         inner.diagonal().add_(self.damping)
-        return torch.linalg.cholesky(inner)
+        factor: Tensor = torch.linalg.cholesky(inner)
+        return factor
 
     @cached_property
     def _diagonal(self) -> Tensor:
         """The diagonal of the inverse."""
-        half = torch.linalg.solve_triangular(self._factor, self.root, upper=False)
+        half: Tensor = torch.linalg.solve_triangular(self._factor, self.root, upper=False)
         return (1 - half.square().sum(0)).clamp(min=torch.finfo(torch.float64).eps) / self.damping
 
     def rises(self) -> Tensor:
