@@ -103,6 +103,8 @@ class Evidence:
         ``backpropagated`` (:func:`~overparam.prune.backpropagated.backpropagated_diagonal`); or the diagonal of what
         :meth:`roots` gives. What was given by hand is returned whatever is asked for.
         """
+        if "roots" in self._kept and "curvature" not in self._kept and kind in ("gauss-newton", "fisher"):
+            return self._diagonal(draws, kind)
         what = "curvature" if "curvature" in self._kept else ("curvature", kind, draws)
         return self._once(what, lambda: self._diagonal(draws, kind))
 

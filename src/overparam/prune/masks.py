@@ -127,7 +127,7 @@ def check_masks(masks: Masks) -> None:
 def check_scores(name: str, scores: Mapping[str, Tensor], mask: Tensor) -> None:
     """Raise :class:`SpecError` unless ``scores`` can rank the alive weights of tensor ``name``."""
     if name not in scores:
-        raise SpecError(f"scores lack {name!r}; give scores for every tensor that is to be pruned")
+        raise SpecError(f"scores lack {name!r}; exclude it, or give scores for every tensor that is to be pruned")
     found = scores[name]
     if not isinstance(found, Tensor) or not found.is_floating_point():
         got = found.dtype if isinstance(found, Tensor) else type(found).__name__

@@ -107,7 +107,8 @@ def _pulled(module: nn.Module, weights: dict[str, Tensor], inputs: Inputs, pull:
 
     size = sum(weight.numel() for weight in weights.values())
     try:
-        return vmap(one, randomness="different", chunk_size=max(1, ROOM // max(size, 1)))(inputs, pull)
+        with torch.no_grad():  # vjp differentiates all the same, by the weights alone
+            return vmap(one, randomness="different", chunk_size=max(1, ROOM // max(size, 1)))(inputs, pull)
     except RuntimeError as error:
         raise SpecError(
             f"the examples of this network cannot be taken apart, as torch.func.vmap says ({in_words(error)}); take "
