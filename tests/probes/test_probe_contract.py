@@ -43,7 +43,7 @@ def _steady(found: Measurements) -> Any:
 
 
 def test_there_are_probes() -> None:
-    first = ["accuracy", "activations", "cost", "density", "early-stop", "filter-normalised", "latency"]
+    first = ["accuracy", "activations", "cost", "density", "early-stop", "filter-normalised", "latency", "layer-error"]
     assert [*first, "learning-distance", "linear-path", "mask-overlap", "sensitivity"] == NAMES
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from math import prod
 
 import pytest
 import torch
@@ -32,6 +33,12 @@ SAMPLES = {
     "movement": {},
     "large-final-same-sign": {},
     "large-final-different-sign": {},
+    "obs": {"damping": 0.1},
+    "exact-obs": {},
+    "l-obs": {},
+    "sparsegpt": {},
+    "refit": {"of": {"obd": {"draws": 2}}},
+    "woodfisher": {"block": 5},
 }
 """A row for each registered criterion: fields to make one with."""
 
@@ -49,7 +56,20 @@ def test_there_is_a_row_for_every_criterion():
     assert set(SAMPLES) == set(CRITERIA)
 
 
+WHOLE = {"obs"}
+"""Criteria that look at all tensors together."""
+
 SHAPES = {"b": (3, 4), "a": (3, 4), "conv": (2, 3, 3, 3), "none": (0, 2)}
+
+
+def moments():
+    """Second moments of inputs of layers of these shapes."""
+    sizes = {name: prod(shape[1:]) + 1 for name, shape in SHAPES.items()}
+    rows = normal({name: (1, 2 * size, size) for name, size in sizes.items()}, seed=6)
+    return {name: each.mT @ each / each.shape[1] for name, each in rows.items()}
+
+
+ROOTS = {name: (6, prod(shape)) for name, shape in SHAPES.items()}
 
 
 def evidence(**changes):
@@ -60,6 +80,8 @@ def evidence(**changes):
         "hessian_gradient": normal(SHAPES, seed=3),
         "flow": normal(SHAPES, seed=4),
         "initial": normal(SHAPES, seed=3),
+        "moments": moments(),
+        "roots": {name: each.double() for name, each in normal(ROOTS, seed=7).items()},
         "seed": 5,
         "draw": 2,
     } | changes
@@ -85,7 +107,7 @@ class TestContract:
 
     def test_other_tensors_do_not_matter(self, name):
         alone = evidence(weights={"a": evidence().weights["a"]})
-        assert name in OF_UNITS or torch.equal(scored(name, alone)["a"], scored(name, evidence())["a"])
+        assert name in WHOLE.union(OF_UNITS) or torch.equal(scored(name, alone)["a"], scored(name, evidence())["a"])
 
     def test_leaves_the_evidence_alone(self, name):
         seen = evidence()
@@ -107,6 +129,8 @@ class TestContract:
             hessian_gradient={key: value.to(dtype) for key, value in evidence().hessian_gradient().items()},
             flow={key: value.to(dtype) for key, value in evidence().flow.items()},
             initial=evidence().initial,
+            moments=moments(),
+            roots=next(evidence().roots("fisher")),
         )
         assert all(value.isfinite().all() for value in scored(name, seen).values())
 

@@ -168,7 +168,7 @@ def least_squares(count: int = 60, size: int = 8) -> tuple[Quadratic, tuple[Tens
 
 @pytest.mark.parametrize("kept", [7, 5, 3, 1])
 def test_on_a_quadratic_the_loss_rises_as_optimal_brain_surgeon_says(kept: int) -> None:
-    """OBS-1: one deletion costs its score; several, of the best order, at most as much as any other mask of the size."""
+    """OBS-1: one deletion costs its score, and what stays is the least-squares fit, whatever number goes."""
     module, given = least_squares()
     before = float(functional.mse_loss(module(given[0]), given[1]).detach())
     obs = CRITERIA.resolve({"obs": {"damping": 1e-10}})

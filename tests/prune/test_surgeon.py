@@ -145,5 +145,5 @@ def test_a_dead_input_stands_alone() -> None:
 
 
 def test_what_has_no_inverse_is_told() -> None:
-    with pytest.raises(SpecError, match="not positive definite.*raise damping, or batches"):
+    with pytest.raises(SpecError, match=r"not positive definite.*raise damping, or batches"):
         inverse(torch.ones(2, 2, dtype=torch.float64))

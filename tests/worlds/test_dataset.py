@@ -58,7 +58,8 @@ def test_digits() -> None:
 
 def test_every_registered_dataset_says_in_one_line_what_it_is() -> None:
     pictures = ["digits", "mnist", "fashion-mnist", "cifar-10", "cifar-100", "tiny-imagenet"]
-    assert list(DATASETS) == [*pictures, "mnist-1d", "diabetes", "teacher", "text"]
+    logic = ["xor", "monks-1", "monks-2", "monks-3"]
+    assert list(DATASETS) == [*pictures, *logic, "mnist-1d", "diabetes", "teacher", "text"]
     for name in DATASETS:
         assert 20 < len(DATASETS.summary(name)) < 110
 
@@ -254,3 +255,26 @@ def test_the_digest_is_that_of_the_contents() -> None:
         arrays(train_inputs=FLOATS, test_inputs=FLOATS[:2]),
     ]
     assert len({each.digest() for each in (data, *others)}) == 7
+
+
+def test_xor_and_monks_problems_are_as_they_are_defined() -> None:
+    xor = load_dataset("xor")
+    assert xor.train_targets.tolist() == [int(one != two) for one, two in xor.train_inputs.tolist()]
+    sizes = {"monks-1": 124, "monks-2": 169, "monks-3": 122}
+    positive = {"monks-1": 216, "monks-2": 142, "monks-3": 228}
+    for name, train in sizes.items():
+        data = load_dataset(name)
+        assert (len(data.train_targets), len(data.test_targets)) == (train, 432)
+        assert data.test_inputs.shape[1] == 17
+        assert len(set(map(tuple, data.test_inputs.tolist()))) == 432
+        assert bool((data.test_inputs.sum(1) == 6).all()), "one value of each of six attributes"
+        assert int(data.test_targets.sum()) == positive[name], "as often as in the published test sets"
+        known = dict(zip(map(tuple, data.test_inputs.tolist()), data.test_targets.tolist(), strict=True))
+        pairs = zip(map(tuple, data.train_inputs.tolist()), data.train_targets.tolist(), strict=True)
+        wrong = sum(known[inputs] != label for inputs, label in pairs)
+        assert wrong == (6 if name == "monks-3" else 0)
+    first = load_dataset("monks-1")
+    heads = {(0, 3, 6, 8, 11, 15): 1, (0, 4, 6, 8, 11, 15): 1, (0, 4, 6, 8, 12, 15): 0}
+    pairs = zip(first.test_inputs, first.test_targets.tolist(), strict=True)
+    places = {tuple(each.nonzero()[:, 0].tolist()): label for each, label in pairs}
+    assert {key: places[key] for key in heads} == heads, "a1 = a2; a5 = 1; neither"

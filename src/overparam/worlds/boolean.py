@@ -45,9 +45,9 @@ def monks_2() -> Dataset:
 
 @DATASETS.named("monks-3")
 def monks_3() -> Dataset:
-    """MONK-3: 5 is 3 and 4 is 1, or 5 is not 4 and 2 is not 3; 122 train of 432, 5 % of them wrong, 17 one-hot inputs.
+    """MONK-3: 5 is 3 and 4 is 1, or 5 is not 4 and 2 is not 3; 122 train of 432, 5 % of them wrong.
 
-    Attributes 5, 4 and 2. The test labels are all as defined.
+    Those are attributes; 17 one-hot inputs. The test labels are all as defined.
     """
     return _monks(3, 122, lambda a: ((a[4] == 3) & (a[3] == 1)) | ((a[4] != 4) & (a[1] != 3)), WRONG)
 

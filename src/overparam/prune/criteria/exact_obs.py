@@ -19,7 +19,7 @@ from overparam.spec import spec
 @CRITERIA.named("exact-obs")
 @spec
 class ExactOBS:
-    """Rise of the layer's output error when the weight goes, one after the other, and its row makes up for it.
+    """Rise of the layer's output error when the weight goes at its turn and its row makes up for it.
 
     Given what a layer reads, its output error is quadratic in each row of weights: linear layers and two-dimensional
     convolutions. In a row the cheapest weight always goes next, and the inverse follows exactly; the rows of all layers

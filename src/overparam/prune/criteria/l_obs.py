@@ -18,7 +18,7 @@ from overparam.spec import spec
 @CRITERIA.named("l-obs")
 @spec
 class LOBS:
-    """Rise of the layer's output error when this weight alone goes, w^2 / 2 over (H^-1)_qq.
+    """Rise of the layer's output error when this weight alone goes, w^2 / 2 / (H^-1)_qq.
 
     As :class:`~overparam.prune.criteria.exact_obs.ExactOBS`, but weights are ranked once, before any has gone. What
     stays takes the best values for the masks, where the published code adds up updates that do not know of each other.

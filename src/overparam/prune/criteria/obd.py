@@ -39,4 +39,5 @@ class OBD:
     def __call__(self, seen: Evidence) -> dict[str, Tensor]:
         """Return h w^2 / 2 for every tensor that has a curvature."""
         found = seen.curvature(self.draws, self.curvature)
-        return {name: (h + self.damping) * seen.weights[name].square() / 2 for name, h in found.items()}
+        weights = {name: weight for name, weight in seen.weights.items() if name in found}
+        return {name: (found[name] + self.damping) * weight.square() / 2 for name, weight in weights.items()}

@@ -24,7 +24,7 @@ LARGEST = 10_000
 @CRITERIA.named("obs")
 @spec
 class OBS:
-    """Second-order loss change when the weight goes and all others make up for it, w^2 / 2 over (H^-1)_qq.
+    """Second-order loss change when the weight goes and all others make up for it, w^2 / 2 / (H^-1)_qq.
 
     One weight after the other goes, each time the one that costs least, and the inverse follows exactly; a weight's
     score is the rise of the loss at its turn. What stays takes the values that are best for the masks, by the same

@@ -20,7 +20,7 @@ from overparam.spec import spec
 @CRITERIA.named("woodfisher")
 @spec
 class WoodFisher:
-    """Loss change when the weight goes and its block makes up for it, w^2 / 2 over (F^-1)_qq of the block.
+    """Second-order loss change when the weight goes and its block makes up for it, w^2 / 2 / (F^-1)_qq.
 
     F is the empirical Fisher matrix, the mean of ``g g'`` over gradients of single examples, in blocks along each
     tensor. What stays of a block moves by the sum of what each single deletion asks for, as in the published code.
