@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 import torch
 from torch import Tensor
@@ -30,6 +31,18 @@ def ones(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
 def normal(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def moments(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Second moments of inputs of layers of these shapes, a constant 1 among them."""
+    rows = normal({name: (1, 2 * prod(shape[1:]) + 2, prod(shape[1:]) + 1) for name, shape in shapes.items()}, seed=6)
+    return {name: each.mT @ each / each.shape[1] for name, each in rows.items()}
+
+
+def roots(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Derivatives of six examples by weights of these shapes."""
+    rows = normal({name: (6, prod(shape)) for name, shape in shapes.items()}, seed=7)
+    return {name: each.double() for name, each in rows.items()}
 
 
 def counts(masks: Mapping[str, Tensor]) -> dict[str, int]:
@@ -73,3 +86,6 @@ OF_UNITS = ("norm-scale",)
 """Criteria that score whole units only."""
 
 OF_WEIGHTS = [name for name in CRITERIA if name not in OF_UNITS]
+
+OF_MODULES = [name for name in OF_WEIGHTS if not hasattr(CRITERIA.get(name), "references")]
+"""Those that need no other checkpoint, so that :func:`overparam.prune.prune` can ask them."""

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
-from math import prod
 
 import pytest
 import torch
-from prune_cases import OF_UNITS, normal, same
+from prune_cases import OF_UNITS, moments, normal, roots, same
 
 from overparam.errors import SpecError
 from overparam.prune import CRITERIA, Evidence, Gradient, Magnitude, Random, Scores, keep_top
@@ -49,7 +48,7 @@ def criterion(name):
 
 def scored(name, seen):
     """The scores of single weights."""
-    return Scores.of(criterion(name)(seen)).scores
+    return dict(Scores.of(criterion(name)(seen)).scores)
 
 
 def test_there_is_a_row_for_every_criterion():
@@ -62,16 +61,6 @@ WHOLE = {"obs"}
 SHAPES = {"b": (3, 4), "a": (3, 4), "conv": (2, 3, 3, 3), "none": (0, 2)}
 
 
-def moments():
-    """Second moments of inputs of layers of these shapes."""
-    sizes = {name: prod(shape[1:]) + 1 for name, shape in SHAPES.items()}
-    rows = normal({name: (1, 2 * size, size) for name, size in sizes.items()}, seed=6)
-    return {name: each.mT @ each / each.shape[1] for name, each in rows.items()}
-
-
-ROOTS = {name: (6, prod(shape)) for name, shape in SHAPES.items()}
-
-
 def evidence(**changes):
     given = {
         "weights": normal(SHAPES),
@@ -80,8 +69,8 @@ def evidence(**changes):
         "hessian_gradient": normal(SHAPES, seed=3),
         "flow": normal(SHAPES, seed=4),
         "initial": normal(SHAPES, seed=3),
-        "moments": moments(),
-        "roots": {name: each.double() for name, each in normal(ROOTS, seed=7).items()},
+        "moments": moments(SHAPES),
+        "roots": roots(SHAPES),
         "seed": 5,
         "draw": 2,
     } | changes
@@ -129,8 +118,8 @@ class TestContract:
             hessian_gradient={key: value.to(dtype) for key, value in evidence().hessian_gradient().items()},
             flow={key: value.to(dtype) for key, value in evidence().flow.items()},
             initial=evidence().initial,
-            moments=moments(),
-            roots=next(evidence().roots("fisher")),
+            moments=moments(SHAPES),
+            roots=roots(SHAPES),
         )
         assert all(value.isfinite().all() for value in scored(name, seen).values())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prune_cases import LENET, LENET_ROLES, OF_WEIGHTS, SHAPES, counts, normal, ones, same, total
+from prune_cases import LENET, LENET_ROLES, OF_WEIGHTS, SHAPES, counts, moments, normal, ones, roots, same, total
 
 from overparam.errors import SpecError
 from overparam.prune import CRITERIA, SCOPES, Evidence, Scores, new_masks
@@ -17,9 +17,11 @@ def scores_of(criterion, shapes, seed=0, draw=0):
         seed,
         draw,
         curvature=normal(shapes, seed=2),
-        **{what: normal(shapes, seed=3) for what in ("hessian_gradient", "flow")},
+        **{what: normal(shapes, seed=3) for what in ("hessian_gradient", "flow", "initial")},
+        moments=moments(shapes),
+        roots=roots(shapes),
     )
-    return Scores.of(CRITERIA.resolve(criterion)(seen)).scores
+    return dict(Scores.of(CRITERIA.resolve(criterion)(seen)).scores)
 
 
 def shrinks(new, old):

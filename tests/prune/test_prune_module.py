@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prune_cases import OF_WEIGHTS, counts, same, total
+from prune_cases import OF_MODULES, counts, same, total
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
@@ -51,7 +51,7 @@ def test_dense_masks_cover_the_weights_only():
 
 @pytest.mark.filterwarnings("ignore::overparam.errors.LayerCollapseWarning")  # the worst weights stay
 @pytest.mark.parametrize("scope", list(SCOPES))
-@pytest.mark.parametrize("criterion", OF_WEIGHTS)
+@pytest.mark.parametrize("criterion", OF_MODULES)
 def test_prune_leaves_the_module_as_it_was(criterion, scope):
     net = small_net()
     before, flags = snapshot(net), [part.training for part in net.modules()]
@@ -138,7 +138,7 @@ def test_apply_masks_writes_positive_zeros_and_touches_nothing_else():
 def test_other_dtypes(dtype):
     net = small_net().to(dtype)
     inputs, labels = batch()
-    for criterion in OF_WEIGHTS:
+    for criterion in OF_MODULES:
         masks = prune(net, criterion, density=0.5, batch=(inputs.to(dtype), labels))
         assert total(masks) == 286
         twin = copy.deepcopy(net)
