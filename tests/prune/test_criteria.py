@@ -104,6 +104,19 @@ class TestContract:
         assert same(seen.weights, evidence().weights)
         assert same(seen.gradients, evidence().gradients)
 
+    @pytest.mark.parametrize("value", [0.0, -1.5])
+    @pytest.mark.parametrize("slope", [0.0, 2.0])
+    def test_weights_and_slopes_that_are_all_equal(self, name, value, slope):
+        """As in a layer that is pruned away, one that was never trained, or one that gets no gradient."""
+        weights = {key: torch.full(shape, value) for key, shape in SHAPES.items()}
+        flat = {key: torch.full(shape, slope) for key, shape in SHAPES.items()}
+        seen = evidence(weights=weights, gradients=flat, curvature=flat, hessian_gradient=flat, flow=flat)
+        scores = scored(name, seen)
+        assert all(found.isfinite().all() for found in scores.values())
+        masks = {key: torch.ones(SHAPES[key], dtype=torch.bool) for key in scores}
+        kept = keep_top(scores, masks, 20) if scores else {"none": torch.ones(20, dtype=torch.bool)}
+        assert sum(int(mask.sum()) for mask in kept.values()) == 20
+
     def test_frozen_and_equal_by_value(self, name):
         assert criterion(name) == criterion(name)
         with pytest.raises(dataclasses.FrozenInstanceError):

@@ -108,6 +108,23 @@ def test_no_weight_comes_back_and_the_second_round_goes_on(pattern: Pattern) -> 
 
 
 @pytest.mark.parametrize("pattern", ALL)
+@pytest.mark.parametrize("equal", [False, True])
+def test_the_same_masks_again_in_any_order_of_layers(pattern: Pattern, equal: bool) -> None:
+    """Of equal scores, too, as of a network of ones; no layer is emptied, and no mask that was given is changed."""
+    module, sample, *_ = subject(pattern)
+    if equal:
+        for weight in module.parameters():
+            weight.data.fill_(1.0)
+    share = {} if getattr(pattern, "decides_count", False) else {"fraction": 0.5}
+    masks = dense_masks(module)
+    found = pruned(pattern, module, sample, masks, **share)
+    turned = pruned(pattern, module, sample, dict(reversed(masks.items())), **share)
+    assert all(torch.equal(found[name], turned[name]) for name in masks)
+    assert all(bool(mask.any()) for mask in found.values())
+    assert all(bool(mask.all()) for mask in masks.values())
+
+
+@pytest.mark.parametrize("pattern", ALL)
 def test_what_is_excluded_keeps_its_own(pattern: Pattern) -> None:
     module, sample, one, other = subject(pattern)
     share = {} if getattr(pattern, "decides_count", False) else {"fraction": 0.5}

@@ -3,6 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prune_cases import LENET, LENET_ROLES, SHAPES, counts, normal, ones, total
@@ -136,6 +137,24 @@ def test_quotas_are_exact_level_after_level(shape, scope, fractions):
         masks = new_masks(scores, masks, fraction=fraction, scope=scope)
         assert total(masks) == sum(before.values()) - gone
         assert all(least[name] <= count <= before[name] for name, count in counts(masks).items())
+
+
+@pytest.mark.parametrize("name", list(SCOPES))
+@pytest.mark.parametrize("shape", ["linear", "conv and linear", "very unequal"])
+def test_the_worst_layer_is_not_emptied_and_what_is_excluded_is_left_alone(name, shape):
+    """All scores of one layer lie below all others; one weight of each layer stays, whatever the scope."""
+    shapes = SHAPES[shape]
+    worst, spared = sorted(shapes)[0], sorted(shapes)[-1]
+    scores = {key: value - 100 * (key == worst) for key, value in normal(shapes).items()}
+    least = len(shapes) / sum(sizes(shapes).values())
+    found = new_masks(scores, ones(shapes), density=least, scope=name)
+    assert counts(found) == dict.fromkeys(shapes, 1)
+    masks = ones(shapes)
+    masks[spared].view(-1)[::2] = False
+    held = masks[spared].clone()
+    found = new_masks(scores, masks, fraction=0.5, scope=name, exclude=spared)
+    assert torch.equal(found[spared], held)
+    assert all(0 < count < sizes(shapes)[key] for key, count in counts(found).items())
 
 
 @pytest.mark.parametrize("name", list(SCOPES))

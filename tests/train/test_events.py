@@ -52,6 +52,14 @@ def test_it_is_pure_and_gives_masks_of_the_same_names_and_shapes(event: Event) -
     assert all(made[name].equal(again[name]) and masks[name].equal(before[name]) for name in masks)
 
 
+@pytest.mark.parametrize("event", ALL)
+def test_the_order_of_layers_plays_no_part(event: Event) -> None:
+    masks = half()
+    made = event.masks(evidence(), masks, at(300))
+    turned = event.masks(evidence(), dict(reversed(masks.items())), at(300))
+    assert all(torch.equal(made[name], turned[name]) for name in masks)
+
+
 @given(
     event=st.sampled_from([each for kind in ("rewire", "set", "rigl") for each in CASES[kind]]), seed=st.integers(0, 50)
 )

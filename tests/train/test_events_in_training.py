@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from test_events import ALL
 from test_resume import Killed, MemoryJournal
 from torch.nn.functional import cross_entropy
 
 from overparam import Checkpoint, Network, Train
 from overparam.errors import SpecError, StepError
+from overparam.length import Length
 from overparam.prune import Evidence, Magnitude, count_kept, density, keep_top
 from overparam.prune.masks import Masks
 from overparam.spec import spec
@@ -114,6 +117,18 @@ def test_a_killed_training_ends_with_the_same_bits(network: Network, event: Any,
         others = {name: mask for name, mask in masks.items() if name != output}
         assert masks[output].equal(before[output])
         assert density(others) == pytest.approx(0.2, abs=1e-3)
+
+
+@pytest.mark.parametrize("event", ALL)
+def test_what_is_pruned_is_zero_and_what_is_excluded_keeps_its_mask(event: Event) -> None:
+    data = built(vectors())
+    start = half_pruned(begin(MLP, data), 0.6)
+    often = replace(event, every=Length(3, "it"), until=Length(16, "it"), exclude=("output",))
+    found = run(MLP, data, start, events=[often], optimizer={"sgd": {"momentum": 0.9, "weight_decay": 0.01}})
+    masks, output = masks_of(found), next(name for name, role in start.roles.items() if role == "output")
+    assert all(not bool(found.state[name][~mask].any()) for name, mask in masks.items())
+    assert masks[output].equal(start.masks[output])
+    assert any(not masks[name].equal(start.masks[name]) for name in masks)
 
 
 def test_a_step_hands_the_masks_on() -> None:
