@@ -91,18 +91,22 @@ def late_rewinding(frame: pl.DataFrame) -> Finding:
     needs=FIGURE,
 )
 def granularity(frame: pl.DataFrame) -> Finding:
-    """Supported when the edge of weights is above that of units, at equal counts, as the mean over all levels."""
+    """Supported when the edge of weights is above that of units, at equal counts, as the mean over all levels.
+
+    N of M (2:4 and 1:4) is told beside them.
+    """
     rate = _rates(frame)[0]
     fine, coarse = (_edge(frame, name, rate) for name in ("one-shot", "units"))
     if fine is None or coarse is None:
         return _lacking(["tickets and random weights, one-shot and units, as the study rethinking has"])
-    both = pooled(fine), pooled(coarse)
+    groups = _edge(frame, "n-of-m", rate) or []
+    edges = {what: pooled(each) for what, each in (("weights", fine), ("N of M", groups), ("units", coarse))}
     more = pooled(_apart(fine, coarse))
+    told = ", ".join(f"{what} {edge.text()}" for what, edge in edges.items())
     text = (
-        f"ticket minus random at rate {rate:g}: weights {both[0].text()}, units {both[1].text()}, apart by "
-        f"{more.text()} points ({seeds(more.n)})"
+        f"ticket minus random at rate {rate:g}: {told}; weights above units by {more.text()} points ({seeds(more.n)})"
     )
-    return judged(more, text, {"weights": both[0].mean, "units": both[1].mean, "difference": more.mean})
+    return judged(more, text, {**{what: edge.mean for what, edge in edges.items()}, "difference": more.mean})
 
 
 CLAIMS = (
