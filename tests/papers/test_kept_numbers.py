@@ -30,6 +30,7 @@ SHARES = {  # minutes of the laptop's night, by paper
     "rethinking": 20,
     "filter-pruning": 20,
     "network-slimming": 20,
+    "second-order": 30,
 }
 STUDIES = {name: Study.from_mapping(parse_yaml(text, name), name) for name, text in built_in_studies().items()}
 
