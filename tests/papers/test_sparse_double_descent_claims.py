@@ -109,6 +109,8 @@ CASES = [
     (finetuning_shows_it, study(arm(), arm(retraining="finetune", seeds=[1])), "not tested"),
     (finetuning_shows_it, arm(retraining="finetune", seeds=[1]), "inconclusive"),
     (finetuning_shows_it, arm(), "not tested"),
+    (finetuning_shows_it, arm(retraining="finetune").with_columns(pl.col("step") + 1), "not tested"),  # at first
+    (random_turns_earlier, random_and_magnitude(0.2, 0.03, variant="neurons"), "not tested"),
     (reinit_turns_earlier, reinit_and_rewind(0.13, 0.02), "supported"),
     (reinit_turns_earlier, reinit_and_rewind(0.025, 0.005), "contradicted"),
     (reinit_turns_earlier, reinit_and_rewind(0.065, 0.0085), "inconclusive"),

@@ -61,7 +61,7 @@ def arm(
             "world.label_noise.rate": noise_rate,
             "chain": first_chain + number,
             "level": np.arange(levels),
-            "step": 1 + 3 * np.arange(levels),
+            "step": 3 * np.arange(levels),
             "kind": ["train"] + (levels - 1) * ["finetune" if retraining == "finetune" else "train"],
             "fingerprint": [f"{variant}{criterion}{retraining}{noise_rate}{seed}{n:04d}" for n in range(levels)],
             "density": density,

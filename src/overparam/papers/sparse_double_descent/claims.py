@@ -10,7 +10,9 @@ import polars as pl
 
 from overparam.papers.sparse_double_descent import capacity, distilled, flatness, other_arms
 from overparam.papers.sparse_double_descent.contrasts import (
+    OWN_CLAIMS,
     contrasts,
+    named,
     noise_spreads,
     noisy,
     on_each,
@@ -102,8 +104,12 @@ def noise_spreads_the_turns(frame: pl.DataFrame) -> Finding:
 
 @claim("SDD-6", "Finetuning instead of rewinding shows the double descent too.", needs=(*ALWAYS, "retraining"))
 def finetuning_shows_it(frame: pl.DataFrame) -> Finding:
-    """Supported as SDD-1 is, on the arms that train on from the pruned weights."""
-    found = [one for one in noisy(phases(frame)) if one.arm.values["retraining"] == "finetune"]
+    """Supported as SDD-1 is, on the arms that train on from the pruned weights.
+
+    What is pruned at initialisation is trained afterwards, too, but not on: its chain begins with no training.
+    """
+    tuned = [one for one in noisy(phases(frame)) if one.arm.values["retraining"] == "finetune"]
+    found = [one for one in tuned if one.arm.frame["step"].min() == 0]
     return on_each(found, double_descent, "an arm with retraining 'finetune' and label noise")
 
 
@@ -140,7 +146,7 @@ def verdicts(frame: pl.DataFrame) -> list[Verdict]:
 
 def _compare(frame: pl.DataFrame, trait: str, usual: str, other: str) -> Finding:
     """Test "``other`` turns at a higher density than ``usual``" on every two arms alike in all else."""
-    found = noisy(phases(frame))
+    found = [one for one in noisy(phases(frame)) if named(one) not in OWN_CLAIMS]
     pairs = contrasts(found, trait, usual, other)
     if not pairs:
         have = {one.arm.values[trait] for one in found}
