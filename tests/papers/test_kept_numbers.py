@@ -23,7 +23,7 @@ HOURS = 8
 SHARES = {  # minutes of the laptop's night, by paper
     "sparse-double-descent": 125,
     "learning-weights-connections": 30,
-    "pruning-methods": 15,
+    "pruning-methods": 25,
     "deconstructing": 40,
     "at-initialisation": 30,
     "lottery-ticket": 60,
