@@ -13,7 +13,7 @@ from typing import Any
 from overparam.errors import OverparamError, SpecError, StepError, in_words
 from overparam.lab.curves import columns_of
 from overparam.lab.fingerprint import part_identity
-from overparam.lab.inputs import BrokenParentError, Inputs, Setup
+from overparam.lab.inputs import KEEP_LOADED, BrokenParentError, Inputs, Setup
 from overparam.lab.journal import FileJournal
 from overparam.lab.plan import Node
 from overparam.lab.store import Store, UnwritableError
@@ -22,6 +22,7 @@ from overparam.lab.weights import checkpoint_to_bytes
 from overparam.machine import machine_facts, peak_memory_bytes, reset_peak_memory
 from overparam.networks.surgery import operate
 from overparam.probes import Probe, View
+from overparam.recent import Recent
 from overparam.signals import Stopped
 from overparam.spec import plain
 from overparam.steps import Outcome, Step
@@ -68,6 +69,7 @@ class Workshop:
     def __init__(self, store: Store, setup: Setup) -> None:
         self.store, self.setup, self.inputs = store, setup, Inputs(store, setup)
         self.notes: list[str] = []
+        self._identities: Recent[int, tuple[Step | Probe, Mapping[str, Any]]] = Recent(KEEP_LOADED)
 
     def run(self, node: Node, progress: Progress | None = None) -> Done:
         """Run ``node`` if the store lacks its result.
@@ -164,10 +166,15 @@ class Workshop:
 
     @contextmanager
     def _watched(self, part: Step | Probe) -> Iterator[None]:
-        """Note if what a user brings, by which the result is filed, is not the same after it has run."""
-        before = part_identity(part)
+        """Note if what a user brings, by which the result is filed, is not the same after it has run.
+
+        What it was after it ran last is what it is before it runs again: to look twice a step would cost more.
+        """
+        _, before = self._identities.get(id(part), lambda: (part, part_identity(part)))
         yield
-        if part_identity(part) != before:
+        after = part_identity(part)
+        self._identities.keep(id(part), (part, after))  # with the part, or another could get its id
+        if after != before:
             self.notes.append(
                 f"{part.kind}: your code is not what it was when this began; either its file was edited, or it changes "
                 "globals, classes or objects as it runs, on which later results may then depend: keep no state there"
