@@ -25,9 +25,9 @@ from overparam import (
 from overparam.checkpoint import Given, state_of
 from overparam.constraints import Masked, Quantised, Supermask, Uniform, masked
 from overparam.networks import prunable, tensor_roles
-from overparam.probes import Latency, View
+from overparam.probes import Latency, LayerError, View
 from overparam.worlds import WorldData
-from small import built, context_of, half_pruned, images
+from small import MLP, begin, built, context_of, given, half_pruned, images, vectors
 
 
 def blank(shape: tuple[int, ...], classes: int = 10) -> WorldData:
@@ -309,3 +309,18 @@ def test_a_level_of_pruning_shows_in_all_probes() -> None:
     kept = sum(row["kept"] for row in Density().measure(pruned, view).layers.values())
     assert kept == pruned.kept == round(0.05 * checkpoint.weights)
     assert Cost().measure(pruned, view).values["multiply_adds_effective"] == kept
+
+
+def test_layer_error_is_the_relative_change_of_outputs_on_the_inputs_that_were() -> None:
+    """All outputs gone is 1; half of the second layer's weights is 1/4 whatever happened to the first."""
+    data = built(vectors())
+    start = begin(MLP, data)
+    names = list(start.masks)
+    view = View(data, lambda: MLP.build(data.input_shape, data.classes, 7), against=given(MLP, data, {"a": start})["a"])
+    changed = start.with_state(
+        {**start.state, names[0]: 0 * start.state[names[0]], names[1]: start.state[names[1]] / 2}
+    )
+    found = LayerError(examples=20).measure(changed, view)
+    assert [found.layers[name]["layer_error"] for name in names] == [pytest.approx(1.0), pytest.approx(0.25)]
+    assert found.values == {"layer_error": pytest.approx(0.625), "layer_error_largest": pytest.approx(1.0)}
+    assert LayerError().measure(start, view).values == {"layer_error": 0.0, "layer_error_largest": 0.0}
