@@ -10,6 +10,7 @@ from torch import nn
 
 from overparam.errors import LayerCollapseWarning
 from overparam.networks import collapsed_layers
+from overparam.networks.collapse import almost_empty
 from overparam.prune import empty_units
 from overparam.sparse import convert
 
@@ -59,3 +60,23 @@ def test_convert_tells() -> None:
     assert len(caught) == 1
     assert caught[0].filename == __file__
     convert(model, {"0.weight": mask(12, 12, 8)})
+
+
+@pytest.mark.parametrize(
+    ("kept", "shape", "told"),
+    [
+        (1, (10, 576), ["'w' keeps 1 of 5,760 weights"]),
+        (9, (10, 576), ["'w' keeps 9 of 5,760 weights"]),
+        (10, (10, 576), []),
+        (0, (2, 2), ["'w' keeps 0 of 4 weights"]),
+        (99, (100, 30), ["'w' keeps fewer than one for each of its 100 outputs of 3,000 weights"]),
+        (19, (10, 2000), ["'w' keeps less than a thousandth of 20,000 weights"]),
+        (20, (10, 2000), []),
+        (0, (5,), []),
+        (0, (0, 5), []),
+    ],
+)
+def test_a_layer_that_keeps_almost_nothing_is_told_once(kept: int, shape: tuple[int, ...], told: list[str]) -> None:
+    masks = {"w": mask(kept, *shape)}
+    assert almost_empty(masks, {"w": torch.ones(shape, dtype=torch.bool)}) == told
+    assert almost_empty(masks, masks) == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from overparam import Network, Prune, Redense, SpecError, Train
+from overparam import Chain, Measure, Network, Prune, Redense, SpecError, Study, Train, World
+from overparam.lab import Reporter
 from overparam.streams import torch_stream
 from overparam.worlds import LabelNoise
 from small import CONV, MLP, begin, bits, built, context_of, half_pruned, images, same_bits, vectors, zeros_are_clean
@@ -151,3 +154,19 @@ def test_rates_prune_layers_at_different_speeds() -> None:
     pruned = step.run(begin(network, data), context_of(network, data)).checkpoint
     densities = {pruned.roles[name]: mask.float().mean().item() for name, mask in pruned.masks.items()}
     assert densities == pytest.approx({"linear": 0.6, "output": 0.8}, abs=0.01)
+
+
+def test_a_layer_that_keeps_almost_nothing_is_told_by_the_run_and_kept_in_the_record(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Told(Reporter):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    chain = Chain(Prune(density=0.6, scope={"per-layer": {"rates": {"fc1.weight": 0}}}), Measure())
+    study = Study("few", World(vectors()), MLP, chain, probes=["accuracy"], sweep={"seed": [0, 1]})
+    study.run(tmp_path, jobs=1, threads=1, reporter=Told())
+    few = [text for text in told if "prune: at level 1 'output.weight' keeps 2 of 24 weights; use a scope" in text]
+    assert len(few) == 1, "both seeds say the same"
+    records = [path for path in tmp_path.rglob("*.json") if "keeps 2 of 24 weights" in path.read_text()]
+    assert len(records) == 2

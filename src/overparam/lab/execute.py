@@ -102,6 +102,7 @@ class Workshop:
         outcome = self._initial(node) if node.part is None else self._advance(node, progress, journal)
         facts = {
             **outcome.facts,
+            **({"notes": [*outcome.notes]} if outcome.notes else {}),
             "seconds": time.perf_counter() - began,
             "seconds_before": self._seconds_before(node),
             "peak_memory_bytes": peak_memory_bytes(),

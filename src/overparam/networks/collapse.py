@@ -11,6 +11,13 @@ from overparam.errors import LayerCollapseWarning, warn
 REMEDY = "use a scope that gives every layer its share (erk, uniform or per-layer), prune less, or exclude the layer"
 
 
+THOUSANDTH = 0.001
+"""The share of a layer's weights below which it keeps almost nothing."""
+
+COUNTED = 10
+"""Weights below which it is told how many exactly are left: more differ from seed to seed, and each tells anew."""
+
+
 def collapsed_layers(masks: Mapping[str, Tensor], roles: Mapping[str, str] | None = None) -> list[str]:
     """Return the names of the layers that have collapsed, in the order of ``masks``.
 
@@ -53,3 +60,23 @@ def warn_of_collapse(
     ]
     more = f" and {len(found) - 4} more" if len(found) > 4 else ""
     warn(f"layer collapse: {', '.join(each)}{more}; {REMEDY}", LayerCollapseWarning)
+
+
+def almost_empty(masks: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> list[str]:
+    """Return a sentence on each layer that ``masks`` leave almost nothing and ``before`` did not.
+
+    That is fewer weights than it has outputs, or less than a thousandth of them.
+    """
+    few = [name for name, mask in masks.items() if _few(mask) and not (name in before and _few(before[name]))]
+    return [f"{name!r} keeps {_amount(masks[name])} of {masks[name].numel():,} weights" for name in few]
+
+
+def _few(mask: Tensor) -> bool:
+    return mask.dim() > 1 and int(mask.sum()) < max(len(mask), THOUSANDTH * mask.numel()) and 0 not in mask.shape
+
+
+def _amount(mask: Tensor) -> str:
+    kept, outputs = int(mask.sum()), len(mask)
+    if kept < COUNTED:
+        return f"{kept}"
+    return "less than a thousandth" if kept >= outputs else f"fewer than one for each of its {outputs:,} outputs"

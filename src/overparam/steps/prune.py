@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint
+from overparam.networks.collapse import REMEDY, almost_empty
 from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, Scores, coverage
 from overparam.prune.rounds import densities
 from overparam.prune.scopes.base import rates_of
@@ -108,6 +109,8 @@ class Prune(Step):
         for density in densities(self.density, self.rounds, pruned.masks, spared, self.counting):
             asked = self._asked(pruned, context, named, density, notes)
             pruned = self._once(pruned, context, asked, spared)
+        if few := almost_empty(pruned.masks, start.masks):
+            notes.append(f"at level {start.level + 1} {', '.join(few)}; {REMEDY}")
         return Outcome(pruned.counted("prune"), notes=[f"prune: {note}" for note in dict.fromkeys(notes)])
 
     def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
