@@ -5,6 +5,7 @@ import pytest
 
 from overparam.errors import DataError
 from overparam.report.arms import arms
+from overparam.report.claims import Finding, claim
 from overparam.report.paired import arm_of, paired, pooled
 
 
@@ -54,3 +55,13 @@ def test_an_arm_is_found_by_its_values_or_refused(table: pl.DataFrame) -> None:
     assert arm_of(found, variant="none of these") is None
     with pytest.raises(DataError, match=r"ticket, reinit; name more values"):
         arm_of(found)
+
+
+def test_a_claim_that_could_be_about_several_arms_is_not_tested(table: pl.DataFrame) -> None:
+    @claim("X-1", "Tickets are better.", needs=("variant",))
+    def better(frame: pl.DataFrame) -> Finding:
+        return Finding("supported", f"arm {arm_of(arms(frame), dataset=None)}")
+
+    verdict = better(table)
+    assert verdict.verdict == "not tested"
+    assert "ticket, reinit; name more values" in verdict.explanation

@@ -13,6 +13,7 @@ from typing import Literal
 
 import polars as pl
 
+from overparam.errors import DataError
 from overparam.report.arms import lacking
 from overparam.report.statistics import MOST_SEEDS, Estimate, seeds_needed
 from overparam.report.words import listing
@@ -65,8 +66,15 @@ class Claim:
         elif (lacks := lacking(frame, missing)) is not None:
             found = Finding("not tested", f"Incomplete: {lacks}; the claim is tested when none is lacking.")
         else:
-            found = self.test(frame)
+            found = self._tested(frame)
         return Verdict(self.id, self.sentence, found.outcome, found.numbers, _sentence(found.explanation))
+
+    def _tested(self, frame: pl.DataFrame) -> Finding:
+        """Return the finding; a table that leaves open which arms the claim is about gives "not tested", with why."""
+        try:
+            return self.test(frame)
+        except DataError as error:
+            return Finding("not tested", str(error))
 
 
 def claim(id: str, sentence: str, *, needs: Sequence[str]) -> Callable[[Callable[[pl.DataFrame], Finding]], Claim]:
