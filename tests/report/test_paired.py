@@ -6,7 +6,7 @@ import pytest
 from overparam.errors import DataError
 from overparam.report.arms import arms
 from overparam.report.claims import Finding, claim
-from overparam.report.paired import arm_of, paired, pooled
+from overparam.report.paired import above, arm_of, by_seed, paired, pooled
 
 
 @pytest.fixture
@@ -65,3 +65,22 @@ def test_a_claim_that_could_be_about_several_arms_is_not_tested(table: pl.DataFr
     verdict = better(table)
     assert verdict.verdict == "not tested"
     assert "ticket, reinit; name more values" in verdict.explanation
+
+
+def test_rows_by_seed_and_whether_one_is_above_another() -> None:
+    rows = [
+        {"variant": v, "kind": k, "seed": s, "step": n, "test_accuracy": a}
+        for v, k, s, n, a in (
+            *(("one", "train", 0, 0, 0.5), ("one", "train", 0, 2, 0.9), ("one", "train", 1, 0, 0.91)),
+            *(("other", "train", 0, 0, 0.8), ("other", "train", 1, 0, 0.8), ("other", "prune", 2, 0, None)),
+        )
+    ]
+    frame = pl.DataFrame(rows)
+    first, second = (by_seed(frame, variant=name, kind="train") for name in ("one", "other"))
+    assert (first, second) == ({0: 0.9, 1: 0.91}, {0: 0.8, 1: 0.8})
+    assert by_seed(frame, "test_loss") == by_seed(frame, width=3) == by_seed(frame, variant="other", kind="prune") == {}
+    found = above(first, second, "one", "other")
+    assert (found.outcome, found.numbers["difference"]) == ("supported", pytest.approx(0.105))
+    assert above(second, first, "other", "one").outcome == "contradicted"
+    assert above(second, first, "other", "one", loss=0.2).outcome == "supported"
+    assert above(first, {}, "one", "other").explanation == "The study lacks other."

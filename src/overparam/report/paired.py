@@ -15,7 +15,9 @@ import polars as pl
 
 from overparam.errors import DataError
 from overparam.report.arms import Arm
+from overparam.report.claims import Finding, judged
 from overparam.report.statistics import Estimate, estimate
+from overparam.report.words import seeds
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ def by_seed(frame: pl.DataFrame, column: str = "test_accuracy", **values: Any) -
     return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
 
 
-def minus(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate:
-    """Return the estimate of ``first - second`` over the seeds that both have."""
-    return estimate(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
+def above(first: Mapping[int, float], second: Mapping[int, float], one: str, other: str, loss: float = 0.0) -> Finding:
+    """Judge "``one`` is above ``other``", or less than ``loss`` below it, by the differences of the seeds of both."""
+    found = estimate(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
+    if not found.n:
+        return Finding("not tested", f"The study lacks {other if first else one}.")
+    text = f"{one} is {found.text()} points above {other} ({seeds(found.n)})"
+    numbers = {"difference": found.mean, "low": found.low, "high": found.high}
+    return judged(found.map(lambda value: value + loss), text, numbers)

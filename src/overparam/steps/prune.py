@@ -35,8 +35,8 @@ class Prune(Step):
             what is left, and the criterion is asked anew each time, on the pruned weights and the same mini-batches.
         scope: over what the count is spread: ``global``, ``per-layer``, ``uniform``, ``erk``, or one's own;
             ``{"per-layer": {"rates": {"output": 0.5}}}`` prunes the output layer at half the rate.
-        pattern: what goes together: ``weights`` (single ones), ``units`` (whole neurons and filters), ``"2:4"`` (two of
-            each four neighbours, which says how many stay in all), or one's own.
+        pattern: what goes together: ``weights`` (single ones), ``units`` (whole neurons and filters), ``heads`` (of
+            attention), ``"2:4"`` (two of each four neighbours, which says how many stay in all), or one's own.
         include: roles (``embedding``, ...) or name patterns of tensors that are pruned from here on, besides the
             weights of linear, convolution and recurrent layers.
         exclude: roles (``output``, ``conv``, ...) or name patterns of tensors that are not pruned. Biases and norms

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from overparam.papers.network_slimming.claims import above
 from overparam.report.claims import Claim, Finding, claim, join_arms
-from overparam.report.paired import by_seed
+from overparam.report.paired import above, by_seed
 from overparam.report.words import percent
 
 SHARE = "prune.fraction"

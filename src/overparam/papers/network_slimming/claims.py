@@ -5,14 +5,10 @@ Arms are looked for by the variant's name, since no column tells a penalty on sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
-from overparam.report.claims import Claim, Finding, claim, join_arms, judged
-from overparam.report.paired import by_seed, minus
-from overparam.report.statistics import Estimate
-from overparam.report.words import points, seeds
+from overparam.report.claims import Claim, Finding, claim, join_arms
+from overparam.report.paired import above, by_seed
 
 NEEDS = ("test_accuracy", "kind", "step", "variant")
 LOSS = 0.002
@@ -49,16 +45,3 @@ def better_than_scratch(frame: pl.DataFrame) -> Finding:
 
 
 CLAIMS: tuple[Claim, ...] = (as_good_as_dense, penalty_prepares, smallest_go, better_than_scratch)
-
-
-def above(first: Mapping[int, float], second: Mapping[int, float], one: str, other: str, loss: float = 0.0) -> Finding:
-    """Judge "``one`` is above ``other``", or less than ``loss`` below it, over seeds that both have."""
-    found = minus(first, second)
-    if not found.n:
-        return Finding("not tested", f"The study lacks {one if not first else other}.")
-    text = f"{one} is {found.text(points)} points above {other} ({seeds(found.n)})"
-    return judged(_raised(found, loss), text, {"difference": found.mean, "low": found.low, "high": found.high})
-
-
-def _raised(found: Estimate, by: float) -> Estimate:
-    return found.map(lambda value: value + by)
