@@ -51,8 +51,8 @@ def test_with_nothing_known(cache: Path) -> None:
     assert f"{cache} (set by" in said.replace("\n" + " " * 11, " ")
     assert "none compiled yet" in said
     assert ("threading layer " in said) == (torch.get_num_threads() > 1)
-    assert "\nlinear     below a density of 0.35, in converted networks\nconv       below 0.45\n" in said
-    assert "\nepochs     below 0.4, " in said
+    assert "\nlinear     below a density of 0.35, in converted networks\nconv       below 0.5\n" in said
+    assert "\nepochs     below 0.45, " in said
     assert "OVERPARAM_SPARSE_BELOW sets others" in said
 
 
@@ -60,7 +60,7 @@ def test_limits_that_are_set_are_shown_and_wrong_ones_refused(cache: Path, monke
     monkeypatch.setenv(VARIABLE, "linear=0.3, epochs=1")
     said = fine().stdout
     assert "below a density of 0.3, " in said
-    assert "conv       below 0.45\n" in said
+    assert "conv       below 0.5\n" in said
     assert "epochs     below 1, " in said
     assert "set by OVERPARAM_SPARSE_BELOW=linear=0.3, epochs=1" in " ".join(said.split())
     for wrong, message in WRONG.items():

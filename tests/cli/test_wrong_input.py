@@ -416,7 +416,7 @@ def test_unknown_study() -> None:
         (["--set", "train.lr=[1"], "--set train.lr, line 1, column 3: not valid YAML ("),
         (["--set", "train.lr=-1"], "Train.lr: input should be greater than 0, got -1"),
         (["--set", "train.=1"], "cannot set 'train.': no such field (known:"),
-        (["--set", "name=x"], "cannot set 'name': it must start with one of world,"),
+        (["--set", "name=x"], "cannot set 'name': no chain has it, the study has; write it in the study file"),
         (["--set", "chain=train"], "chain must be a list of steps, got 'train'"),
         (["--set", "train.lr=1", "--set", "train.lr=2"], "--set train.lr is given twice"),
         (["--sweep", "seed"], "--sweep 'seed' must have the form path="),

@@ -204,7 +204,7 @@ def test_seeds_of_any_size(tmp_path: Path) -> None:
 
 
 def test_a_step_that_fails_behind_the_last_row_is_told(tmp_path: Path) -> None:
-    study = Study("behind", vectors(), MLP, [TRAIN, Prune(fraction=0.999)])
+    study = Study("behind", vectors(), MLP, [TRAIN, Prune(fraction=0.1), Prune(fraction=0.999)])
     with pytest.warns(IncompleteWarning, match="a step of study 'behind' failed: prune "):
         assert study.run(tmp_path, jobs=1, threads=1).complete
 

@@ -24,7 +24,7 @@ SHARES = {  # minutes of the laptop's night, by paper
     "sparse-double-descent": 125,
     "learning-weights-connections": 30,
     "pruning-methods": 25,
-    "deconstructing": 40,
+    "deconstructing": 45,
     "at-initialisation": 30,
     "lottery-ticket": 60,
     "rethinking": 20,

@@ -19,6 +19,7 @@ from overparam.prune.masks import Masks
 from overparam.spec import spec
 from overparam.streams import torch_stream
 from overparam.train import Fit, TrainSettings, fit
+from overparam.train.checks import check_settings
 from overparam.train.events import Event, Gradual, Moment, RigL
 from overparam.worlds import WorldData
 from small import CONV, MLP, begin, built, context_of, half_pruned, images, same_bits, vectors
@@ -181,4 +182,4 @@ def test_layers_that_become_sparse_on_the_way_are_no_change_of_the_network() -> 
 
 def test_what_never_happens_is_told_before_anything_runs() -> None:
     with pytest.raises(SpecError, match="event RigL never happens"):
-        Train(epochs=1, batch_size=16, events=({"rigl": {"every": "300it"}},)).check(built(images()))
+        check_settings(Train(epochs=1, batch_size=16, events=({"rigl": {"every": "300it"}},)), built(images()))
