@@ -30,7 +30,7 @@ SHARES = {  # minutes of the laptop's night, by paper
     "rethinking": 20,
     "filter-pruning": 20,
     "network-slimming": 20,
-    "second-order": 30,
+    "second-order": 36,
 }
 STUDIES = {name: Study.from_mapping(parse_yaml(text, name), name) for name, text in built_in_studies().items()}
 
@@ -78,12 +78,44 @@ def test_the_readme_says_what_the_numbers_say(name: str) -> None:
         ("sparse-double-descent-criteria", ("SDD-4",)),
         ("sparse-double-descent-retraining", ("SDD-6", "SDD-7", "SDD-8")),
         ("sparse-double-descent-noise", ("SDD-10a", "SDD-10p")),
+        ("sparse-double-descent-arms", ("SDD-11", "SDD-12", "SDD-13")),
+        ("sparse-double-descent-early", ("SDD-14",)),
     ],
 )
 def test_the_readme_gives_the_verdicts_of_the_numbers(name: str, told: tuple[str, ...]) -> None:
     found = {verdict.id: verdict.verdict for verdict in claims_for("sparse-double-descent", numbers_of(name).frame)}
     for claim in told:
         assert f"| {claim} | {found[claim]} |" in README
+
+
+@pytest.mark.parametrize(
+    ("name", "paper", "supported", "contradicted"),
+    [
+        ("lottery-ticket", "lottery-ticket", {f"LTH-{place}" for place in range(1, 7)}, set()),
+        ("lottery-ticket-instability", "lottery-ticket", set(), {"LMC-1"}),
+        ("lottery-ticket-transfer", "lottery-ticket", {"E2-7"}, set()),
+        ("network-slimming", "network-slimming", {"SLIM-2", "SLIM-3", "SLIM-4"}, set()),
+        ("deconstructing-supermasks", "deconstructing", {"ZHOU-3"}, set()),
+        ("second-order-mlpnet", "second-order", {"OBS-3"}, set()),
+        ("second-order-lenet", "second-order", {"OBD-1", "OBS-3", "FAM-1"}, set()),
+        (
+            *("at-initialisation", "at-initialisation"),
+            {
+                "PAI-3",
+                *(f"CTS-{n}{search}" for n in (1, 3) for search in ("", "-loss", "-later")),
+                "CTS-2",
+                "CTS-2-loss",
+            },
+            {"PAI-1", "CTS-4-loss", *(f"CTS-5{search}" for search in ("", "-loss", "-later"))},
+        ),
+    ],
+)
+def test_verdicts_are_those_that_the_readmes_of_the_papers_tell(
+    name: str, paper: str, supported: set[str], contradicted: set[str]
+) -> None:
+    verdicts = claims_for(paper, numbers_of(name).frame)
+    assert {one.id for one in verdicts if one.verdict == "supported"} == supported
+    assert {one.id for one in verdicts if one.verdict == "contradicted"} == contradicted
 
 
 def test_the_readme_gives_the_verdicts_on_digits() -> None:

@@ -106,3 +106,10 @@ def test_the_fewest_parameters_are_those_that_are_as_accurate():
     found = surgeon_leaves_fewer(counts(5, 9, 8))
     assert "5.2 parameters, magnitude 9.2" in found.explanation
     assert "fewer by 4.0 [4.0, 4.0]" in found.explanation
+
+
+def test_a_seed_whose_dense_network_has_not_learned_is_left_out():
+    stuck = pl.when(pl.col("seed") == 3).then(0.65).otherwise(pl.col("train_accuracy"))
+    found = surgeon_leaves_fewer(counts(5, 9, 8).with_columns(stuck.alias("train_accuracy")))
+    assert "5.0 parameters, magnitude 9.0" in found.explanation
+    assert f"({len(SEEDS) - 1} seeds)" in found.explanation

@@ -150,15 +150,41 @@ def across(outcomes: Iterable[Outcome]) -> Outcome:
     return known.pop() if len(known) == 1 else "inconclusive"
 
 
-def join_arms(parts: Sequence[tuple[str, Finding]]) -> Finding:
-    """Join the findings of one claim on several arms, given as (label, finding), into one that names them."""
+def join_arms(
+    parts: Sequence[tuple[str, Finding]], outcome: Callable[[Iterable[Outcome]], Outcome] = across
+) -> Finding:
+    """Join the findings of one claim on several arms, given as (label, finding), into one that names them.
+
+    Args:
+        parts: at least one.
+        outcome: :func:`across`, where arms must agree, or :func:`together`, where the claim must hold on all.
+    """
     if len(parts) == 1:
         found = parts[0][1]
         return Finding(found.outcome, _sentence(found.explanation), found.numbers)
     numbers = {f"{label}: {name}": value for label, found in parts for name, value in found.numbers.items()}
     text = "; ".join(f"{label} ({found.outcome}): {found.explanation}" for label, found in parts)
-    return Finding(across(found.outcome for _, found in parts), _sentence(text), numbers)
+    return Finding(outcome(found.outcome for _, found in parts), _sentence(text), numbers)
+
+
+def all_of(parts: Iterable[Finding]) -> Finding:
+    """Join the parts of one claim, all of which must hold, whose explanations say what they are about."""
+    known = list(parts)
+    if len(known) == 1:
+        return known[0]
+    numbers = {name: value for part in known for name, value in part.numbers.items()}
+    told = dict.fromkeys(f"{_bare(part.explanation)} ({part.outcome})" for part in known)
+    return Finding(together(part.outcome for part in known), "; ".join(told), numbers)
+
+
+def lacks(what: str) -> Finding:
+    """Return that a claim is not tested since the study lacks ``what``."""
+    return Finding("not tested", f"The study lacks {what}.")
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
+    return f"{text[:1].upper()}{_bare(text[1:])}."
+
+
+def _bare(text: str) -> str:
+    return text.removesuffix(".")

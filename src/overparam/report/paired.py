@@ -15,7 +15,7 @@ import polars as pl
 
 from overparam.errors import DataError
 from overparam.report.arms import Arm
-from overparam.report.claims import Finding, judged
+from overparam.report.claims import Finding, judged, lacks
 from overparam.report.statistics import Estimate, estimate
 from overparam.report.words import seeds
 
@@ -71,13 +71,18 @@ def paired(first: Arm, second: Arm, column: str = "test_accuracy", *, apart: flo
 
 
 def pooled(found: Sequence[Difference], low: float = 0.0, high: float = float("inf")) -> Estimate:
-    """Return the mean over the places from ``low`` to ``high`` of each seed, as one estimate over seeds.
+    """Return :func:`means` as one estimate over seeds."""
+    return estimate(means(found, low, high).values())
+
+
+def means(found: Sequence[Difference], low: float = 0.0, high: float = float("inf")) -> dict[int, float]:
+    """Return the mean of each seed over the places from ``low`` to ``high``.
 
     A seed that lacks one of these places is left out, so that all seeds are means over the same.
     """
     inside = [each.by_seed for each in found if low <= each.at <= high]
     whole = set.intersection(*(set(each) for each in inside)) if inside else set[int]()
-    return estimate(sum(each[seed] for each in inside) / len(inside) for seed in sorted(whole))
+    return {seed: sum(each[seed] for each in inside) / len(inside) for seed in sorted(whole)}
 
 
 def by_seed(frame: pl.DataFrame, column: str = "test_accuracy", **values: Any) -> dict[int, float]:
@@ -96,7 +101,7 @@ def above(first: Mapping[int, float], second: Mapping[int, float], one: str, oth
     """Judge "``one`` is above ``other``", or less than ``loss`` below it, by the differences of the seeds of both."""
     found = estimate(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
     if not found.n:
-        return Finding("not tested", f"The study lacks {other if first else one}.")
+        return lacks(other if first else one)
     text = f"{one} is {found.text()} points above {other} ({seeds(found.n)})"
     numbers = {"difference": found.mean, "low": found.low, "high": found.high}
     return judged(found.map(lambda value: value + loss), text, numbers)

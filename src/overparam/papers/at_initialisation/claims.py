@@ -8,13 +8,13 @@ gives its variants. Each difference is the mean over the densities of the study.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import exp, log
 
 import polars as pl
 
 from overparam.report.arms import Arm, arms
-from overparam.report.claims import Claim, Finding, claim, judge, together
+from overparam.report.claims import Claim, Finding, all_of, claim, judged, lacks
 from overparam.report.paired import Difference, arm_of, paired, pooled
 from overparam.report.statistics import Estimate
 from overparam.report.words import density, listing, percent, seeds
@@ -37,34 +37,34 @@ SHARE = 0.2
 def shuffled(frame: pl.DataFrame) -> Finding:
     """Supported when each loses less than half a point, with its whole interval."""
     found = arms(frame)
-    return _joined(_free(found, name, f"{name}, shuffled") for name in SALIENCY)
+    return all_of(_free(found, name, f"{name}, shuffled") for name in SALIENCY)
 
 
 @claim("PAI-2", "SNIP, GraSP and SynFlow lose nothing when the weights are drawn anew.", needs=NEEDS)
 def reinitialised(frame: pl.DataFrame) -> Finding:
     """Supported when each loses less than half a point, with its whole interval."""
     found = arms(frame)
-    return _joined(_free(found, name, f"{name}, reinit") for name in SALIENCY)
+    return all_of(_free(found, name, f"{name}, reinit") for name in SALIENCY)
 
 
 @claim("PAI-3", "No mask that is found before training is as good as that of iterative magnitude pruning.", needs=NEEDS)
 def below_imp(frame: pl.DataFrame) -> Finding:
     """Supported when iterative magnitude pruning with rewinding is above each of SNIP, GraSP and SynFlow."""
     found = arms(frame)
-    return _joined(_better(found, "imp", name) for name in SALIENCY)
+    return all_of(_better(found, "imp", name) for name in SALIENCY)
 
 
 @claim("PAI-4", "SNIP is better in rounds, asked anew at each density, than in one.", needs=NEEDS)
 def in_rounds(frame: pl.DataFrame) -> Finding:
     """Supported when the difference lies above 0 (de Jorge et al. 2021; Verdenius et al. 2020, arXiv:2006.00896)."""
-    return _joined([_better(arms(frame), "snip in rounds", "snip")])
+    return all_of([_better(arms(frame), "snip in rounds", "snip")])
 
 
 @claim("PAI-5", "At 98 % sparsity and above SynFlow is better than SNIP and GraSP.", needs=NEEDS)
 def synflow_best(frame: pl.DataFrame) -> Finding:
     """Supported when both differences lie above 0."""
     found = arms(frame)
-    return _joined(_better(found, "synflow", name) for name in ("snip", "grasp"))
+    return all_of(_better(found, "synflow", name) for name in ("snip", "grasp"))
 
 
 def _claims_about(suffix: str, variant: str, what: str) -> tuple[Claim, ...]:
@@ -73,19 +73,19 @@ def _claims_about(suffix: str, variant: str, what: str) -> tuple[Claim, ...]:
 
     def best(frame: pl.DataFrame) -> Finding:
         found = arms(frame)
-        return _joined(_better(found, variant, name) for name in ("synflow", "snip", "random"))
+        return all_of(_better(found, variant, name) for name in ("synflow", "snip", "random"))
 
     def quick(frame: pl.DataFrame) -> Finding:
-        return _joined([_quick(arms(frame.with_columns(pl.col("seconds_before").log())), variant)])
+        return all_of([_quick(arms(frame.with_columns(pl.col("seconds_before").log())), variant)])
 
     def placed(frame: pl.DataFrame) -> Finding:
-        return _joined([_better(arms(frame), variant, f"{variant}, shuffled")])
+        return all_of([_better(arms(frame), variant, f"{variant}, shuffled")])
 
     def valued(frame: pl.DataFrame) -> Finding:
-        return _joined([_better(arms(frame), variant, f"{variant}, reinit")])
+        return all_of([_better(arms(frame), variant, f"{variant}, reinit")])
 
     def sparsest(frame: pl.DataFrame) -> Finding:
-        return _joined([_better(arms(frame), variant, "imp", last=True)])
+        return all_of([_better(arms(frame), variant, "imp", last=True)])
 
     tests: list[tuple[Callable[[pl.DataFrame], Finding], str, tuple[str, ...]]] = [
         (best, "is better than SynFlow, SNIP and random masks (ERK) at 98 % sparsity and above.", ()),
@@ -109,9 +109,9 @@ CLAIMS: tuple[Claim, ...] = (
 def _pairs(found: list[Arm], first: str, second: str, column: str = "test_accuracy") -> list[Difference] | Finding:
     """Return the differences of two variants at all densities of both, or what is lacking."""
     one, two = arm_of(found, variant=first), arm_of(found, variant=second)
-    lacks = [name for name, arm in ((first, one), (second, two)) if arm is None]
+    missing = [name for name, arm in ((first, one), (second, two)) if arm is None]
     if one is None or two is None:
-        return Finding("not tested", f"The study lacks the variant {listing(lacks)} of at-initialisation")
+        return lacks(f"the variant {listing(missing)} of at-initialisation")
     pairs = paired(one, two, column)
     return pairs or Finding("not tested", f"{first} and {second} have no density in common")
 
@@ -122,7 +122,7 @@ def _better(found: list[Arm], first: str, second: str, last: bool = False) -> Fi
     if isinstance(pairs, Finding):
         return pairs
     gap = pooled(pairs[-1:] if last else pairs)
-    return Finding(judge(gap), _told(gap, pairs[-1:] if last else pairs, first, second), _numbers(pairs, first, second))
+    return judged(gap, _told(gap, pairs[-1:] if last else pairs, first, second), _numbers(pairs, first, second))
 
 
 def _free(found: list[Arm], first: str, control: str) -> Finding:
@@ -132,7 +132,7 @@ def _free(found: list[Arm], first: str, control: str) -> Finding:
         return pairs
     gap = pooled(pairs)
     room = (-gap).map(lambda change: change + FREE)
-    return Finding(judge(room), _told(gap, pairs, first, control), _numbers(pairs, first, control))
+    return judged(room, _told(gap, pairs, first, control), _numbers(pairs, first, control))
 
 
 def _quick(found: list[Arm], variant: str) -> Finding:
@@ -144,9 +144,7 @@ def _quick(found: list[Arm], variant: str) -> Finding:
     share = ratio.map(exp).text(lambda value: percent(value, 0))
     text = f"{variant} takes {share} of the seconds of imp, {_over(pairs)} ({seeds(ratio.n)})"
     room = (-ratio).map(lambda size: size + log(SHARE))
-    return Finding(
-        judge(room), text, {f"{variant}: share of the time": None if ratio.mean is None else exp(ratio.mean)}
-    )
+    return judged(room, text, {f"{variant}: share of the time": None if ratio.mean is None else exp(ratio.mean)})
 
 
 def _told(gap: Estimate, pairs: list[Difference], first: str, second: str) -> str:
@@ -160,11 +158,3 @@ def _over(pairs: list[Difference]) -> str:
 
 def _numbers(pairs: list[Difference], first: str, second: str) -> dict[str, float | None]:
     return {f"{first} minus {second} at {density(each.at)}": each.estimate.mean for each in pairs}
-
-
-def _joined(parts: Iterable[Finding]) -> Finding:
-    """Return one finding for parts that must all hold."""
-    found = list(parts)
-    text = "; ".join(f"{part.explanation} ({part.outcome})" for part in found)
-    numbers = {name: value for part in found for name, value in part.numbers.items()}
-    return Finding(together(part.outcome for part in found), f"{text}.", numbers)

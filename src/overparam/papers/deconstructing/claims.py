@@ -13,7 +13,7 @@ from dataclasses import replace
 import polars as pl
 
 from overparam.report.arms import Arm, arms
-from overparam.report.claims import Finding, Outcome, claim, judge, together
+from overparam.report.claims import Finding, all_of, claim, judged, lacks
 from overparam.report.paired import Difference, arm_of, paired, pooled
 from overparam.report.statistics import Estimate, estimate
 from overparam.report.words import density, seeds
@@ -37,9 +37,9 @@ def criteria(frame: pl.DataFrame) -> Finding:
     found = retrained(frame)
     arm = {name: {"criterion": name, "retraining": "rewind"} for name in ("random", *LARGE, *SMALL)}
     if missing := arm.keys() - {one.values.get("criterion") for one in found}:
-        return joined([lacking(min(missing), "criterion")])
+        return _lacking(min(missing), "criterion")
     parts = [_above(found, arm[name], arm["random"]) for name in LARGE]
-    return joined([*parts, *(_above(found, arm["random"], arm[name]) for name in SMALL)])
+    return all_of([*parts, *(_above(found, arm["random"], arm[name]) for name in SMALL)])
 
 
 LARGE, SMALL = ("large-final", "magnitude-increase", "movement"), ("small-final", "small-init-small-final")
@@ -60,7 +60,7 @@ def signs(frame: pl.DataFrame) -> Finding:
     for values in ("reinit", "reshuffle", "constant"):
         kept, drawn = ({"retraining": f"{values}, signs {signs}"} for signs in ("kept", "drawn"))
         parts += [_above(found, kept, drawn), _above(found, kept, {"retraining": "rewind, signs kept"}, ALIKE)]
-    return joined(parts)
+    return all_of(parts)
 
 
 @claim(
@@ -73,7 +73,7 @@ def held(frame: pl.DataFrame) -> Finding:
     """Supported when zero lies above initial, and zero if toward at most half a point below zero, from 20 to 3 %."""
     found, middle = retrained(frame), (NEARLY_ALL, HIGHEST)
     zero, toward = {"variant": "zero"}, {"variant": "zero if toward"}
-    return joined(
+    return all_of(
         [
             _above(found, zero, {"variant": "initial"}, between=middle),
             _above(found, toward, zero, ALIKE, between=middle),
@@ -96,7 +96,7 @@ def turns(frame: pl.DataFrame) -> Finding:
     found = retrained(frame)
     zero, initial = (arm_of(found, variant=name) for name in ("zero", "initial"))
     if zero is None or initial is None:
-        return joined([lacking("zero" if zero is None else "initial", "variant")])
+        return _lacking("zero" if zero is None else "initial", "variant")
     gaps = paired(zero, initial)
     before = _judged([gap for gap in gaps if NEARLY_ALL <= gap.at <= HIGHEST], "zero", "initial")
     last = replace(gaps[-1], by_seed={seed: -gap for seed, gap in gaps[-1].by_seed.items()})
@@ -105,7 +105,7 @@ def turns(frame: pl.DataFrame) -> Finding:
     turn = [gaps[above[-1]].at, *(gap.at for gap in gaps[above[-1] + 1 :][:1])] if above else []
     text = f"; the arms meet below {density(turn[0])} density" if len(turn) == 2 else "; the arms do not meet"
     numbers = {"zero is above down to": turn[0] if turn else None}
-    told = joined([before, after])
+    told = all_of([before, after])
     return replace(told, explanation=told.explanation.rstrip(".") + text + ".", numbers={**told.numbers, **numbers})
 
 
@@ -121,13 +121,13 @@ def supermasks(frame: pl.DataFrame) -> Finding:
     heuristic = [untrained(frame, "heuristic, constant")]
     learned = [untrained(frame, name) for name in LEARNED]
     if heuristic[0] is None or not any(learned):
-        return joined([lacking("heuristic, constant" if heuristic[0] is None else LEARNED[-1], "variant")])
+        return _lacking("heuristic, constant" if heuristic[0] is None else LEARNED[-1], "variant")
     parts = []
     for name, tried, bound in (("by a rule", heuristic, 0.8), ("learned", learned, 0.95)):
         best = max((each for each in tried if each is not None), key=lambda each: each.mean or 0)
         text = f"{name} {best.text()} % ({seeds(best.n)})"
-        parts.append(Finding(judge(_more(best, -bound)), text, {name: best.mean}))
-    return joined(parts)
+        parts.append(judged(_more(best, -bound), text, {name: best.mean}))
+    return all_of(parts)
 
 
 LEARNED = (
@@ -166,7 +166,7 @@ def _above(
     for values in (first, second):
         trait, value = next(iter(values.items()))
         if (arm := arm_of(found, **values)) is None:
-            return lacking(value, trait)
+            return _lacking(value, trait)
         chosen.append((value, arm))
     (name, one), (other, two) = chosen
     shown = [gap for gap in paired(one, two) if between[0] <= gap.at <= between[1]]
@@ -181,28 +181,15 @@ def _judged(places: Sequence[Difference], first: str, second: str, below: float 
     text = f"{first} minus {second} is {gap.text()} points at {where} density ({seeds(gap.n)})"
     name = f"{first} minus {second}"
     numbers = {name: gap.mean, f"{name}: low": gap.low, f"{name}: high": gap.high}
-    return Finding(judge(_more(gap, below)), text, numbers)
+    return judged(_more(gap, below), text, numbers)
 
 
 def _more(found: Estimate, by: float) -> Estimate:
     return found.map(lambda value: value + by)
 
 
-def lacking(value: str, trait: str) -> Finding:
-    """Say which arm a study lacks."""
-    return Finding("not tested", f"The study lacks an arm with the {trait} {value!r}")
-
-
-def joined(parts: Sequence[Finding]) -> Finding:
-    """Join the parts of a claim, all of which must hold."""
-    outcome: Outcome = together(part.outcome for part in parts)
-    numbers = {name: value for part in parts for name, value in part.numbers.items()}
-    told = dict.fromkeys(part.explanation if part.outcome == "not tested" else _told(part) for part in parts)
-    return Finding(outcome, "; ".join(told) + ".", numbers)
-
-
-def _told(part: Finding) -> str:
-    return f"{part.explanation} ({part.outcome})"
+def _lacking(value: str, trait: str) -> Finding:
+    return lacks(f"an arm with the {trait} {value!r}")
 
 
 CLAIMS = (criteria, signs, held, turns, supermasks)

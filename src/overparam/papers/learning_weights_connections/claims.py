@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from overparam.report.arms import Arm, arms
-from overparam.report.claims import Finding, Outcome, claim, judge, together
+from overparam.report.claims import Finding, Outcome, all_of, claim, judge, judged, lacks
 from overparam.report.paired import Difference, arm_of, paired, pooled
 from overparam.report.statistics import Estimate, estimate
 from overparam.report.words import density, listing, seeds
@@ -35,7 +35,7 @@ def penalties(frame: pl.DataFrame) -> Finding:
     """
     found = arms(frame)
     parts = [_penalties(found, "L1", "L2", "not retrained"), _penalties(found, "L2", "L1", "retrained")]
-    return _joined(parts)
+    return all_of(parts)
 
 
 @claim(
@@ -68,7 +68,7 @@ def free(frame: pl.DataFrame) -> Finding:
     """
     found = arms(frame)
     places = {"L2, not retrained": 0.5, "L2, retrained": 0.1, "L2, iterative": 1 / 9}
-    return _joined([_free(found, name, at) for name, at in places.items()])
+    return all_of([_free(found, name, at) for name, at in places.items()])
 
 
 @claim(
@@ -80,8 +80,8 @@ def table(frame: pl.DataFrame) -> Finding:
     """Supported when the loss of the arm with the table's densities is below half a percentage point."""
     found = arm_of(arms(frame), variant="L2, kept as in Table 2")
     if found is None:
-        return _joined([_lacking(["L2, kept as in Table 2"])])
-    return _joined([_free([found], "L2, kept as in Table 2", found.positions[-1])])
+        return _lacking(["L2, kept as in Table 2"])
+    return all_of([_free([found], "L2, kept as in Table 2", found.positions[-1])])
 
 
 def losses(arm: Arm, place: object) -> Estimate:
@@ -98,7 +98,7 @@ def _free(found: list[Arm], name: str, at: float) -> Finding:
     loss = losses(arm, place)
     room = (-loss).map(lambda change: change + FREE)
     text = f"{name}: loses {loss.text()} points at {density(position)} density ({seeds(loss.n)})"
-    return Finding(judge(room), text, {f"{name}: density": position, f"{name}: loss": loss.mean})
+    return judged(room, text, {f"{name}: density": position, f"{name}: loss": loss.mean})
 
 
 def _penalties(found: list[Arm], better: str, worse: str, how: str) -> Finding:
@@ -141,13 +141,7 @@ def _judged(places: list[Difference], first: str, second: str) -> Finding:
 
 
 def _lacking(names: list[str]) -> Finding:
-    return Finding("not tested", f"The study lacks the variant {listing(names)} of han-five-curves")
-
-
-def _joined(parts: list[Finding]) -> Finding:
-    outcome: Outcome = together(part.outcome for part in parts)
-    numbers = {name: value for part in parts for name, value in part.numbers.items()}
-    return Finding(outcome, "; ".join(f"{part.explanation} ({part.outcome})" for part in parts) + ".", numbers)
+    return lacks(f"the variant {listing(names)} of han-five-curves")
 
 
 CLAIMS = (penalties, iterative, free, table)

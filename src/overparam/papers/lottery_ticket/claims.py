@@ -16,8 +16,8 @@ import polars as pl
 
 from overparam.errors import DataError
 from overparam.report.arms import Arm, arms
-from overparam.report.claims import Finding, claim, join_arms, judge, judged, together, with_seeds_needed
-from overparam.report.paired import Difference, arm_of, paired, pooled
+from overparam.report.claims import Finding, claim, join_arms, judge, judged, lacks, together, with_seeds_needed
+from overparam.report.paired import Difference, arm_of, means, paired, pooled
 from overparam.report.statistics import Estimate, estimate
 from overparam.report.words import density, listing, seeds
 
@@ -138,7 +138,7 @@ def tickets_are_stable(frame: pl.DataFrame) -> Finding:
     found = {name: arm_of(arms(frame), variant=name) for name in ("ticket", "shuffled", "reinit", "dense")}
     ticket, shuffled = found["ticket"], found["shuffled"]
     if ticket is None or shuffled is None:
-        return _lacking([name for name in ("ticket", "shuffled") if found[name] is None])
+        return lacks(listing([name for name in ("ticket", "shuffled") if found[name] is None]))
     heights = {name: _last(arm, "test_error_barrier") for name, arm in found.items() if arm is not None}
     stable = heights["ticket"].map(lambda height: height - STABLE)
     unstable = heights["shuffled"].map(lambda height: height - STABLE)
@@ -164,7 +164,7 @@ def more_to_choose_from(frame: pl.DataFrame) -> Finding:
     """
     found = {float(arm.values["variant"]): arm for arm in arms(frame) if _is_number(arm.values.get("variant"))}
     if len(found) < 3 or 1.0 not in found:
-        return _lacking(["three widths or more, 1 among them, such as those of the study lottery-ticket-widths"])
+        return lacks("three widths or more, 1 among them, such as those of the study lottery-ticket-widths")
     tickets = {width: arm.at("test_accuracy", arm.places[-1]) for width, arm in sorted(found.items())}
     dense = found[1.0].at("test_accuracy", found[1.0].places[0])
     whole = [seed for seed in dense if all(each.get(seed) is not None for each in tickets.values())]
@@ -189,7 +189,7 @@ def spare_copies(frame: pl.DataFrame) -> Finding:
     """
     found = [arm for arm in arms(frame) if len(_tickets(arm)) == 3]
     if len(found) != 1:
-        return _lacking(["an arm with three tickets, each found in what the others left, as lottery-ticket-spare has"])
+        return lacks("an arm with three tickets, each found in what the others left, as lottery-ticket-spare has")
     arm = found[0]
     tickets = [arm.at("test_accuracy", place) for place in _tickets(arm)]
     dense = arm.at("test_accuracy", arm.places[0])
@@ -280,7 +280,7 @@ def _on(frame: pl.DataFrame, names: Sequence[str], test: Callable[..., Finding])
             if (arm := arm_of(found, **KINDS[name])) is not None:
                 there.append(arm)
     if len(there) < len(names):
-        return _lacking([f"one arm of each kind: {listing(list(names))}, as the study lottery-ticket has"])
+        return lacks(f"one arm of each kind: {listing(list(names))}, as the study lottery-ticket has")
     return test(*there)
 
 
@@ -289,19 +289,15 @@ def _between(frame: pl.DataFrame, first: str, second: str, low: float, high: flo
     found = arms(frame)
     one, two = (arm_of(found, variant=name) for name in (first, second))
     if one is None or two is None:
-        return _lacking([f"the variant {name!r}" for name, arm in ((first, one), (second, two)) if arm is None])
+        return lacks(listing([f"the variant {name!r}" for name, arm in ((first, one), (second, two)) if arm is None]))
     return _gain(paired(one, two), low, high, f"{first} minus {second}")
-
-
-def _lacking(names: Sequence[str]) -> Finding:
-    return Finding("not tested", f"The study lacks {listing(list(names))}.")
 
 
 def _gain(found: Sequence[Difference], low: float, high: float, what: str = "ticket minus dense") -> Finding:
     """Judge that the mean difference between two densities lies above 0; with the best place told beside it."""
     inside = [each for each in found if low <= each.at <= high]
     if not inside:
-        return _lacking([f"levels between {density(low)} and {density(high)} density"])
+        return lacks(f"levels between {density(low)} and {density(high)} density")
     mean, best = pooled(inside), max(inside, key=lambda each: each.estimate.mean or 0)
     text = (
         f"{what} {mean.text()} points over {len(inside)} levels from {density(inside[0].at)} to "
@@ -325,12 +321,7 @@ def _falls_behind(found: Sequence[Difference]) -> Finding:
 
 
 def _growth(found: Sequence[Difference]) -> Estimate:
-    def means(low: float, high: float) -> dict[int, float]:
-        inside = [each.by_seed for each in found if low <= each.at <= high]
-        whole = set.intersection(*(set(each) for each in inside)) if inside else set[int]()
-        return {seed: sum(each[seed] for each in inside) / len(inside) for seed in whole}
-
-    above, below = means(0.1, SPARSE), means(0.0, 0.05)
+    above, below = means(found, 0.1, SPARSE), means(found, 0.0, 0.05)
     return estimate(below[seed] - above[seed] for seed in sorted(above.keys() & below.keys()))
 
 

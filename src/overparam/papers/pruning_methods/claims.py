@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from overparam.report.claims import Finding, claim, judge, together
+from overparam.report.claims import Finding, claim, judge, lacks, together
 from overparam.report.statistics import estimate
 from overparam.report.words import listing, seeds
 
@@ -26,9 +26,9 @@ def pruning_is_easiest(frame: pl.DataFrame) -> Finding:
     pruned = _by_seed(last.filter(pl.col("variant") == "magnitude", pl.col("prune.density") == DENSITY))
     dense = _by_seed(last.filter(variant="dense"))
     others = {way: _by_seed(last.filter(variant=way)) for way in WAYS}
-    lacks = [name for name, found in {"magnitude": pruned, "dense": dense, **others}.items() if not found]
-    if lacks:
-        return Finding("not tested", f"The study lacks the variant {listing(lacks)} of pruning-methods.")
+    missing = [name for name, found in {"magnitude": pruned, "dense": dense, **others}.items() if not found]
+    if missing:
+        return lacks(f"the variant {listing(missing)} of pruning-methods")
     gaps = {
         way: estimate(pruned[seed] - found[seed] for seed in pruned if seed in found) for way, found in others.items()
     }

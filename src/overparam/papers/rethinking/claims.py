@@ -11,7 +11,17 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from overparam.report.arms import arms
-from overparam.report.claims import Finding, Outcome, claim, join_arms, judge, judged, together, with_seeds_needed
+from overparam.report.claims import (
+    Finding,
+    Outcome,
+    claim,
+    join_arms,
+    judge,
+    judged,
+    lacks,
+    together,
+    with_seeds_needed,
+)
 from overparam.report.paired import Difference, arm_of, paired, pooled
 from overparam.report.statistics import Estimate, estimate
 from overparam.report.words import density, listing, seeds
@@ -39,7 +49,7 @@ def scratch_is_enough(frame: pl.DataFrame) -> Finding:
     found = {(what, how): _pair(frame, f"{what}, {how}", f"{what}, finetuned") for what in PRUNED for how in BUDGETS}
     main = found["units", "scratch-B"]
     if main is None:
-        return _lacking(["the variants 'units, scratch-B' and 'units, finetuned'"])
+        return lacks("the variants 'units, scratch-B' and 'units, finetuned'")
     means = {f"{what}, {how} minus finetuned": pooled(each) for (what, how), each in found.items() if each}
     text = "; ".join(f"{name} {mean.text()}" for name, mean in means.items())
     gain = means["units, scratch-B minus finetuned"]
@@ -76,7 +86,7 @@ def large_rates_are_better(frame: pl.DataFrame) -> Finding:
             large, small = (arm_of(found, variant=f"{how}, {what}", **{RATE: rate}) for rate in (high, low))
             if large is not None and small is not None:
                 parts.append((f"{how}, {what}", _gain(paired(large, small), f"rate {high:g} minus {low:g}")))
-    return _all(parts) if parts else _lacking(["two learning rates, as the study rethinking has"])
+    return join_arms(parts, together) if parts else lacks("two learning rates, as the study rethinking has")
 
 
 @claim("RETH-5", "Late rewinding brings the ticket back at the large learning rate.", needs=FIGURE)
@@ -98,7 +108,7 @@ def granularity(frame: pl.DataFrame) -> Finding:
     rate = _rates(frame)[0]
     fine, coarse = (_edge(frame, name, rate) for name in ("one-shot", "units"))
     if fine is None or coarse is None:
-        return _lacking(["tickets and random weights, one-shot and units, as the study rethinking has"])
+        return lacks("tickets and random weights, one-shot and units, as the study rethinking has")
     groups = _edge(frame, "n-of-m", rate) or []
     edges = {what: pooled(each) for what, each in (("weights", fine), ("N of M", groups), ("units", coarse))}
     more = pooled(_apart(fine, coarse))
@@ -149,14 +159,9 @@ def _each(
     rate = choose(_rates(frame))
     found = {how: _edge(frame, how, rate) for how in names}
     parts = [(f"{how} at {rate:g}", test(edge)) for how, edge in found.items() if edge]
-    return (
-        _all(parts) if len(parts) == len(names) else _lacking([f"tickets and random weights, {listing(list(names))}"])
-    )
-
-
-def _all(parts: Sequence[tuple[str, Finding]]) -> Finding:
-    joined = join_arms(parts)
-    return Finding(together(each.outcome for _, each in parts), joined.explanation, joined.numbers)
+    if len(parts) < len(names):
+        return lacks(f"tickets and random weights, {listing(list(names))}")
+    return join_arms(parts, together)
 
 
 def _gain(found: Sequence[Difference], what: str) -> Finding:
@@ -196,7 +201,3 @@ def _apart(first: Sequence[Difference], second: Sequence[Difference]) -> list[Di
         Difference(one.at, {s: one.by_seed[s] - two.by_seed[s] for s in one.by_seed.keys() & two.by_seed.keys()})
         for one, two in zip(first, second, strict=False)
     ]
-
-
-def _lacking(names: Sequence[str]) -> Finding:
-    return Finding("not tested", f"The study lacks {listing(list(names))}.")

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from overparam.report.arms import Arm, arms
-from overparam.report.claims import Claim, Finding, claim, join_arms, judge, together
+from overparam.report.claims import Claim, Finding, claim, join_arms, judge, judged, lacks, together, with_seeds_needed
 from overparam.report.paired import Difference, paired, pooled
 from overparam.report.statistics import Estimate, estimate
-from overparam.report.words import percent
+from overparam.report.words import percent, seeds
 
 AT_MAGNITUDE = "sparsegpt at magnitude"
 """The variant in which SparseGPT moves what magnitude has chosen."""
@@ -32,8 +32,8 @@ def damage_beats_magnitude(frame: pl.DataFrame) -> Finding:
         found = pooled(paired(plain, other, "train_loss"), 0.39, 0.71)
         if found.n:
             text = f"magnitude's training loss is {found.text(_nats)} above it"
-            parts.append((other.label, Finding(judge(found), text, _numbers(found))))
-    return join_arms(parts) if parts else _lacks("arms of magnitude and obd with 30 to 60 % deleted")
+            parts.append((other.label, judged(found, text, _numbers(found))))
+    return join_arms(parts) if parts else lacks("arms of magnitude and obd with 30 to 60 % deleted")
 
 
 @claim(
@@ -44,8 +44,8 @@ def damage_beats_magnitude(frame: pl.DataFrame) -> Finding:
 def surgeon_leaves_fewer(frame: pl.DataFrame) -> Finding:
     """Supported when the fewest parameters, other minus OBS, have intervals above 0 on every problem.
 
-    The fewest are those of any network on the way down whose training accuracy is no less than that of the
-    dense network of the seed, which is 100 % but where labels are wrong.
+    The fewest are those of any network on the way down whose training accuracy is no less than that of the dense
+    network, which is 100 % but where labels are wrong; seeds whose dense network has not learned that are left out.
     """
     found = arms(frame)
     parts = []
@@ -55,9 +55,10 @@ def surgeon_leaves_fewer(frame: pl.DataFrame) -> Finding:
             theirs = fewest(other)
             less = estimate(theirs[seed] - own[seed] for seed in sorted(own.keys() & theirs.keys()))
             ours, those = (sum(each.values()) / len(each) for each in (own, theirs))
-            text = f"{ours:.1f} parameters, {other.values['criterion']} {those:.1f}, fewer by {less.text(_count)}"
-            label = f"{surgeon.values['dataset']} against {other.values['criterion']}"
-            parts.append((label, Finding(judge(less), text, {"fewest": ours, "theirs": those, **_numbers(less)})))
+            rival, gain = other.values["criterion"], f"{less.text(_count)} ({seeds(less.n)})"
+            text = f"{ours:.1f} parameters, {rival} {those:.1f}, fewer by {gain}"
+            label = f"{surgeon.values['dataset']} against {rival}"
+            parts.append((label, judged(less, text, {"fewest": ours, "theirs": those, **_numbers(less)})))
     return _all(parts, "arms of obs with one of magnitude or obd on the same dataset")
 
 
@@ -75,8 +76,8 @@ def surgeon_halves_the_error(frame: pl.DataFrame) -> Finding:
             spare = estimate((1 - one[seed]) / 2 - (1 - two[seed]) for seed in both)
             errors = [sum(1 - each[seed] for seed in both) / len(both) for each in (two, one)]
             text = f"error {percent(errors[0])} against {percent(errors[1])}; below half by {spare.text()} points"
-            parts.append((other.label, Finding(judge(spare), text, _numbers(spare))))
-    return join_arms(parts) if parts else _lacks("arms of magnitude and exact-obs at 10 % density")
+            parts.append((other.label, judged(spare, text, _numbers(spare))))
+    return join_arms(parts) if parts else lacks("arms of magnitude and exact-obs at 10 % density")
 
 
 @claim(
@@ -90,11 +91,11 @@ def blocks_beat_the_diagonal(frame: pl.DataFrame) -> Finding:
     blocks = next((arm for arm in found if arm.values.get("variant") == "blocks"), None)
     diagonal = next((arm for arm in found if arm.values.get("variant") == "diagonal"), None)
     if blocks is None or diagonal is None:
-        return _lacks("variants 'blocks' and 'diagonal'")
+        return lacks("variants 'blocks' and 'diagonal'")
     dense, one, two = _at(blocks, 1.0), _at(blocks, 0.05), _at(diagonal, 0.05)
     both = sorted(dense.keys() & one.keys() & two.keys())
     if not both:
-        return _lacks("both at 5 % density")
+        return lacks("both at 5 % density")
     spare = estimate(0.14 - (dense[seed] - one[seed]) for seed in both)
     gap = estimate(one[seed] - two[seed] for seed in both)
     lost = [estimate(dense[seed] - each[seed] for seed in both) for each in (one, two)]
@@ -103,7 +104,8 @@ def blocks_beat_the_diagonal(frame: pl.DataFrame) -> Finding:
         f"diagonal {lost[1].text()}, {gap.text()} more"
     )
     outcome = together([judge(spare), judge(gap, at_least=0.3)])
-    return join_arms([("", Finding(outcome, text, {"lost": lost[0].mean, "gap": gap.mean}))])
+    finding = Finding(outcome, text, {"lost": lost[0].mean, "gap": gap.mean})
+    return with_seeds_needed(finding, (spare, 0.0), (gap, 0.3))
 
 
 @claim(
@@ -122,7 +124,7 @@ def refit_then_sparsegpt_then_none(frame: pl.DataFrame) -> Finding:
     swept = next((arm for arm in found if arm.values.get("variant") == AT_MAGNITUDE), None)
     best = next((arm for arm in found if arm.values.get("criterion") == "refit"), None)
     if none is None or swept is None or best is None:
-        return _lacks(f"arms of magnitude and refit, and a variant {AT_MAGNITUDE!r}")
+        return lacks(f"arms of magnitude and refit, and a variant {AT_MAGNITUDE!r}")
     parts = []
     for label, worse, better in (
         ("SparseGPT above the refit", swept, best),
@@ -143,11 +145,17 @@ CLAIMS: tuple[Claim, ...] = (
 
 
 def fewest(arm: Arm) -> dict[int, int]:
-    """Return for each seed the fewest parameters at which the training accuracy is no less than that of level 0."""
+    """Return for each seed the fewest parameters at which the training accuracy is no less than that of level 0.
+
+    A seed whose dense network is less accurate than another's has not learned the problem, which next to no parameters
+    do as well; it is left out.
+    """
     rows = (arm.frame if arm.every is None else arm.every).filter(pl.col("train_accuracy").is_not_null())
+    goal = rows.filter(pl.col("level") == 0)["train_accuracy"].max()
     found = {}
     for (seed,), own in rows.partition_by("seed", as_dict=True).items():
-        goal = own.filter(pl.col("level") == 0)["train_accuracy"].max()
+        if own.filter(pl.col("level") == 0)["train_accuracy"].max() < goal:  # type: ignore[operator]
+            continue
         as_good = own.filter((pl.col("level") > 0) & (pl.col("train_accuracy") >= goal))
         found[int(seed)] = int((as_good["kept"] if len(as_good) else own["weights"]).min())  # type: ignore[arg-type]
     return found
@@ -175,23 +183,15 @@ def _at(arm: Arm, density: float) -> dict[int, float]:
 
 def _above(found: Difference) -> Finding:
     change = found.estimate
-    return Finding(judge(change), f"by {change.text(_share)} of the outputs' mean square", _numbers(change))
+    return judged(change, f"by {change.text(_share)} of the outputs' mean square", _numbers(change))
 
 
-def _all(parts: Sequence[tuple[str, Finding]], lacks: str) -> Finding:
-    """Join findings all of which must hold."""
-    if not parts:
-        return _lacks(lacks)
-    joined = join_arms(parts)
-    return Finding(together(found.outcome for _, found in parts), joined.explanation, joined.numbers)
+def _all(parts: Sequence[tuple[str, Finding]], missing: str) -> Finding:
+    return join_arms(parts, together) if parts else lacks(missing)
 
 
 def _numbers(found: Estimate) -> dict[str, float | None]:
     return {"difference": found.mean, "low": found.low, "high": found.high}
-
-
-def _lacks(what: str) -> Finding:
-    return Finding("not tested", f"The study lacks {what}.")
 
 
 def _nats(value: float | None) -> str:

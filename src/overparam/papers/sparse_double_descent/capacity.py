@@ -15,7 +15,7 @@ import polars as pl
 
 from overparam.papers.sparse_double_descent.curves import interval
 from overparam.report.arms import Arm, arms
-from overparam.report.claims import Claim, Finding, Number, claim, judged
+from overparam.report.claims import Claim, Finding, Number, claim, judged, lacks
 from overparam.report.noise import Floats
 from overparam.report.statistics import Estimate, estimate
 from overparam.report.turning import find_turns, fit
@@ -43,7 +43,7 @@ def capacity_orders_the_turns(frame: pl.DataFrame) -> Finding:
             kind[str(arm.values.get("variant"))] = _lost(arm) if kind is memory else _worst(arm)
     both = [name for name in memory if name in turning]
     if len(both) < FEWEST:
-        return Finding("not tested", f"The study lacks {FEWEST} ways to prune, under noise of some labels and of all.")
+        return lacks(f"{FEWEST} ways to prune, under noise of some labels and of all")
     lost, worst = (np.array([found[name] for name in both]) for found in (memory, turning))
     order = estimate(_rank_correlation(lost[:, seed], worst[:, seed]) for seed in range(lost.shape[1]))
     text = "; ".join(

@@ -25,7 +25,7 @@ from overparam.papers.sparse_double_descent.curves import (
     falls_while_still_fitting,
 )
 from overparam.papers.sparse_double_descent.phases import phases
-from overparam.report.claims import Claim, Finding, Verdict, claim, join_arms
+from overparam.report.claims import Claim, Finding, Verdict, claim, join_arms, lacks
 from overparam.report.words import percent
 
 ALWAYS = ("test_accuracy", "noise_rate")
@@ -98,7 +98,7 @@ def noise_spreads_the_turns(frame: pl.DataFrame) -> Finding:
     pairs = contrasts(found, "noise_rate", rates[0], rates[-1]) if len(rates) > 1 else []
     if not pairs:
         have = ", ".join(percent(rate, 0) for rate in rates) or "none"
-        return Finding("not tested", f"The study lacks two arms with different label noise above zero (it has {have}).")
+        return lacks(f"two arms with different label noise above zero (it has {have})")
     return join_arms([(f"{less.arm.label} → {more.arm.label}", noise_spreads(less, more)) for less, more in pairs])
 
 
@@ -150,8 +150,8 @@ def _compare(frame: pl.DataFrame, trait: str, usual: str, other: str) -> Finding
     pairs = contrasts(found, trait, usual, other)
     if not pairs:
         have = {one.arm.values[trait] for one in found}
-        lacks = [f"{trait} '{name}'" for name in (usual, other) if name not in have]
-        text = f"an arm with {' and one with '.join(lacks)}" if lacks else f"two arms that differ in {trait} only"
-        return Finding("not tested", f"The study lacks {text}, under label noise.")
+        absent = [f"{trait} '{name}'" for name in (usual, other) if name not in have]
+        text = f"an arm with {' and one with '.join(absent)}" if absent else f"two arms that differ in {trait} only"
+        return lacks(f"{text}, under label noise")
     parts = [(f"{a.arm.label} → {b.arm.label}", turns_earlier(a, b, usual, other)) for a, b in pairs]
     return join_arms(parts)

@@ -10,7 +10,17 @@ from typing import Any
 from overparam.papers.sparse_double_descent.curves import interval
 from overparam.papers.sparse_double_descent.phases import ArmPhases, resolution
 from overparam.report.arms import TRAITS
-from overparam.report.claims import Finding, Number, Outcome, join_arms, judge, judged, together, with_seeds_needed
+from overparam.report.claims import (
+    Finding,
+    Number,
+    Outcome,
+    join_arms,
+    judge,
+    judged,
+    lacks,
+    together,
+    with_seeds_needed,
+)
 from overparam.report.statistics import Estimate, difference
 from overparam.report.words import density, number, percent, seeds
 
@@ -55,10 +65,10 @@ def noise_kind(one: ArmPhases) -> str:
     return str(frame[KIND][0] or "") if KIND in frame.columns else ""
 
 
-def on_each(found: Sequence[ArmPhases], test: Callable[[ArmPhases], Finding], lacks: str) -> Finding:
+def on_each(found: Sequence[ArmPhases], test: Callable[[ArmPhases], Finding], needed: str) -> Finding:
     """Run a test on every arm that the claim is about."""
     if not found:
-        return Finding("not tested", f"The study lacks {lacks}.")
+        return lacks(needed)
     return join_arms([(one.arm.label, test(one)) for one in found])
 
 

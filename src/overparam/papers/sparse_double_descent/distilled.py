@@ -11,7 +11,7 @@ import polars as pl
 from overparam.papers.sparse_double_descent.contrasts import named, noisy
 from overparam.papers.sparse_double_descent.curves import double_descent, interval
 from overparam.papers.sparse_double_descent.phases import ArmPhases, phases
-from overparam.report.claims import Claim, Finding, Outcome, claim, judged, together
+from overparam.report.claims import Claim, Finding, Outcome, claim, judged, lacks, together
 from overparam.report.paired import paired
 from overparam.report.words import density, seeds
 
@@ -60,7 +60,7 @@ def _arm(frame: pl.DataFrame, name: str) -> ArmPhases | None:
 
 
 def _lacking(teacher: str) -> Finding:
-    return Finding("not tested", f"The study lacks the variants {PLAIN!r} and {teacher!r}, with label noise.")
+    return lacks(f"the variants {PLAIN!r} and {teacher!r}, with label noise")
 
 
 CLAIMS: tuple[Claim, ...] = (sparse_teacher_removes_it, dense_teacher_removes_it, student_is_better_at_the_trough)

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from overparam.papers.sparse_double_descent.curves import interval
-from overparam.report.claims import Claim, Finding, claim, judge, judged, together
+from overparam.report.claims import Claim, Finding, claim, judge, judged, lacks, together
 from overparam.report.statistics import estimate
 from overparam.report.words import number, seeds
 
@@ -34,7 +34,7 @@ def sweet_is_sharper(frame: pl.DataFrame) -> Finding:
     """Supported when the re-dense network's loss rises more along filter-normalised directions, seed by seed."""
     dense, sweet = (_last(frame, name) for name in (DENSE, SWEET))
     if not dense or not sweet:
-        return Finding("not tested", f"The study lacks the variants {DENSE!r} and {SWEET!r}.")
+        return lacks(f"the variants {DENSE!r} and {SWEET!r}")
     both = sorted(dense.keys() & sweet.keys())
     more = estimate(_rise(sweet[seed]) - _rise(dense[seed]) for seed in both)
     rises = {name: estimate(_rise(found[seed]) for seed in both) for name, found in ((DENSE, dense), (SWEET, sweet))}
@@ -53,7 +53,7 @@ def no_barrier(frame: pl.DataFrame) -> Finding:
     names = [name for name in frame["variant"].unique(maintain_order=True).to_list() if name != DENSE]
     hills = {name: estimate(_hill(row) for row in _last(frame, name).values()) for name in names}
     if not hills:
-        return Finding("not tested", "The study lacks a variant that is pruned and made dense again.")
+        return lacks("a variant that is pruned and made dense again")
     outcome = together(judge((-hill).map(lambda below: below + BARRIER)) for hill in hills.values())
     told = "; ".join(f"{name}: {hill.text(lambda nats: number(nats, 4))}" for name, hill in hills.items())
     text = f"Nats above the higher end of the line: {told} ({seeds(min(hill.n for hill in hills.values()))})"
@@ -65,7 +65,7 @@ def overfits_again(frame: pl.DataFrame) -> Finding:
     """Supported when the best sparse network has more test accuracy than its re-dense one, seed by seed."""
     sparse, redense = _before(frame, SWEET), _last(frame, SWEET)
     if not sparse or not redense:
-        return Finding("not tested", f"The study lacks the variant {SWEET!r} with a training before its last.")
+        return lacks(f"the variant {SWEET!r} with a training before its last")
     test, train = (
         estimate(sparse[seed][name] - redense[seed][name] for seed in sorted(sparse.keys() & redense.keys()))
         for name in ("test_accuracy", "train_accuracy")

@@ -18,7 +18,7 @@ from overparam.papers.sparse_double_descent.contrasts import (
 )
 from overparam.papers.sparse_double_descent.curves import double_descent, fall_to, interval
 from overparam.papers.sparse_double_descent.phases import ArmPhases, phases
-from overparam.report.claims import Claim, Finding, claim, join_arms, judge, judged, together, with_seeds_needed
+from overparam.report.claims import Claim, Finding, claim, join_arms, judge, judged, lacks, together, with_seeds_needed
 from overparam.report.paired import paired
 from overparam.report.statistics import Estimate
 from overparam.report.turning import LEAST, SIGNIFICANT, find_turns
@@ -39,7 +39,7 @@ def reinit_wins_then_loses(frame: pl.DataFrame) -> Finding:
     """Supported when reinit minus rewind is above 0 at the ticket's trough and below 0 at its peak, seed by seed."""
     pairs = contrasts(noisy(phases(frame)), "retraining", "rewind", "reinit")
     if not pairs:
-        return Finding("not tested", "The study lacks two arms that differ in retraining, rewind and reinit, alone.")
+        return lacks("two arms that differ in retraining, rewind and reinit, alone")
     return join_arms([(f"{a.arm.label} → {b.arm.label}", _beside(a, b)) for a, b in pairs])
 
 
