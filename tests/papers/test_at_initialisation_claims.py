@@ -82,3 +82,19 @@ def test_a_table_as_claimed_supports_every_claim() -> None:
 def test_what_decides(frame: pl.DataFrame, id: str, outcome: str) -> None:
     (found,) = (each for each in CLAIMS if each.id == id)
     assert found(frame).verdict == outcome
+
+
+def test_rows_from_before_any_pruning_do_not_count() -> None:
+    table = made().with_columns(level=pl.col("level") + 1, step=pl.col("step") + 1)
+    late = table.filter(pl.col("variant").str.starts_with("cts later") | (pl.col("variant") == "imp"))
+    first = late.filter(level=1).with_columns(
+        *(pl.lit(0, pl.Int64).alias(name) for name in ("level", "step")),
+        *(pl.lit(value).alias(name) for name, value in (("density", 1.0), ("test_accuracy", 0.9))),
+        seconds_before=pl.lit(50.0),
+    )
+    known, found = (
+        {verdict.id: verdict for verdict in claims_for(PAPER, frame)} for frame in (table, pl.concat([table, first]))
+    )
+    for name in ("CTS-2-later", "CTS-3-later", "CTS-4-later"):
+        assert found[name] == known[name]
+        assert found[name].verdict == "supported"

@@ -105,6 +105,7 @@ def test_the_readme_gives_the_verdicts_of_the_numbers(name: str, told: tuple[str
                 *(f"CTS-{n}{search}" for n in (1, 3) for search in ("", "-loss", "-later")),
                 "CTS-2",
                 "CTS-2-loss",
+                "CTS-2-later",
             },
             {"PAI-1", "CTS-4-loss", *(f"CTS-5{search}" for search in ("", "-loss", "-later"))},
         ),

@@ -107,12 +107,15 @@ CLAIMS: tuple[Claim, ...] = (
 
 
 def _pairs(found: list[Arm], first: str, second: str, column: str = "test_accuracy") -> list[Difference] | Finding:
-    """Return the differences of two variants at all densities of both, or what is lacking."""
+    """Return the differences of two variants at all densities that both were pruned to, or what is lacking.
+
+    A network that is trained a little first, or pruned in many trainings, has a row before any pruning.
+    """
     one, two = arm_of(found, variant=first), arm_of(found, variant=second)
     missing = [name for name, arm in ((first, one), (second, two)) if arm is None]
     if one is None or two is None:
         return lacks(f"the variant {listing(missing)} of at-initialisation")
-    pairs = paired(one, two, column)
+    pairs = [each for each in paired(one, two, column) if each.at < 1]
     return pairs or Finding("not tested", f"{first} and {second} have no density in common")
 
 
