@@ -80,3 +80,12 @@ def test_a_layer_that_keeps_almost_nothing_is_told_once(kept: int, shape: tuple[
     masks = {"w": mask(kept, *shape)}
     assert almost_empty(masks, {"w": torch.ones(shape, dtype=torch.bool)}) == told
     assert almost_empty(masks, masks) == []
+
+
+@pytest.mark.parametrize(("alive", "units", "told"), [(1, 100, True), (2, 100, True), (3, 100, False), (1, 10, False)])
+def test_a_layer_of_which_one_unit_is_left_is_told(alive: int, units: int, told: bool) -> None:
+    """One ranking of all units by sums over 784 and over 300 inputs leaves one unit of the second layer."""
+    left = torch.zeros(units, 300, dtype=torch.bool)
+    left[:alive] = True
+    found = almost_empty({"w": left}, {"w": torch.ones_like(left)})
+    assert found == ([f"'w' keeps {alive} of {units} units"] if told else [])

@@ -14,6 +14,9 @@ REMEDY = "use a scope that gives every layer its share (erk, uniform or per-laye
 THOUSANDTH = 0.001
 """The share of a layer's weights below which it keeps almost nothing."""
 
+FEW_UNITS = 20
+"""Units of a layer from which on one that is left is told of."""
+
 COUNTED = 10
 """Weights below which it is told how many exactly are left: more differ from seed to seed, and each tells anew."""
 
@@ -65,18 +68,33 @@ def warn_of_collapse(
 def almost_empty(masks: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> list[str]:
     """Return a sentence on each layer that ``masks`` leave almost nothing and ``before`` did not.
 
-    That is fewer weights than it has outputs, or less than a thousandth of them.
+    That is fewer weights than it has outputs, or less than a thousandth of them; or, where whole units go, fewer than
+    one in fifty of twenty units or more.
     """
-    few = [name for name, mask in masks.items() if _few(mask) and not (name in before and _few(before[name]))]
-    return [f"{name!r} keeps {_amount(masks[name])} of {masks[name].numel():,} weights" for name in few]
-
-
-def _few(mask: Tensor) -> bool:
-    return mask.dim() > 1 and int(mask.sum()) < max(len(mask), THOUSANDTH * mask.numel()) and 0 not in mask.shape
+    told = [(_amount, "weights"), (_units_left, "units")]
+    found: list[str] = []
+    for name, mask in masks.items():
+        for amount, what in told:
+            left = amount(mask)
+            if left and not (name in before and amount(before[name])):
+                found.append(f"{name!r} keeps {left} of {mask.numel() if what == 'weights' else len(mask):,} {what}")
+                break
+    return found
 
 
 def _amount(mask: Tensor) -> str:
-    kept, outputs = int(mask.sum()), len(mask)
+    """Return how many weights are left, if they are almost none."""
+    kept, outputs = int(mask.sum()), len(mask) if mask.dim() else 1
+    if mask.dim() < 2 or 0 in mask.shape or kept >= max(outputs, THOUSANDTH * mask.numel()):
+        return ""
     if kept < COUNTED:
         return f"{kept}"
     return "less than a thousandth" if kept >= outputs else f"fewer than one for each of its {outputs:,} outputs"
+
+
+def _units_left(mask: Tensor) -> str:
+    """Return how many outputs still have weights, if they are almost none."""
+    if mask.dim() < 2 or len(mask) < FEW_UNITS:
+        return ""
+    alive = int(mask.flatten(1).any(dim=1).sum())
+    return f"{alive}" if alive <= max(1, len(mask) // 50) else ""
