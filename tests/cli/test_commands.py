@@ -17,7 +17,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 import overparam
-from overparam.cli import KINDS, app
+from overparam.cli import app
+from overparam.cli.commands import COMMANDS
+from overparam.cli.commands.list import KINDS
 from overparam.lab.results import MEASURED
 
 STUDY: dict[str, Any] = {
@@ -69,7 +71,7 @@ def test_help_imports_nothing_heavy_and_is_quick() -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
-@pytest.mark.parametrize("command", ["run", "table", "report", "list", "check", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     assert fine(command, "--help").startswith("Usage: ")
 

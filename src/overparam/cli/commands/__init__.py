@@ -1,0 +1,10 @@
+"""One file a command; help lists them in the order in which they are named here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+COMMANDS = ("run", "table", "report", "list", "check", "scan", "doctor")
+
+for name in COMMANDS:
+    import_module(f"{__name__}.{name}")

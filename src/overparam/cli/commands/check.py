@@ -1,0 +1,69 @@
+"""``overparam check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from overparam.cli.asked import study_for
+from overparam.cli.options import DataOption, DeviceOption, EngineOption, SetOption, StoreOption, SweepOption
+from overparam.cli.root import app
+from overparam.terminal import clear_errors, say
+
+
+@app.command()
+def check(
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="A study's name, or the path of a YAML file; with --verify it may be left out.",
+            show_default=False,
+            metavar="STUDY",
+        ),
+    ] = "",
+    set_: SetOption = None,
+    sweep: SweepOption = None,
+    store: StoreOption = Path("runs"),
+    engine: EngineOption = None,
+    device: DeviceOption = None,
+    data: DataOption = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read every stored byte of the study's results, or without a study of all results in the store; "
+            "what is damaged is marked, and the next run computes it again.",
+        ),
+    ] = False,
+) -> None:
+    """Say what a study would run, how much of it is in the store, and what is wrong; trains nothing.
+
+    Every step is tried in small, so what a run would refuse is told here.
+
+    Ends with exit code 1 if something in the store is damaged.
+    """
+    with clear_errors():
+        from overparam.errors import SpecError
+        from overparam.lab import Store
+        from overparam.lab.describe import stored_lines, study_lines, verified_lines
+        from overparam.lab.store import is_store
+
+        if study:
+            chosen = study_for(study, set_, sweep, data)
+            plan = chosen.checked(engine, device)
+            for line in study_lines(chosen.name, len(chosen.experiments), plan):
+                say(line)
+            if not is_store(store):
+                say(f"store {store}: not there yet, everything would be run")
+                return
+            lines, whole = stored_lines(plan, Store(store, reading=True), verify)
+        elif verify:
+            lines, whole = verified_lines(Store(store, reading=True))
+        else:
+            raise SpecError("name a study; only with --verify it may be left out, and all of the store is checked")
+        for line in lines:
+            say(line)
+        if not whole:
+            raise typer.Exit(1)

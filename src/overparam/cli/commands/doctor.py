@@ -1,0 +1,30 @@
+"""``overparam doctor``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from overparam.cli.root import app
+from overparam.terminal import clear_errors, say, show
+
+
+@app.command()
+def doctor(
+    threads: Annotated[int | None, typer.Option(min=1, help="Torch's threads; default: torch's own.")] = None,
+) -> None:
+    """Say what this machine is, what its sparse kernels use, and which layers are sparse by default."""
+    with clear_errors():
+        import torch
+        from rich.text import Text
+
+        from overparam.doctor import doctor as examine
+
+        before = torch.get_num_threads()
+        try:
+            if threads is not None:
+                torch.set_num_threads(threads)
+            examine(say, lambda line: show(Text(line, style="bold")))
+        finally:
+            torch.set_num_threads(before)
