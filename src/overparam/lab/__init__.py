@@ -1,13 +1,32 @@
-"""The laboratory: chains, studies, the plan, the store and the workers. It knows files and no science."""
+"""The laboratory: chains, studies, the plan, the store and the workers. It knows files and no science.
 
-from overparam.lab.chain import Branch, Chain, Repeat
-from overparam.lab.dialect import parse_yaml
-from overparam.lab.parsing import built_in_studies
-from overparam.lab.progress import LogReporter, PlainReporter, Reporter, reporter_for
-from overparam.lab.results import Results, load_module, load_results
-from overparam.lab.status import status
-from overparam.lab.store import Store
-from overparam.lab.study import Study
+Names are loaded when they are first used: what only reads a store needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from overparam.lab.chain import Branch, Chain, Repeat
+    from overparam.lab.dialect import parse_yaml
+    from overparam.lab.progress import LogReporter, PlainReporter, Reporter, reporter_for
+    from overparam.lab.results import Results, load_module, load_results
+    from overparam.lab.store import Store
+    from overparam.lab.study import Study
+    from overparam.lab.study_files import built_in_studies
+
+_HOMES = {
+    "chain": ("Branch", "Chain", "Repeat"),
+    "dialect": ("parse_yaml",),
+    "progress": ("LogReporter", "PlainReporter", "Reporter", "reporter_for"),
+    "results": ("Results", "load_module", "load_results"),
+    "store": ("Store",),
+    "study": ("Study",),
+    "study_files": ("built_in_studies",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Branch",
@@ -24,5 +43,14 @@ __all__ = [
     "load_results",
     "parse_yaml",
     "reporter_for",
-    "status",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return globals().setdefault(name, getattr(import_module(f"overparam.lab.{_HOME[name]}"), name))
+    raise AttributeError(f"module 'overparam.lab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

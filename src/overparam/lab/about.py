@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from overparam.errors import SpecError
+from overparam.errors import SpecError, suggest
 from overparam.lab.record import stated_columns
 from overparam.papers import check_paper
-from overparam.probes import Probe
-from overparam.registry import suggest
-from overparam.worlds import World
+
+if TYPE_CHECKING:
+    from overparam.probes import Probe
+    from overparam.worlds import World
 
 EDITIONS = ("laptop", "paper")
 

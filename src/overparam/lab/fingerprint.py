@@ -15,7 +15,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from overparam.identity import comes_with_overparam, identity_of
 from overparam.spec import plain
 
 LENGTH = 32  # hexadecimal digits, 128 bits: no two results of a lifetime share a name by chance
@@ -41,6 +40,8 @@ def part_identity(part: Any) -> dict[str, Any]:
     A field that its class names in ``later`` is not among them at the value given there, which was implied before the
     field was added.
     """
+    from overparam.identity import comes_with_overparam, identity_of  # torch; a fingerprint alone needs none
+
     later = getattr(part, "later", {})
     parameters = {name: value for name, value in part.parameters().items() if name not in later or value != later[name]}
     # plain() keeps the fields of an object and not its class, and another class may mean another thing by them

@@ -11,9 +11,9 @@ from overparam.errors import SpecError, StoreError
 from overparam.lab.about import About
 from overparam.lab.dialect import parse_yaml
 from overparam.lab.fingerprint import fingerprint
-from overparam.lab.parsing import built_in_studies
 from overparam.lab.results import Results
 from overparam.lab.study import Study
+from overparam.lab.study_files import built_in_studies
 from overparam.papers.numbers import Numbers, save
 
 UNIMPORTANT = ("name", "description", "engine", "device", *(field.name for field in fields(About)))

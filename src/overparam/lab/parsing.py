@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from overparam.errors import SpecError
-from overparam.files import why
-from overparam.lab.dialect import parse_yaml
 from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
 from overparam.spec import check_field, native
@@ -22,7 +17,6 @@ FIELDS = (
     *("name", "description", "world", "network", "chain", "seed", "sweep", "variants", "probes", "engine", "device"),
     *("axis", "paper", "edition", "laptop_minutes"),
 )
-LARGEST = 1_000_000  # bytes of a study file
 
 
 def fields_of(given: Any, source: str) -> dict[str, Any]:
@@ -41,32 +35,6 @@ def fields_of(given: Any, source: str) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def file_of(path: str | Path) -> Any:
-    """Return what a study file holds; raises :class:`SpecError` naming the file and the place."""
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST + 1)
-        text = content[:LARGEST].decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = why(error, path) if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise SpecError(f"study file {str(path)!r} cannot be read ({reason})") from None
-    if len(content) > LARGEST:
-        raise SpecError(f"study file {str(path)!r} cannot be a study: it has more than {LARGEST:,} bytes")
-    return parse_yaml(text, str(path))
-
-
-def built_in_studies() -> dict[str, str]:
-    """Return the YAML texts of the studies that come with overparam, by name."""
-    found = {}
-    for paper in sorted(resources.files("overparam.papers").iterdir(), key=lambda p: p.name):
-        if paper.is_dir():
-            for file in sorted(paper.iterdir(), key=lambda p: p.name):
-                if file.name.endswith(".yaml"):
-                    text = file.read_text(encoding="utf-8")
-                    found[parse_yaml(text, file.name)["name"]] = text
-    return found
-
-
 def settings_from(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return settings by the name of their step; raises :class:`SpecError` for another, or a field that it has not."""
     settings = {}
@@ -81,13 +49,6 @@ def settings_from(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             check_field(STEPS.get(name), str(field), f"{name}.{field}")
         settings[name] = dict(fields)
     return settings
-
-
-def study_name(name: Any) -> str:
-    """Return ``name`` if results can be found under it; raises :class:`SpecError`."""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise SpecError(f"name must be letters, digits, '.', '_' and '-', at most 100, got {name!r}")
-    return name
 
 
 def _values(path: str, values: Any) -> list[Any]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from overparam.errors import SpecError, StoreError, counted
+from overparam.errors import SpecError, StoreError, counted, suggest
 from overparam.lab.fingerprint import fingerprint
 from overparam.lab.store import DamagedError, Store
-from overparam.probes import Probe
-from overparam.registry import suggest
-from overparam.worlds import World
+
+if TYPE_CHECKING:
+    from overparam.probes import Probe
+    from overparam.worlds import World
 
 FOLDER = "studies/"
 LENGTH = 12  # hexadecimal digits that name a revision

@@ -9,24 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from torch import nn
 
-from overparam.checkpoint import Checkpoint
 from overparam.errors import SpecError, StoreError
 from overparam.lab.about import About
 from overparam.lab.curves import curve_table
 from overparam.lab.record import chosen_record
 from overparam.lab.store import DamagedError, Store
-from overparam.lab.weights import checkpoint_from_bytes
-from overparam.networks import Network
-from overparam.probes import PROBES
-from overparam.probes.density import remarks
+from overparam.remarks import remarks
 
 if TYPE_CHECKING:
-    from overparam.report import Material, Section, Verdict
+    from torch import nn
 
-MEASURED = tuple(column for name in PROBES for column in PROBES.get(name).measured)
-"""Columns that differ between two runs of the same study."""
+    from overparam.checkpoint import Checkpoint
+    from overparam.report import Material, Section, Verdict
 
 LAYER_HEAD = ("study", "variant", "seed", "chain", "level", "step", "fingerprint", "layer")
 OF_WORD = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
@@ -298,11 +293,15 @@ def _rebuilt(store: Store, fingerprint: str) -> nn.Module:
             f"checkpoint {fingerprint} is of a network that was given as a function, or with options that are no plain "
             "data; pass the module that its weights are to be loaded into"
         )
+    from overparam.networks import Network
+
     return Network(**recipe["network"]).fresh(**recipe["form"], seed=0)
 
 
 def _weights(store: Store, fingerprint: str) -> Checkpoint:
     """Return a stored checkpoint; damage is marked, if it can be, so that the next run computes it again."""
+    from overparam.lab.weights import checkpoint_from_bytes
+
     try:
         if not store.verify("steps", fingerprint, weights=False):
             raise StoreError(f"store {str(store.root)!r} has no checkpoint {fingerprint!r}")
@@ -311,3 +310,12 @@ def _weights(store: Store, fingerprint: str) -> Checkpoint:
         with contextlib.suppress(StoreError):
             store.mark_damaged("steps", fingerprint, str(damage))
         raise DamagedError(f"{damage}; run the study again to compute it anew") from None
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``MEASURED``, the columns that differ between two runs of the same study; probes need torch."""
+    if name != "MEASURED":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from overparam.probes import PROBES
+
+    return globals().setdefault(name, tuple(column for each in PROBES for column in PROBES.get(each).measured))

@@ -13,12 +13,9 @@ from overparam.lab.about import check_about
 from overparam.lab.dialect import dump_yaml, parse_yaml
 from overparam.lab.experiment import Experiment, experiments, with_value
 from overparam.lab.parsing import (
-    built_in_studies,
     fields_of,
-    file_of,
     probes_from,
     settings_from,
-    study_name,
     sweep_from,
     variants_from,
 )
@@ -32,6 +29,7 @@ from overparam.lab.results import Results, load_results
 from overparam.lab.rows import table_rows
 from overparam.lab.running import run_study
 from overparam.lab.store import Store
+from overparam.lab.study_files import built_in_studies, file_of, study_name
 from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
 from overparam.spec import native

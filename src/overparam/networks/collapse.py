@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from overparam.errors import LayerCollapseWarning, warn
-
-REMEDY = "use a scope that gives every layer its share (erk, uniform or per-layer), prune less, or exclude the layer"
-
+from overparam.remarks import COLLAPSE_REMEDY
 
 THOUSANDTH = 0.001
 """The share of a layer's weights below which it keeps almost nothing."""
@@ -62,7 +60,7 @@ def warn_of_collapse(
         for name in found[:4]
     ]
     more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-    warn(f"layer collapse: {', '.join(each)}{more}; {REMEDY}", LayerCollapseWarning)
+    warn(f"layer collapse: {', '.join(each)}{more}; {COLLAPSE_REMEDY}", LayerCollapseWarning)
 
 
 def almost_empty(masks: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> list[str]:

@@ -1,13 +1,13 @@
 """How dense each layer is, of what that is a share, and which units can no longer carry a signal."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from overparam.checkpoint import Checkpoint
-from overparam.networks.collapse import REMEDY, collapsed_layers
+from overparam.networks.collapse import collapsed_layers
 from overparam.probes.base import PROBES, Measurements, Probe, View
 from overparam.prune import empty_units
 from overparam.prune.coverage import Coverage, covering
@@ -98,44 +98,3 @@ def _row(covered: Coverage, role: str, kept: int, weights: int, masked: bool) ->
         "density": kept / weights if weights else 1.0,
         "share_of_all": weights / covered.parameters if covered.parameters else 0.0,
     }
-
-
-def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what a reader of a study must know of its pruning, as sentences, given its row for each layer."""
-    return [*_left_out(rows), *_collapsed(rows)]
-
-
-def _left_out(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say for each network of the study which of its tensors are never pruned, if any are."""
-    if not any(row["kept"] < row["weights"] for row in rows if "masked" in row):
-        return []
-    pruned = {row["layer"] for row in rows if row.get("masked")}
-    networks: dict[str, dict[str, Mapping[str, Any]]] = {}  # by checkpoint: rows by layer
-    for row in rows:
-        if row.get("masked") == 0 and row["layer"] not in pruned:
-            networks.setdefault(row["fingerprint"], {})[row["layer"]] = row
-    found = [
-        Coverage(
-            kept=0,
-            weights=0,
-            parameters=max(round(row["weights"] / row["share_of_all"]) for row in network.values()),
-            left_out={layer: (row["role"], row["weights"]) for layer, row in network.items()},
-        ).sentence()
-        for network in networks.values()
-    ]
-    return [sentence for sentence in dict.fromkeys(found) if sentence]
-
-
-def _collapsed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say which layers have collapsed, in how many of the study's checkpoints."""
-    layers: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row.get("collapsed"):
-            layers.setdefault(row["layer"], []).append(row)
-    checkpoints = len({row["fingerprint"] for row in rows})
-    each = [
-        f"{layer} in {len(found)} of {checkpoints} checkpoints, from level {min(row['level'] for row in found)} on, "
-        f"down to {min(row['kept'] for row in found):,} of {found[0]['weights']:,} weights"
-        for layer, found in layers.items()
-    ]
-    return [f"layer collapse: {'; '.join(each)}; {REMEDY}"] if each else []

@@ -9,16 +9,7 @@ from torch import Tensor, nn
 
 from overparam.networks import first_names, prunable, tensor_roles
 from overparam.prune.masks import Masks, count_kept
-
-NEGLIGIBLE = 0.001
-"""The share of all parameters from which it is told, without being asked, what has no mask."""
-
-REMEDIES: Mapping[str, str] = {
-    "parametrised": "make parametrised weights plain first (torch.nn.utils.parametrize.remove_parametrizations, or "
-    "torch.nn.utils.prune.remove, remove_weight_norm, remove_spectral_norm)",
-    "quantised": "prune before quantising",
-}
-"""What to do about tensors of a role that cannot simply be asked for."""
+from overparam.remarks import left_out_sentence
 
 
 @dataclass(frozen=True)
@@ -59,19 +50,7 @@ class Coverage:
 
     def sentence(self) -> str:
         """Say what is left out, with its share and what to do; empty if it is less than a thousandth."""
-        if self.left_out_share < NEGLIGIBLE:
-            return ""
-        named = [
-            f"{name} ({role}, {count / self.parameters:.1%})" for name, (role, count) in [*self.left_out.items()][:6]
-        ]
-        more = f" and {len(self.left_out) - 6} more" if len(self.left_out) > 6 else ""
-        roles = {role for role, _ in self.left_out.values()}
-        plain = ["name in include what shall be pruned, too"] if roles - set(REMEDIES) else []
-        todo = [*plain, *(REMEDIES[role] for role in REMEDIES if role in roles)]
-        return (
-            f"of {self.parameters:,} parameters pruning leaves out {self.left_out_share:.1%}, besides biases and "
-            f"norms: {', '.join(named)}{more}; {', '.join(todo)}"
-        )
+        return left_out_sentence(self.parameters, self.left_out)
 
 
 def coverage(module: nn.Module, masks: Masks | None = None) -> Coverage:

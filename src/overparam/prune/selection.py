@@ -14,8 +14,8 @@ from overparam.networks import ROLES, first_names, roles_by_name
 from overparam.networks.forward import Inputs
 from overparam.networks.roles import foremost
 from overparam.prune.counts import exact
-from overparam.prune.coverage import REMEDIES
 from overparam.registry import suggest
+from overparam.remarks import REMEDIES
 
 Entry = str | nn.Module | nn.Parameter
 Selection = Entry | Iterable[Entry]

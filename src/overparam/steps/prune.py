@@ -9,11 +9,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint
-from overparam.networks.collapse import REMEDY, almost_empty
+from overparam.networks.collapse import almost_empty
 from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, Scores, coverage
 from overparam.prune.rounds import densities
 from overparam.prune.scopes.base import rates_of
 from overparam.prune.selection import Named
+from overparam.remarks import COLLAPSE_REMEDY
 from overparam.spec import spec
 from overparam.steps.base import STEPS, Context, Outcome, Step
 from overparam.train.checks import FEW
@@ -110,7 +111,7 @@ class Prune(Step):
             asked = self._asked(pruned, context, named, density, notes)
             pruned = self._once(pruned, context, asked, spared)
         if few := almost_empty(pruned.masks, start.masks):
-            notes.append(f"at level {start.level + 1} {', '.join(few)}; {REMEDY}")
+            notes.append(f"at level {start.level + 1} {', '.join(few)}; {COLLAPSE_REMEDY}")
         return Outcome(pruned.counted("prune"), notes=[f"prune: {note}" for note in dict.fromkeys(notes)])
 
     def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
