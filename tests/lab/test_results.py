@@ -23,8 +23,8 @@ from overparam import (
     World,
 )
 from overparam import load_results as load
+from overparam.lab import load_module
 from overparam.lab.blobs import Folder
-from overparam.lab.results import load_module
 from small import MLP, vectors
 
 TRAIN = Train(epochs=1, batch_size=25)

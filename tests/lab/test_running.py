@@ -29,10 +29,10 @@ from overparam import (
     World,
     load_results,
 )
-from overparam.lab import Reporter
+from overparam.lab import Reporter, load_module
 from overparam.lab.execute import Done
 from overparam.lab.plan import Node
-from overparam.lab.results import MEASURED, load_module
+from overparam.lab.results import MEASURED
 from overparam.train import StopAt, evaluate
 from small import CONV, MLP, begin, built, context_of, given, images, same_bits, vectors
 

@@ -12,8 +12,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from overparam import Chain, Network, Prune, Study, Train, World
+from overparam.lab import Results, load_module
 from overparam.lab.journal import FileJournal
-from overparam.lab.results import Results, load_module
 from overparam.train import evaluate
 
 LETTERS = "".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)[:4])[:8000]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from overparam.lab.chain import Branch, Chain, Repeat
     from overparam.lab.dialect import parse_yaml
+    from overparam.lab.loading import load_checkpoint, load_module
     from overparam.lab.progress import LogReporter, PlainReporter, Reporter, reporter_for
-    from overparam.lab.results import Results, load_module, load_results
+    from overparam.lab.results import Results, load_results
     from overparam.lab.store import Store
     from overparam.lab.study import Study
     from overparam.lab.study_files import built_in_studies
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "chain": ("Branch", "Chain", "Repeat"),
     "dialect": ("parse_yaml",),
+    "loading": ("load_checkpoint", "load_module"),
     "progress": ("LogReporter", "PlainReporter", "Reporter", "reporter_for"),
-    "results": ("Results", "load_module", "load_results"),
+    "results": ("Results", "load_results"),
     "store": ("Store",),
     "study": ("Study",),
     "study_files": ("built_in_studies",),
@@ -39,6 +41,7 @@ __all__ = [
     "Store",
     "Study",
     "built_in_studies",
+    "load_checkpoint",
     "load_module",
     "load_results",
     "parse_yaml",

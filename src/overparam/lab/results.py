@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from overparam.errors import SpecError, StoreError
 from overparam.lab.about import About
+from overparam.lab.cards import results_card
 from overparam.lab.curves import curve_table
+from overparam.lab.found import Found, best, find, labelled, narrowed
+from overparam.lab.loading import opened
 from overparam.lab.record import chosen_record
 from overparam.lab.store import DamagedError, Store
 from overparam.remarks import remarks
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from overparam.checkpoint import Checkpoint
     from overparam.report import Material, Section, Verdict
 
 LAYER_HEAD = ("study", "variant", "seed", "chain", "level", "step", "fingerprint", "layer")
@@ -33,7 +33,7 @@ TYPES = {
 }  # of the columns that every table has; those of swept values, seeds among them, are as the values are
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """What a study found.
 
@@ -57,6 +57,7 @@ class Results:
         facts: versions, machine, threads and times of the steps.
         revision: which specification of this name the results belong to.
         shown: a few words on which revision this is, how many of its rows are there, and how many others there are.
+        store: the folder of the store that they are from.
     """
 
     name: str
@@ -72,6 +73,14 @@ class Results:
     facts: Mapping[str, str] = field(default_factory=dict)
     revision: str = ""
     shown: str = ""
+    store: Path = Path("runs")
+
+    def __repr__(self) -> str:
+        return str(results_card(self))
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show."""
+        return results_card(self).html()
 
     @property
     def missing(self) -> int:
@@ -93,6 +102,45 @@ class Results:
         column = "validation_loss"
         there = column in self.frame.columns and len(self.frame) > 0 and not self.frame[column].null_count()
         return "validation" if there else "test"
+
+    def at(self, **place: Any) -> Found:
+        """Return the one trained network at a place: its numbers, ``.masks`` and ``.module()``.
+
+        Args:
+            place: ``arm`` (as :meth:`table` calls it), ``seed``, ``level``, or any column, a swept one also by the last
+                part of its name; as many as it takes to name one row.
+
+        Raises:
+            SpecError: there is none, or several; the message lists what there is.
+        """
+        return Found(find(self._labelled, place, self.missing), self.store)
+
+    def best(self, on: str = "validation", metric: str | None = None, **place: Any) -> Found:
+        """Return the trained network that does best on one set; of equal ones that with the fewest weights.
+
+        Args:
+            on: ``validation``, or ``test``, which then is no test of the chosen one any more.
+            metric: ``accuracy``, ``loss`` or another that was measured on the set; None: accuracy, or R² or the loss
+                where there is none.
+            place: choose among those at a place alone, as in :meth:`at`.
+
+        Raises:
+            SpecError: there is no validation split and ``on`` does not say ``test``; no such metric or place.
+        """
+        chosen, how = best(narrowed(self._labelled, place, self.missing), on, metric)
+        return Found(chosen, self.store, how)
+
+    def masks(self, **place: Any) -> dict[str, Tensor]:
+        """Return the masks of the network at a place (see :meth:`at`), by parameter name; True means kept."""
+        return self.at(**place).masks
+
+    def module(self, module: nn.Module | None = None, **place: Any) -> nn.Module:
+        """Return the network at a place (see :meth:`at`) with its weights; ``module`` as for :func:`load_module`."""
+        return self.at(**place).module(module)
+
+    @property
+    def _labelled(self) -> pl.DataFrame:
+        return labelled(self.frame, self.material.arms)
 
     def phases(self) -> pl.DataFrame:
         """Return the light, critical, sweet and collapsed phase of each arm: densities, with intervals over seeds.
@@ -158,12 +206,14 @@ class Results:
         return write_charts(self.sections()[0], folder, suffixes)
 
 
-def load_results(store: Store, name: str, revision: str | None = None, notes: Sequence[str] = ()) -> Results:
+def load_results(
+    store: str | Path | Store, name: str, revision: str | None = None, notes: Sequence[str] = ()
+) -> Results:
     """Read the results of study ``name`` from ``store``; nothing is computed.
 
     Args:
-        store: where the study was run.
-        name: the study's name.
+        store: where the study was run; a folder, or a :class:`Store`.
+        name: the study's name, or ``NAME@REVISION``.
         revision: the first digits of a revision, of which there is one for each specification that was run under
             this name; None: the one that was run last. ``shown`` of what is returned says which.
         notes: what is to stand before what is found here.
@@ -173,7 +223,9 @@ def load_results(store: Store, name: str, revision: str | None = None, notes: Se
     Raises:
         StoreError: the store has no (readable) record of such a study or revision.
     """
-    record, shown, damaged = chosen_record(store, name, revision)
+    store = opened(store)
+    name, _, other = name.partition("@")
+    record, shown, damaged = chosen_record(store, name, revision or other)
     rows, layers, curves, found, manifests = [], [], [], [*store.notes, *notes, *damaged], {}
     for row in record.rows:
         step, measured = None, []
@@ -206,6 +258,7 @@ def load_results(store: Store, name: str, revision: str | None = None, notes: Se
         facts={**_facts(record.run, list(manifests.values())), "results": shown},
         revision=record.revision,
         shown=shown,
+        store=store.root,
     )
 
 
@@ -259,57 +312,6 @@ def _facts(run: str, manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         facts["training time, all jobs"] = f"{seconds:.0f} s"
     facts["run"] = run
     return facts
-
-
-def load_module(store: str | Path | Store, fingerprint: str, module: nn.Module | None = None) -> nn.Module:
-    """Return the network of a stored checkpoint with its weights, removed units and all, ready to be called.
-
-    Args:
-        store: where the checkpoint is; a folder, or a :class:`Store`.
-        fingerprint: of a row of ``results.frame``.
-        module: a module as its network makes it, which is changed in place; None rebuilds it, from the name or the
-            import path that the study gave.
-
-    Raises:
-        StoreError: no such checkpoint, a damaged one, one that does not fit ``module``, or a network that was given as
-            a function or with options that are no plain data: then ``module`` is needed.
-    """
-    store = store if isinstance(store, Store) else Store(store, reading=True)
-    checkpoint = _weights(store, fingerprint)
-    module = _rebuilt(store, fingerprint) if module is None else module
-    try:
-        return checkpoint.load_into(module)
-    except (RuntimeError, SpecError) as error:
-        first = " ".join(str(error).split("\n")[:2])
-        raise StoreError(f"checkpoint {fingerprint} does not fit the module: {first}") from None
-
-
-def _rebuilt(store: Store, fingerprint: str) -> nn.Module:
-    """Return a module as the network of a stored checkpoint makes it, with other weights."""
-    numbers = store.numbers("steps", fingerprint)
-    recipe = numbers["network"]
-    if recipe is None:
-        raise StoreError(
-            f"checkpoint {fingerprint} is of a network that was given as a function, or with options that are no plain "
-            "data; pass the module that its weights are to be loaded into"
-        )
-    from overparam.networks import Network
-
-    return Network(**recipe["network"]).fresh(**recipe["form"], seed=0)
-
-
-def _weights(store: Store, fingerprint: str) -> Checkpoint:
-    """Return a stored checkpoint; damage is marked, if it can be, so that the next run computes it again."""
-    from overparam.lab.weights import checkpoint_from_bytes
-
-    try:
-        if not store.verify("steps", fingerprint, weights=False):
-            raise StoreError(f"store {str(store.root)!r} has no checkpoint {fingerprint!r}")
-        return checkpoint_from_bytes(store.weights(fingerprint))
-    except DamagedError as damage:
-        with contextlib.suppress(StoreError):
-            store.mark_damaged("steps", fingerprint, str(damage))
-        raise DamagedError(f"{damage}; run the study again to compute it anew") from None
 
 
 def __getattr__(name: str) -> Any:

@@ -32,7 +32,7 @@ from typing import Any
 
 import xxhash
 
-from overparam.errors import StoreError
+from overparam.errors import StoreError, suggest
 from overparam.files import why
 from overparam.lab.blobs import Blobs, Folder
 
@@ -82,6 +82,14 @@ def is_store(root: Path) -> bool:
     return (root / MARKER).exists() or (root / "steps").is_dir()
 
 
+def _nearest(root: Path) -> str:
+    """Return the name of the store beside ``root`` that was perhaps meant, in words."""
+    try:
+        return suggest(root.name, [path.name for path in root.absolute().parent.iterdir() if is_store(path)])
+    except OSError:
+        return ""
+
+
 class Store:
     """Results of steps and probes, by fingerprint.
 
@@ -108,7 +116,8 @@ class Store:
             self._make()
         elif not is_store(self.root):
             raise StoreError(
-                f"there is no store {str(root)!r}; run the study first, or name the folder of its results with --store"
+                f"there is no store {str(root)!r}{_nearest(self.root)}; run the study first, "
+                "or name the folder of its results with --store"
             )
         self._check_format(reading)
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from overparam.errors import SpecError, StoreError
 from overparam.lab.about import check_about
+from overparam.lab.cards import study_card
 from overparam.lab.dialect import dump_yaml, parse_yaml
 from overparam.lab.experiment import Experiment, experiments, with_value
+from overparam.lab.loading import opened
 from overparam.lab.parsing import (
     fields_of,
     probes_from,
@@ -108,6 +110,13 @@ class Study:
         self.probes, self.probes_given = probes_from(probes), tuple(probes)
         self.about = check_about(axis, paper, edition, laptop_minutes, self.sweep, self.probes, self._worlds)
 
+    def __repr__(self) -> str:
+        return str(study_card(self))
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show."""
+        return study_card(self).html()
+
     def _worlds(self) -> list[World]:
         return [experiment.world for experiment in self.experiments[:1]]
 
@@ -200,15 +209,15 @@ class Study:
         Raises:
             StoreError: it has never been run there; other revisions of its name are named.
         """
-        opened = store if isinstance(store, Store) else Store(store, reading=True)
+        there = opened(store)
         revision = self._record(self.plan).revision
-        found, _ = records(opened, self.name)
+        found, _ = records(there, self.name)
         if found and revision not in {record.revision for record in found}:
             raise StoreError(
-                f"study {self.name!r} as it is now was never run in store {str(opened.root)!r}; "
-                f"run it, or name what was run ({listed(opened, found)})"
+                f"study {self.name!r} as it is now was never run in store {str(there.root)!r}; "
+                f"run it, or name what was run ({listed(there, found)})"
             )
-        return replace(load_results(opened, self.name, revision), about=self.about)
+        return replace(load_results(there, self.name, revision), about=self.about)
 
     def _record(self, planned: Plan) -> Record:
         worlds = [planned.worlds[place] for place in sorted({m.world for m in planned.measurements.values()})]
