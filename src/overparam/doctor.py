@@ -6,6 +6,7 @@ import os
 import platform
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from overparam.errors import StoreError
@@ -134,6 +135,30 @@ def limit_lines() -> list[tuple[str, str]]:
         ("epochs", f"below {found.epochs:g}, linear layers of perceptrons in compiled epochs"),
         ("", f"({set_here}, as in {VARIABLE}=linear=0.3,convolution=0.2)"),
     ]
+
+
+def facts() -> dict[str, Any]:
+    """Return what :func:`doctor` tells as values, for programs; bits, cores and threads as numbers."""
+    import torch
+
+    from overparam.sparse.kernels.compiled import kernel_folder
+    from overparam.sparse.limits import limits
+
+    machine: dict[str, Any] = dict(machine_facts())
+    return {
+        "machine": {
+            **machine,
+            "cores": available_cores(),
+            "vector_bits": vector_bits(),
+            "threads": torch.get_num_threads(),
+        },
+        "sparse_kernels": {
+            "cache": str(writable_cache_folder()),
+            "folder": str(kernel_folder()),
+            "compiled": sorted(path.stem for path in kernel_folder().glob("*.compiled")),
+        },
+        "sparse_below_density": asdict(limits()),
+    }
 
 
 def doctor(tell: Tell, heading: Tell) -> None:

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from overparam.terminal import say, show, tell
+from overparam.terminal import say, say_exactly, show, tell
 
 if TYPE_CHECKING:
     from overparam.lab import Reporter, Results, Study
+
+
+def is_json(form: str, allowed: Sequence[str] = ("text", "json")) -> bool:
+    """Tell whether ``--format`` asks for JSON; raises :class:`SpecError` for a form that the command has not."""
+    if form not in allowed:
+        from overparam.errors import SpecError
+
+        raise SpecError(f"--format must be {', '.join(allowed[:-1])} or {allowed[-1]}, got {form!r}")
+    return form == "json"
+
+
+def say_json(value: Any) -> None:
+    """Print mappings, lists, texts and numbers as one JSON document; what is no number (NaN) is null."""
+    say_exactly(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def run_or_tell(

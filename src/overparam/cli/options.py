@@ -38,3 +38,9 @@ DeviceOption = Annotated[
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="FOLDER", help="Where datasets are (or set OVERPARAM_DATA).")
 ]
+FormOption = Annotated[
+    str,
+    typer.Option(
+        "--format", metavar="FORM", help="text or json (for programs).", autocompletion=lambda: ["text", "json"]
+    ),
+]

@@ -7,8 +7,16 @@ from typing import Annotated
 
 import typer
 
-from overparam.cli.asked import study_for
-from overparam.cli.options import DataOption, DeviceOption, EngineOption, SetOption, StoreOption, SweepOption
+from overparam.cli.asked import is_json, say_json, study_for
+from overparam.cli.options import (
+    DataOption,
+    DeviceOption,
+    EngineOption,
+    FormOption,
+    SetOption,
+    StoreOption,
+    SweepOption,
+)
 from overparam.cli.root import app
 from overparam.terminal import clear_errors, say
 
@@ -37,6 +45,7 @@ def check(
             "what is damaged is marked, and the next run computes it again.",
         ),
     ] = False,
+    format: FormOption = "text",
 ) -> None:
     """Say what a study would run, how much of it is in the store, and what is wrong; trains nothing.
 
@@ -47,23 +56,33 @@ def check(
     with clear_errors():
         from overparam.errors import SpecError
         from overparam.lab import Store
-        from overparam.lab.describe import stored_lines, study_lines, verified_lines
+        from overparam.lab.describe import (
+            stored_facts,
+            stored_lines,
+            study_facts,
+            study_lines,
+            verified_facts,
+            verified_lines,
+        )
         from overparam.lab.store import is_store
 
+        as_json = is_json(format)
         if study:
             chosen = study_for(study, set_, sweep, data)
             plan = chosen.checked(engine, device)
-            for line in study_lines(chosen.name, len(chosen.experiments), plan):
-                say(line)
-            if not is_store(store):
-                say(f"store {store}: not there yet, everything would be run")
-                return
-            lines, whole = stored_lines(plan, Store(store, reading=True), verify)
+            facts = study_facts(chosen.name, len(chosen.experiments), plan)
+            lines = [*study_lines(facts), f"store {store}: not there yet, everything would be run"]
+            if is_store(store):
+                facts |= stored_facts(plan, Store(store, reading=True), verify)
+                lines[-1:] = stored_lines(facts)
         elif verify:
-            lines, whole = verified_lines(Store(store, reading=True))
+            facts = verified_facts(Store(store, reading=True))
+            lines = verified_lines(facts)
         else:
             raise SpecError("name a study; only with --verify it may be left out, and all of the store is checked")
-        for line in lines:
+        if as_json:
+            say_json(facts)
+        for line in () if as_json else lines:
             say(line)
-        if not whole:
+        if facts.get("damage"):
             raise typer.Exit(1)
