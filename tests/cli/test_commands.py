@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 import overparam
 from overparam.cli import app
+from overparam.cli.asked import say_json
 from overparam.cli.commands import COMMANDS
 from overparam.cli.commands.list import KINDS
 from overparam.lab.results import MEASURED
@@ -86,6 +89,67 @@ def test_list_has_a_line_on_each_thing(kind: str) -> None:
         assert len(what.strip()) > 10, line
 
 
+def test_list_alone_lists_the_kinds() -> None:
+    said = fine("list")
+    assert [line.split("  ")[0].strip() for line in said.split("\n\n")[0].splitlines()] == list(KINDS)
+    assert said.endswith("next: overparam list KIND\n")
+
+
+def test_json_of_commands_is_what_they_say(done: Path) -> None:
+    store = ["--store", str(done / "runs"), "--format", "json"]
+    checked = json.loads(fine("check", str(done / "study.yaml"), *store, "--verify"))
+    assert (checked["study"], checked["steps"], checked["steps_there"]) == ("commands", 22, 22)
+    assert (checked["rows"], checked["damage"], checked["verified"]) == (8, [], True)
+    assert checked["worlds"][0]["wrong_labels"] == pytest.approx(0.2)
+    assert json.loads(fine("check", "--verify", *store))["results"] == 22 + 32
+    assert json.loads(fine("claims", "commands", *store)) == []
+    assert {"name": "lenet-300-100"} in [{"name": row["name"]} for row in json.loads(fine("list", "networks", *store))]
+    machine = json.loads(fine("doctor", "--threads", "1", "--format", "json"))
+    assert machine["machine"]["threads"] == 1
+    assert machine["sparse_below_density"]["linear"] == 0.35
+
+
+@pytest.mark.parametrize("command", [["check"], ["claims", "x"], ["doctor"], ["list"]])
+def test_another_form_is_refused(command: list[str]) -> None:
+    result = invoke(*command, "--format", "jsn")
+    assert result.exit_code == 2
+    assert result.stderr == "error: --format must be text or json, got 'jsn'\n"
+
+
+def test_json_has_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    say_json({"a": [math.nan, 1.5], "b": {"c": -math.inf}, "d": "ä"})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5], "b": {"c": None}, "d": "ä"}
+
+
+def test_claims_say_why(tmp_path: Path, done: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**STUDY, "paper": "network-slimming"}))
+    said = fine("claims", str(tmp_path / "study.yaml"), "--store", str(done / "runs"))
+    verdicts = [line for line in said.splitlines() if not line.startswith(" ")]
+    assert verdicts
+    assert all(re.fullmatch(r"\S+ (supported|contradicted|inconclusive|not tested)", line) for line in verdicts)
+    none = invoke("claims", "commands", "--store", str(done / "runs"))
+    assert "commands names no paper" in none.stderr
+
+
+def completed(words: str) -> list[str]:
+    given = {"_OVERPARAM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    result = CliRunner().invoke(app, prog_name="overparam", env=given)
+    assert result.exit_code == 0, result.output
+    return result.stdout.split()
+
+
+def test_the_shell_is_offered_names(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(done)
+    assert {"claims", "check"} <= set(completed("overparam c"))
+    assert completed("overparam run lottery-ticket-w") == ["lottery-ticket-widths"]
+    assert completed("overparam check st") == ["study.yaml"]
+    assert completed("overparam table comm") == ["commands"]
+    assert [title.partition("@")[0] for title in completed("overparam table commands@")] == ["commands"]
+    assert completed("overparam table --store nowhere comm") == []
+    assert completed("overparam list pat") == ["patterns"]
+    assert completed("overparam table x --format j") == ["json"]
+
+
 def test_check_says_what_would_run(done: Path, tmp_path: Path) -> None:
     said = fine("check", str(done / "study.yaml"), "--store", str(tmp_path / "none"))
     assert said.startswith("commands: 2 chains, 22 different steps (8 trainings), 8 rows, 32 measurements\n")
@@ -136,6 +200,24 @@ def test_table_of_layers(done: Path) -> None:
     frame = pl.read_csv(io.StringIO(text))
     assert len(frame) == 8 * 2
     assert {"layer", "density", "learning_distance"} <= set(frame.columns)
+
+
+def test_table_of_layers_as_text(done: Path, tmp_path: Path) -> None:
+    said = fine("table", "commands", "--store", str(done / "runs"), "--layers")
+    rows = [line.split() for line in said.splitlines() if ".weight" in line]
+    assert len(rows) == 4 * 2  # levels and layers
+    assert [" ".join(row[:3]) for row in rows][:2] == ["100 % fc1.weight", "100 % output.weight"]
+    assert "density of all" in said
+    assert "Means over 2 seeds." in said
+
+
+def test_a_table_of_layers_says_where_no_probe_measures_them(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**STUDY, "probes": ["accuracy"], "sweep": {}}))
+    store = ["--store", str(tmp_path / "runs")]
+    fine("run", str(tmp_path / "study.yaml"), *store, "--jobs", "1")
+    for form in ("text", "json"):
+        result = invoke("table", "commands", *store, "--layers", "--format", form)
+        assert "no probe of this study measures layers; add one" in result.stderr
 
 
 def test_table_as_text(done: Path) -> None:

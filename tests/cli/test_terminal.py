@@ -266,7 +266,7 @@ def test_study_files_and_stores_that_lead_nowhere(how: str, tmp_path: Path, monk
     assert result.stderr.startswith(f"error: {expected}")
 
 
-@pytest.mark.parametrize(("args", "option"), [(["--layers"], "--layers"), (["--out", "x"], "--out")])
+@pytest.mark.parametrize(("args", "option"), [(["--curves"], "--curves"), (["--out", "x"], "--out")])
 def test_what_the_text_table_cannot_do_is_refused(args: list[str], option: str, done: Path) -> None:
     result = invoke("table", "shown", "--store", done / "runs", *args)
     assert result.exit_code == 2

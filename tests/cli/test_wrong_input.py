@@ -462,7 +462,6 @@ def test_wrong_usage(args: list[str], expected: str) -> None:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (["list"], "name what to list: datasets, networks, "),
         (["list", "network"], "cannot list 'network'; did you mean 'networks'? (known: datasets, "),
         (["table", "x", "--store", "nowhere"], "there is no store 'nowhere'; run the study first, or name the folder"),
         (["table", "x", "--format", "exel"], "--format must be text, csv, json or parquet, got 'exel'"),

@@ -139,6 +139,17 @@ def print_table(results: Results) -> None:
         show(part)
 
 
+def print_layers(results: Results) -> None:
+    """Print what probes measured of each layer, a table for each arm."""
+    from overparam.report import rich_table
+    from overparam.report.layers import layer_tables
+
+    if not len(results.frame):
+        say("no checkpoint is finished yet")
+    for table in layer_tables(results.layers, results.material.arms) if len(results.frame) else ():
+        show(rich_table(table))
+
+
 def complain(results: Results, notes: bool = True) -> None:
     """Say on stderr what is wrong and what is missing, and end with exit code 1 if anything is missing."""
     from overparam.errors import counted

@@ -7,8 +7,16 @@ from typing import Annotated
 
 import typer
 
+from overparam.cli import completing
+
 StudyArgument = Annotated[
-    str, typer.Argument(help="A study's name, or the path of a YAML file.", show_default=False, metavar="STUDY")
+    str,
+    typer.Argument(
+        help="A study's name, or the path of a YAML file.",
+        show_default=False,
+        metavar="STUDY",
+        autocompletion=completing.studies,
+    ),
 ]
 ResultsArgument = Annotated[
     str,
@@ -17,6 +25,7 @@ ResultsArgument = Annotated[
         "NAME@REVISION: those of another, as `overparam list results` has them.",
         show_default=False,
         metavar="STUDY",
+        autocompletion=completing.results,
     ),
 ]
 StoreOption = Annotated[Path, typer.Option(help="Folder of results.")]
@@ -29,7 +38,12 @@ SweepOption = Annotated[
     typer.Option("--sweep", metavar="PATH=A,B,C", help="Sweep over values, e.g. seed=0,1,2."),
 ]
 EngineOption = Annotated[
-    str | None, typer.Option(help="auto, dense or sparse: what trainings compute with.", show_default=False)
+    str | None,
+    typer.Option(
+        help="auto, dense or sparse: what trainings compute with.",
+        show_default=False,
+        autocompletion=completing.one_of("auto", "dense", "sparse"),
+    ),
 ]
 DeviceOption = Annotated[
     str | None,
@@ -41,6 +55,9 @@ DataOption = Annotated[
 FormOption = Annotated[
     str,
     typer.Option(
-        "--format", metavar="FORM", help="text or json (for programs).", autocompletion=lambda: ["text", "json"]
+        "--format",
+        metavar="FORM",
+        help="text, or json for programs.",
+        autocompletion=completing.one_of("text", "json"),
     ),
 ]

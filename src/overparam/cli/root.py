@@ -12,7 +12,6 @@ app = typer.Typer(
     name="overparam",
     help="Find how many parameters a network really needs, and how generalization changes on the way there.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # rich would take longer to import than all the rest of the help
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

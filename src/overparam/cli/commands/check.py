@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from overparam.cli.asked import is_json, say_json, study_for
+from overparam.cli.completing import studies
 from overparam.cli.options import (
     DataOption,
     DeviceOption,
@@ -29,6 +30,7 @@ def check(
             help="A study's name, or the path of a YAML file; with --verify it may be left out.",
             show_default=False,
             metavar="STUDY",
+            autocompletion=studies,
         ),
     ] = "",
     set_: SetOption = None,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 
 from overparam.cli.asked import complain, is_json, results_for, say_json
 from overparam.cli.options import DataOption, FormOption, ResultsArgument, SetOption, StoreOption, SweepOption
 from overparam.cli.root import app
-from overparam.terminal import clear_errors, show, tell
+from overparam.terminal import clear_errors, say, tell
+
+MARGIN = "    "
 
 
 @app.command()
@@ -20,9 +24,9 @@ def claims(
     data: DataOption = None,
     format: FormOption = "text",
 ) -> None:
-    """Test the claims of the study's paper on its results: each with verdict, numbers, and why.
+    """Test the claims of the study's paper on its results.
 
-    A claim that is contradicted is a result, and no error.
+    Each is told with its verdict and the numbers behind it. One that is contradicted is a result, and no error.
     """
     with clear_errors():
         as_json = is_json(format)
@@ -31,8 +35,10 @@ def claims(
         if as_json:
             say_json([asdict(verdict) for verdict in verdicts])
         elif not verdicts:
-            tell(f"study {results.name!r} names no paper, so there are no claims to test; `paper:` in it names one")
+            tell(f"{results.name} names no paper, so there are no claims to test (`paper: NAME` in a study names one)")
         for verdict in () if as_json else verdicts:
-            show(f"{verdict.id} {verdict.verdict}: {verdict.sentence}")
-            show(f"    {verdict.explanation}")
+            say(f"{verdict.id} {verdict.verdict}")
+            for told in (verdict.sentence, verdict.explanation):
+                width = shutil.get_terminal_size().columns
+                say(textwrap.fill(told, width, initial_indent=MARGIN, subsequent_indent=MARGIN))
         complain(results)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from overparam.cli.asked import is_json, say_json
+from overparam.cli.completing import one_of
 from overparam.cli.options import FormOption
 from overparam.cli.root import app
 from overparam.terminal import clear_errors, say
@@ -38,7 +39,7 @@ def list_(
             help=f"One of: {', '.join(KINDS)}.",
             show_default=False,
             metavar="[KIND]",
-            autocompletion=lambda: list(KINDS),
+            autocompletion=one_of(*KINDS),
         ),
     ] = "",
     store: Annotated[Path, typer.Option(help="Folder of results, for `list results`.")] = Path("runs"),

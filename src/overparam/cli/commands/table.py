@@ -7,11 +7,18 @@ from typing import Annotated
 
 import typer
 
-from overparam.cli.asked import complain, print_table, results_for
+from overparam.cli.asked import complain, is_json, print_layers, print_table, results_for
+from overparam.cli.completing import one_of
 from overparam.cli.options import DataOption, ResultsArgument, SetOption, StoreOption, SweepOption
 from overparam.cli.root import app
 from overparam.files import check_writable
-from overparam.terminal import clear_errors, say, say_exactly
+from overparam.terminal import clear_errors, say, say_exactly, tell
+
+FORMS = ("text", "csv", "json", "parquet")
+NO_LAYERS = (
+    "no probe of this study measures layers; add one that does, such as density, to its probes "
+    "(`overparam list probes` has them) and run it again: only what is new is computed"
+)
 
 
 @app.command()
@@ -21,7 +28,10 @@ def table(
     sweep: SweepOption = None,
     store: StoreOption = Path("runs"),
     data: DataOption = None,
-    format: Annotated[str, typer.Option("--format", help="text, csv, json or parquet.")] = "text",
+    format: Annotated[
+        str,
+        typer.Option("--format", metavar="FORM", help="text, csv, json or parquet.", autocompletion=one_of(*FORMS)),
+    ] = "text",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="One row per layer.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="One row per epoch or evaluated iteration.")] = False,
@@ -34,15 +44,13 @@ def table(
         from overparam.errors import SpecError
         from overparam.report import export
 
-        if format not in ("text", "csv", "json", "parquet"):
-            raise SpecError(f"--format must be text, csv, json or parquet, got {format!r}")
+        is_json(format, FORMS)
         if format == "parquet" and out is None:
             raise SpecError("--format parquet needs --out FILE, since it is not text")
-        chosen = [option for option, is_given in (("--layers", layers), ("--curves", curves)) if is_given]
-        if len(chosen) > 1:
+        if layers and curves:
             raise SpecError("--layers and --curves are two tables; ask for one of them")
-        if format == "text" and (chosen or out is not None):
-            raise SpecError(f"{chosen[0] if chosen else '--out'} needs --format csv, json or parquet")
+        if format == "text" and (curves or out is not None):
+            raise SpecError(f"{'--curves' if curves else '--out'} needs --format csv, json or parquet")
         results = results_for(study, set_, sweep, store, data)
         if save is not None:
             from overparam.lab.keep import keep
@@ -51,11 +59,13 @@ def table(
             return
         frame = results.layers if layers else results.curves if curves else results.frame
         if format == "text":
-            print_table(results)
+            (print_layers if layers else print_table)(results)
         elif out is None:
             say_exactly(str(export(frame, format)))
         else:
             check_writable(out, "--out")
             export(frame, format, out)
             say(str(out))
+        if layers and frame.is_empty() and len(results.frame):
+            tell(NO_LAYERS)
         complain(results)
