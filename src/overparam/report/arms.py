@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,12 +57,12 @@ class Arm:
     key: str = "level"
     every: pl.DataFrame | None = None
 
-    @property
+    @cached_property
     def seeds(self) -> list[int]:
         """The seeds, sorted."""
         return sorted(self.frame["seed"].unique().to_list())
 
-    @property
+    @cached_property
     def places(self) -> list[Any]:
         """The values of ``key`` that were measured on at least one seed, in the axis's order."""
         return sorted(self.frame[self.key].unique().to_list(), reverse=self.backwards)
@@ -111,9 +112,18 @@ class Arm:
         Args:
             every: whether to give every measured step of the chains a row, though several are at one place.
         """
-        frame, keys = self.frame, [self.key]
-        if every and self.every is not None:
-            frame, keys = self.every, [self.key, "step"]
+        return self._mean_of_every if every and self.every is not None else self._mean
+
+    @cached_property
+    def _mean(self) -> pl.DataFrame:
+        return self._mean_of(self.frame, [self.key])
+
+    @cached_property
+    def _mean_of_every(self) -> pl.DataFrame:
+        assert self.every is not None
+        return self._mean_of(self.every, [self.key, "step"])
+
+    def _mean_of(self, frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
         names = {name for name, kind in frame.schema.items() if kind.is_numeric()}
         numbers = names - {"seed", "chain", "level", "step", *self.values, *keys} | {self.axis.column} - set(keys)
         means = [pl.col(name).cast(pl.Float64).fill_nan(None).mean() for name in sorted(numbers)]

@@ -9,7 +9,7 @@ import polars as pl
 from overparam.report.arms import Arm, arms
 from overparam.report.axes import DENSITY
 from overparam.report.axis import Axis
-from overparam.report.statistics import spread
+from overparam.report.statistics import CONFIDENCE, FEW, t_quantile
 
 
 def curves(
@@ -47,20 +47,37 @@ def curve(arm: Arm, y: Sequence[str], *, every: bool = False) -> pl.DataFrame:
         y: columns that are drawn.
         every: whether every measured step of the chains has a row, as in tables, or the last at each place.
     """
-    y = [column for column in y if arm.has(column) and column != arm.axis.column]
+    y = [column for column in dict.fromkeys(y) if arm.has(column) and column != arm.axis.column]
     every = every and arm.every is not None
     keys = [arm.key, *(["step"] if every else [])]
-    values = [pl.col(column).cast(pl.Float64).fill_nan(None).drop_nulls() for column in y]
     frame = arm.every if every and arm.every is not None else arm.frame
-    over_seeds = frame.group_by(keys).agg(pl.col("kind").first() if "kind" in frame.columns else [], *values)
+    counted = [part for column in y for part in _counted(column)]
+    over_seeds = frame.group_by(keys).agg(pl.col("kind").first() if "kind" in frame.columns else [], *counted)
+    over_seeds = over_seeds.with_columns(end for column in y for end in _ends(column, len(arm.seeds)))
     heads = list(dict.fromkeys([*keys, arm.axis.column, *(["kept"] if arm.has("kept") else []), "n"]))
-    means, rows = arm.mean(every).select(heads), []
-    if "kept" in heads:
+    means = arm.mean(every).select(name for name in heads if name not in y or name in keys)
+    if "kept" in means.columns:
         means = means.with_columns(pl.col("kept").round().cast(pl.Int64))
-    for row in means.join(over_seeds, on=keys, how="left", maintain_order="left").iter_rows(named=True):
-        cells = {name: value for name, value in row.items() if name not in y}
-        for column in y:
-            found = spread(row[column], share="accuracy" in column)
-            cells |= {column: found.mean, f"{column}_low": found.low, f"{column}_high": found.high}
-        rows.append(cells)
-    return pl.DataFrame(rows, infer_schema_length=None)
+    joined = means.join(over_seeds, on=keys, how="left", maintain_order="left")
+    return joined.drop(f"{column}_{part}" for column in y for part in ("n", "std"))
+
+
+def _counted(column: str) -> list[pl.Expr]:
+    """Return what is to be known of a column's seeds: mean, lowest and highest, count, and standard deviation."""
+    value = pl.col(column).cast(pl.Float64)
+    value = value.filter(value.is_finite())
+    parts = {"": value.mean(), "_low": value.min(), "_high": value.max(), "_n": value.len(), "_std": value.std()}
+    return [expression.alias(f"{column}{part}") for part, expression in parts.items()]
+
+
+def _ends(column: str, seeds: int) -> list[pl.Expr]:
+    """Return both ends of what :func:`overparam.report.statistics.spread` shows, from what :func:`_counted` counts."""
+    mean, low, high, n, deviation = (pl.col(f"{column}{part}") for part in ("", "_low", "_high", "_n", "_std"))
+    quantiles = {count: t_quantile((1 + CONFIDENCE) / 2, count - 1) for count in range(FEW, seeds + 1)}
+    factor = n.replace_strict(quantiles, default=None, return_dtype=pl.Float64)
+    half = factor * deviation / n.cast(pl.Float64).sqrt()
+    ends = ((low, mean - half), (high, mean + half))
+    if "accuracy" in column:
+        ends = ((low, (mean - half).clip(0, 1)), (high, (mean + half).clip(0, 1)))
+    shown = [pl.when(n >= FEW).then(wide).when(n > 1).then(narrow) for narrow, wide in ends]
+    return [end.alias(f"{column}{part}") for end, part in zip(shown, ("_low", "_high"), strict=True)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from math import hypot, isfinite, sqrt
 
 import numpy as np
@@ -77,6 +78,7 @@ class Estimate:
         return f"{form(self.mean)} [{form(self.low)}, {form(self.high)}]"
 
 
+@cache
 def t_quantile(share: float, degrees: int) -> float:
     """Return the quantile of Student's t distribution below which ``share`` of it lies."""
     from scipy.special import stdtrit  # here, since whoever names an axis need not wait for it
