@@ -23,8 +23,8 @@ from overparam.prune import dense_masks
 from overparam.prune.masks import Masks
 from overparam.report.arms import arms
 from overparam.report.axes import DENSITY
-from overparam.report.charts import comparison_chart
 from overparam.report.figures import save_chart
+from overparam.report.multiples import comparison_chart
 from overparam.report.sections import Column, Comparison, Table
 from overparam.report.tables import export
 from overparam.report.words import density as share

@@ -11,8 +11,9 @@ from overparam.errors import SpecError
 from overparam.papers.sparse_double_descent.phases import phases
 from overparam.papers.sparse_double_descent.sections import marks_of
 from overparam.report import level_table
-from overparam.report.charts import comparison_chart, panel_chart, panel_data
+from overparam.report.charts import panel_chart, panel_data
 from overparam.report.figures import figure, save_chart
+from overparam.report.multiples import comparison_chart
 from overparam.report.panels import ACCURACY, DISTANCE, KEPT_DISTANCE, SOFT_ERROR, series_of
 from overparam.report.sections import ArmCharts
 from overparam.report.theme import theme
@@ -102,8 +103,8 @@ def test_arms_are_compared_in_one_chart_with_a_line_each():
     found = phases(study(arm(variant="a"), arm(variant="b", criterion="random", worst=0.2, best=0.03)))
     spec = comparison_chart([one.arm for one in found]).to_dict()
     assert {row["arm"] for row in spec["datasets"]["arms"]} == {"a", "b"}
-    line = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "line")
-    assert line["encoding"]["strokeDash"]["scale"]["domain"] == ["a", "b"]  # not told by colour alone
+    marks = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "point")
+    assert marks["encoding"]["shape"]["scale"]["domain"] == ["a", "b"]  # not told by colour alone
 
 
 def test_a_limit_on_rows_set_for_altair_does_not_apply(found):

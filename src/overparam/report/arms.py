@@ -174,7 +174,7 @@ def arms(frame: pl.DataFrame, axis: Axis | str = DENSITY, by: Sequence[str] | No
     whole = [pl.concat(chains) for _, chains in groups.values()]
     return [
         _arm(label, values, rows, axis, key)
-        for label, values, rows in zip(_labels(found, [*named, *stages]), found, whole, strict=True)
+        for label, values, rows in zip(labels(found, [*named, *stages]), found, whole, strict=True)
     ]
 
 
@@ -274,11 +274,13 @@ def _constant(column: pl.Series) -> Any:
     return told[0] if told else None
 
 
-def _labels(arms_values: list[dict[str, Any]], named: Sequence[str]) -> list[str]:
-    """Name each arm by as few of its values as tell it from the others."""
-    if len(arms_values) == 1:
-        known = {name: value for name, value in arms_values[0].items() if value != "none"}
+def labels(values: Sequence[Mapping[str, Any]], named: Sequence[str]) -> list[str]:
+    """Name each arm by as few of its values as tell it from the others; the trunk of branches by what it does."""
+    if len(values) == 1:
+        known = {name: value for name, value in values[0].items() if value != "none"}
         return [_join(known, ["variant", *TRAITS]) or "all runs"]
+    trunks = "variant" in named and any(each["variant"] for each in values)
+    arms_values = [{**each, "variant": each["variant"] or does(each)} if trunks else each for each in values]
     differing = [name for name in named if len({str(values[name]) for values in arms_values}) > 1]
     chosen: list[str] = []
     for name in sorted(differing, key=lambda name: name in TRAITS):
@@ -288,7 +290,13 @@ def _labels(arms_values: list[dict[str, Any]], named: Sequence[str]) -> list[str
         finer = {tuple(str(values[other]) for other in [*chosen, name]) for values in arms_values}
         if len(finer) > len(told):
             chosen.append(name)
-    return [_join(values, chosen) or "default" for values in arms_values]
+    return [_join(each, chosen) or "default" for each in arms_values]
+
+
+def does(values: Mapping[str, Any]) -> str:
+    """Return what an arm does that has no name: the trunk of a study with branches."""
+    told = ("criterion", "retraining", "mask")
+    return ", ".join(str(values[name]) for name in told if values.get(name) not in (None, "none")) or "trunk"
 
 
 def _join(values: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -300,7 +308,7 @@ def _say(name: str, value: Any) -> str:
         return ""
     if name in ("noise_rate", NOISE_RATE):
         return f"{percent(float(value), 0)} label noise" if value else "no label noise"
-    if name in ("variant", "dataset", "criterion", "retraining", "network"):
+    if name in ("variant", "family", "branch", "dataset", "criterion", "retraining", "network"):
         return str(value)
     return f"{name.rsplit('.', 1)[-1]} {value:g}" if isinstance(value, float) else f"{name.rsplit('.', 1)[-1]} {value}"
 

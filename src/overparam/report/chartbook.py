@@ -10,8 +10,9 @@ from typing import Any
 import altair as alt
 
 from overparam.report.arms import Arm
-from overparam.report.charts import Chart, Data, Extent, comparison_chart, panel_data, panel_layers
+from overparam.report.charts import Chart, Data, Extent, panel_data, panel_layers
 from overparam.report.marks import NONE
+from overparam.report.multiples import comparison_chart
 from overparam.report.panels import series_of
 from overparam.report.sections import ArmCharts, Comparison, Section, name_of
 from overparam.report.theme import light_for_dark, theme

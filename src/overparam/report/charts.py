@@ -18,13 +18,9 @@ from overparam.report.axis import Axis
 from overparam.report.curves import curve
 from overparam.report.marks import NONE, Band, Marks
 from overparam.report.panels import Panel, rows_with, series_of
-from overparam.report.words import percent, plain_number
 
 DASHES = [[1, 0], [7, 3], [2, 2], [8, 3, 2, 3]]
 WIDTH = 860
-
-BANDS = 4
-"""Most arms in one chart whose bands are drawn; more would hide the lines."""
 
 FEW = 12
 """Most places on an axis that are drawn as points and labelled one by one."""
@@ -90,7 +86,7 @@ def panel_data(arm: Arm, panel: Panel, marks: Marks = NONE) -> Data | None:
     tables: Data = {
         "levels": _levels(frame.to_dicts(), axis, arm, series, panel, marks),
         "curves": [
-            {"x": row[axis.column], "series": label, "mean": row[name], **_ends(row, name)}
+            {"x": row[axis.column], "series": label, "mean": row[name], **ends(row, name)}
             for name, label in series.items()
             for row in rows_with(frame, name)
         ],
@@ -155,12 +151,12 @@ def _lines(
     dash = alt.StrokeDash("series:N", sort=names, scale=alt.Scale(domain=names, range=dashes))
     y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=panel.form))
     ends = {"y": alt.Y("low:Q", title=None), "y2": "high:Q"}
-    band = table("curves").mark_area(opacity=0.2, aria=False).encode(x=x, fill=_fill("series:N", names), **ends)
+    band = table("curves").mark_area(opacity=0.2, aria=False).encode(x=x, fill=fill("series:N", names), **ends)
     line = table("curves").mark_line(aria=False).encode(x=x, y=y, color=color, strokeDash=dash)
     if not few:
         return [band, line]
     dots = table("curves").mark_point(filled=True, size=40, opacity=1, aria=False)
-    return [band, line, dots.encode(x=x, y=y, fill=_fill("series:N", names))]
+    return [band, line, dots.encode(x=x, y=y, fill=fill("series:N", names))]
 
 
 def _points(table: Callable[[str], alt.Chart], x: alt.X) -> list[alt.Chart]:
@@ -187,67 +183,13 @@ def _cursor(
     return [rule, strip.add_params(under)]
 
 
-def comparison_chart(
-    arms: Sequence[Arm],
-    *,
-    column: str = "test_accuracy",
-    title: str = "Test accuracy, arm by arm",
-    width: int | str = WIDTH,
-) -> Chart | None:
-    """Draw one column of several arms over their axis, None if not measured; a click on the legend singles one out."""
-    measured = [arm for arm in arms if arm.has(column)]
-    if not measured:
-        return None
-    rows = [
-        {
-            "arm": arm.label,
-            "x": row[arm.axis.column],
-            "mean": row[column],
-            **_ends(row, column),
-            "at": _place(arm, row),
-            "value": _told(row, column, percent if "accuracy" in column else plain_number),
-            "seeds": row["n"],
-        }
-        for arm in measured
-        for row in rows_with(curve(arm, [column]), column)
-    ]
-    names, extent = [arm.label for arm in measured], Extent.of(measured)
-    layers = _compared(names, extent, "~%" if "accuracy" in column else "~g")
-    tips = [
-        alt.Tooltip("arm:N", title="arm"),
-        alt.Tooltip("at:N", title=extent.axis.word),
-        alt.Tooltip("value:N", title=column.replace("_", " ")),
-        alt.Tooltip("seeds:Q", title="seeds"),
-    ]
-    layers[-1] = layers[-1].encode(tooltip=tips)
-    chart = alt.layer(*layers).properties(title=title, width=width, height=320)
-    chart = chart.resolve_legend(fill="independent")
-    chart.datasets = {"arms": rows}
-    return chart
-
-
-def _compared(names: list[str], extent: Extent, form: str) -> list[alt.Chart]:
-    """Return bands (of few arms), lines and points to hover over; the bands of a line that is not chosen fade."""
-    chosen = alt.selection_point(name="arm", fields=["arm"], bind="legend")
-    shown, base = alt.when(chosen), alt.Chart(alt.NamedData(name="arms")).encode(x=extent.x())
-    color = alt.Color("arm:N", sort=names, scale=alt.Scale(domain=names))
-    dashes = [DASHES[position % len(DASHES)] for position in range(len(names))]
-    dash = alt.StrokeDash("arm:N", sort=names, scale=alt.Scale(domain=names, range=dashes))
-    y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form))
-    band = base.mark_area(aria=False).encode(y=alt.Y("low:Q", title=None), y2="high:Q", fill=_fill("arm:N", names))
-    band = band.encode(opacity=shown.then(alt.value(0.14)).otherwise(alt.value(0.03)))
-    line = base.mark_line(aria=False).encode(y=y, color=color, strokeDash=dash)
-    line = line.encode(opacity=shown.then(alt.value(1)).otherwise(alt.value(0.12))).add_params(chosen)
-    places = base.mark_point(filled=True, size=160, opacity=0, aria=False).encode(y=y)
-    return [*([band] if len(names) <= BANDS else []), line, places]
-
-
-def _fill(field: str, names: list[str]) -> alt.Fill:
+def fill(field: str, names: list[str]) -> alt.Fill:
     """Colour bands as their lines, on a channel of their own, so that the legend shows lines."""
     return alt.Fill(field, sort=names, scale=alt.Scale(domain=names), legend=None)
 
 
-def _ends(row: Mapping[str, Any], column: str) -> dict[str, Any]:
+def ends(row: Mapping[str, Any], column: str) -> dict[str, Any]:
+    """Return the ends of the band of a column at one place."""
     return {"low": row[f"{column}_low"], "high": row[f"{column}_high"]}
 
 
@@ -255,7 +197,7 @@ def _named(band: Band) -> dict[str, str]:
     return {"name": band.name, "look": band.look}
 
 
-def _told(row: Mapping[str, Any], column: str, write: Callable[[float | None], str]) -> str:
+def told(row: Mapping[str, Any], column: str, write: Callable[[float | None], str]) -> str:
     """Write a mean with the ends of its band."""
     if row[column] is None or row[f"{column}_low"] is None:
         return write(row[column])
@@ -274,16 +216,16 @@ def _levels(
             "start": start,
             "end": end,
             "place": row[arm.key],
-            "at": _place(arm, row),
+            "at": place_of(arm, row),
             "band": marks.name_at(axis, row[axis.column]),
             "seeds": row["n"],
-            **{f"s{position}": _told(row, name, panel.write) for position, name in enumerate(series)},
+            **{f"s{position}": told(row, name, panel.write) for position, name in enumerate(series)},
         }
         for row, start, end in zip(rows, edges[:-1], edges[1:], strict=True)
     ]
 
 
-def _place(arm: Arm, row: Mapping[str, Any]) -> str:
+def place_of(arm: Arm, row: Mapping[str, Any]) -> str:
     """Return a place in words: its value on the axis, weights and level."""
     kept = "" if row.get("kept") is None or arm.axis.column == "kept" else f", {row['kept']:,} weights"
     level = f" (level {row['level']})" if arm.key == "level" else ""

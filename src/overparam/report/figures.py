@@ -12,8 +12,9 @@ import altair as alt
 from overparam.errors import DataError, SpecError
 from overparam.files import why, write_file
 from overparam.report.arms import Arm
-from overparam.report.charts import WIDTH, Chart, Data, Extent, comparison_chart, panel_data, panel_layers
+from overparam.report.charts import WIDTH, Chart, Data, Extent, panel_data, panel_layers
 from overparam.report.marks import NONE
+from overparam.report.multiples import comparison_chart
 from overparam.report.panels import series_of
 from overparam.report.sections import ArmCharts, Comparison, Section, name_of
 from overparam.report.statistics import spread_is

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from overparam.report.arms import Arm
 from overparam.report.claims import Verdict
+from overparam.report.comparison import compared, comparison_table, headline
 from overparam.report.curves import curve
 from overparam.report.finding import finding
 from overparam.report.marks import Marks
@@ -20,6 +21,7 @@ from overparam.report.panels import (
     other_panels,
     rows_with,
 )
+from overparam.report.roles import TOGETHER
 from overparam.report.sections import ArmCharts, Column, Comparison, Material, Section, Table
 from overparam.report.statistics import spread_is
 from overparam.report.tables import Extra, words_table
@@ -33,10 +35,12 @@ def general_sections(material: Material, verdicts: Sequence[Verdict] = ()) -> li
         return [nothing()]
     told = [finding(arm, material.lacks) for arm in material.arms]
     tiles = size_tiles(material.arms[0]) if material.lacks is None else []
-    text = [f"The headline is the arm “{material.arms[0].label}”."] if len(material.arms) > 1 else []
+    said = headline(compared(material.arms, measure_of(material.arms))) if material.lacks is None else ""
+    first = f"Numbers and curves here are of the arm “{material.arms[0].label}”"
+    text = [f"{first}{f': {told[0]}' if said else '.'}"] if len(material.arms) > 1 else []
     return [
-        lead(material, told[0], text=text, tiles=tiles),
-        *side_by_side(material.arms),
+        lead(material, said or told[0], text=text, tiles=tiles),
+        *side_by_side(material.arms, material.lacks),
         *claims(verdicts),
         *other_charts(material.arms),
         places(material.arms, told),
@@ -126,15 +130,25 @@ def _weights(kept: object) -> str:
     return f"{kept:,} weights" if isinstance(kept, int) else ""
 
 
-def side_by_side(shown: Sequence[Arm]) -> list[Section]:
-    """Return the chart of all arms' test accuracy, or loss; nothing for a single one."""
+def side_by_side(shown: Sequence[Arm], lacks: str | None = None) -> list[Section]:
+    """Return the arms against each other, in a chart and place by place; nothing for a single one."""
     of = measure_of(shown)
     measured = [arm for arm in shown if arm.has(of.column)]
     if len(measured) < 2:
         return []
-    note = f"Means over seeds{bands(measured) if len(measured) <= 4 else ''}. Click a name to single it out."
-    chart = Comparison(measured, of.column, f"{of.title}, arm by arm")
-    return [Section("Arms side by side", charts=[chart], note=note)]
+    many = len(measured) > TOGETHER
+    behind = " Faint: the arms of the other panels; the axis leaves out far ends that few arms reach." if many else ""
+    note = f"Means over seeds{bands(measured)}.{behind} Click a name to single it out."
+    found = compared(measured, of)
+    tables = [comparison_table(each, lacks) for each in found if each.places]
+    return [
+        Section(
+            "Arms side by side",
+            tables=tables,
+            charts=[Comparison(measured, of.column, f"{of.title}, arm by arm")],
+            note=note,
+        )
+    ]
 
 
 def claims(verdicts: Sequence[Verdict]) -> list[Section]:

@@ -89,7 +89,7 @@ def _environment() -> Environment:
     made.filters["label"] = _label
     made.filters["parts"] = lambda cell: (cell, "") if isinstance(cell, str) else cell
     made.tests["by_arm"] = lambda chart: isinstance(chart, ArmCharts)
-    made.tests["folded"] = lambda table: isinstance(table, Table) and table.look == "levels"
+    made.tests["folded"] = lambda table: isinstance(table, Table) and table.look in ("levels", "compared")
     return made
 
 

@@ -50,17 +50,21 @@ def arm_of(found: Sequence[Arm], **values: Any) -> Arm | None:
     return fitting[0] if fitting else None
 
 
-def paired(first: Arm, second: Arm, column: str = "test_accuracy", *, apart: float = 0.02) -> list[Difference]:
+APART = 0.02
+"""How far places may lie apart and be one, relative to the larger: masks of equal share differ by a weight."""
+
+
+def paired(first: Arm, second: Arm, column: str = "test_accuracy", *, apart: float = APART) -> list[Difference]:
     """Return ``first - second`` at each place of ``first`` that ``second`` has too, in the order of the axis.
 
     Args:
         first, second: arms over one axis.
         column: what is compared; places without a number in either are left out.
-        apart: how far both places may lie apart, relative to the larger: masks of equal share differ by a weight.
+        apart: as :data:`APART`.
     """
-    others = list(zip(second.places, second.positions, strict=True))
+    others = spots(second)
     made = []
-    for place, at in zip(first.places, first.positions, strict=True):
+    for place, at in spots(first):
         near = [(abs(there - at), other) for other, there in others if isclose(there, at, rel_tol=apart)]
         own, against = first.at(column, place), second.at(column, min(near)[1]) if near else {}
         both = {seed: (own[seed], against.get(seed)) for seed in own}
@@ -68,6 +72,12 @@ def paired(first: Arm, second: Arm, column: str = "test_accuracy", *, apart: flo
         if found:
             made.append(Difference(at, found))
     return made
+
+
+def spots(arm: Arm) -> list[tuple[Any, float]]:
+    """Return the places of an arm that at least half of its seeds reached, each with where it lies on the axis."""
+    means = arm.mean()
+    return list(zip(means[arm.key].to_list(), means[arm.axis.column].to_list(), strict=True))
 
 
 def pooled(found: Sequence[Difference], low: float = 0.0, high: float = float("inf")) -> Estimate:

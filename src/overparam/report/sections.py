@@ -38,9 +38,10 @@ class Table:
         title: of which arm it is, where a page has a table for each.
         note: what to know of its numbers.
         strong: the rows that stand out.
-        look: ``plain``; ``tiles``, one row of large numbers; or ``levels``, a row for each measured place, which
-            commands print too.
-        finding: what a ``levels`` table says, in a sentence.
+        look: ``plain``; ``tiles``, one row of large numbers; or, which commands print too, ``levels``, a row for each
+            measured place, and ``compared``, arms against each other.
+        finding: what a ``levels`` or ``compared`` table says, in a sentence.
+        best: cells that stand out, as (row, column).
     """
 
     columns: Sequence[Column]
@@ -50,6 +51,7 @@ class Table:
     strong: frozenset[int] = frozenset()
     look: str = "plain"
     finding: str = ""
+    best: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

@@ -195,14 +195,19 @@ def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = Non
     return None
 
 
+def compared_of(sections: Sequence[Section]) -> list[Table]:
+    """Return the tables of a page that set arms against each other."""
+    return [table for section in sections for table in section.tables if table.look == "compared"]
+
+
 def tables_of(sections: Sequence[Section]) -> list[Table]:
     """Return the tables of a page that have a row for each measured place."""
     return [table for section in sections for table in section.tables if table.look == "levels"]
 
 
 def printed(sections: Sequence[Section]) -> Iterator[RichTable | str]:
-    """Yield what of a page commands print: each arm's table and finding, and the claims that were tested."""
-    for table in tables_of(sections):
+    """Yield what of a page commands print: arms against each other, each arm by itself, and the claims tested."""
+    for table in [*compared_of(sections), *tables_of(sections)]:
         yield rich_table(table)
         yield table.finding
     for verdict in (verdict for section in sections for verdict in section.verdicts):

@@ -47,6 +47,7 @@ def theme(dark: bool = False, columns: int = 3) -> dict[str, Any]:
         "font": FONT,
         "view": {"stroke": None},
         "title": {"anchor": "start", "fontSize": 14, "fontWeight": 600, "color": ink, "offset": 8, "frame": "group"},
+        "header": {"labelColor": ink, "labelFontSize": 13, "labelFontWeight": 600, "titleColor": faint},
         "axis": {
             "labelColor": faint,
             "titleColor": faint,
@@ -84,6 +85,7 @@ def theme(dark: bool = False, columns: int = 3) -> dict[str, Any]:
             },
             "band-label": {"color": faint, "fontSize": 12.5, "fontWeight": 600},
             "border": {"color": faint, "opacity": 0.55, "strokeDash": [2, 3], "strokeWidth": 1},
+            "behind": {"color": faint, "opacity": 0.22, "strokeWidth": 1},
             "cursor": {"color": faint, "strokeWidth": 1},
             "turn": {
                 "fill": look["paper"],

@@ -38,12 +38,12 @@ def points(difference: float | None) -> str:
     >>> points(0.0581)
     '5.8'
     """
-    return "–" if difference is None or not isfinite(difference) else f"{100 * difference:.1f}"
+    return "–" if difference is None or not isfinite(difference) else f"{100 * difference:z.1f}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """Return a plain number with a fixed number of decimals, a dash when there is none."""
-    return "–" if value is None or not isfinite(value) else f"{value:.{digits}f}"
+    return "–" if value is None or not isfinite(value) else f"{value:z.{digits}f}"
 
 
 def plain_number(value: float | None) -> str:

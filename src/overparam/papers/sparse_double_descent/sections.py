@@ -55,7 +55,7 @@ def sections(material: Material, verdicts: Sequence[Verdict] = ()) -> list[Secti
     text = [*notes(main), *_others(shown, main), *_missing(main)]
     return [
         lead(material, finding(main), text=text, tiles=[_tiles(main)], marks=marks, note=DISTANCE),
-        *side_by_side(material.arms),
+        *side_by_side(material.arms, lacks),
         _phases(shown),
         _sizes(shown),
         *claims(verdicts),
