@@ -34,6 +34,18 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
+def in_bytes(number: int) -> str:
+    """Return a number of bytes in words, with three digits.
+
+    >>> in_bytes(999), in_bytes(1_145_000), in_bytes(132_264_561)
+    ('999 bytes', '1.15 MB', '132 MB')
+    """
+    if number < 1000:
+        return counted(number, "byte")
+    power = next((power for power in (1, 2, 3) if number < 999.5 * 1000**power), 4)
+    return f"{number / 1000**power:#.3g}".rstrip(".") + f" {'kMGT'[power - 1]}B"
+
+
 class OverparamError(Exception):
     """Base of every error that overparam raises on purpose; the command line prints it without a traceback."""
 

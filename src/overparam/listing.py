@@ -8,8 +8,9 @@ from typing import Any
 
 from overparam.constraints import CONSTRAINTS
 from overparam.lab import Store, built_in_studies, parse_yaml
-from overparam.lab.keep import differences
+from overparam.lab.inventory import Inventory
 from overparam.lab.record import records, studies
+from overparam.lab.specification import differences
 from overparam.networks import NETWORKS
 from overparam.probes import PROBES
 from overparam.prune import CRITERIA, PATTERNS, SCOPES
@@ -47,8 +48,9 @@ def entries(kind: str, store: Path) -> list[tuple[str, str]]:
 
 def _revisions(store: Store, name: str) -> Iterator[tuple[str, str]]:
     found, damaged = records(store, name)
+    inventory = Inventory(store)
     for record in found:
         changed = ", ".join(differences(record.spec, found[0].spec))
-        yield str(record), record.extent(store) + (f"; differs from the newest in {changed}" if changed else "")
+        yield str(record), record.extent(inventory) + (f"; differs from the newest in {changed}" if changed else "")
     for sentence in damaged:
         yield name, sentence

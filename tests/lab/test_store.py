@@ -29,11 +29,11 @@ def files(store: Store) -> dict[str, bytes]:
     return {str(p.relative_to(store.root)): p.read_bytes() for p in store.root.rglob("*") if p.is_file()}
 
 
-# The four verbs
+# The five verbs
 
 
 @pytest.mark.parametrize("how", ["folder", "folder without links", "memory"])
-def test_the_four_verbs(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_five_verbs(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any) -> None:
         raise OSError(errno.EPERM, "no links here")
 
@@ -51,6 +51,8 @@ def test_the_four_verbs(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert place.put_if_absent("a/c", b"")
     assert place.list("a/") == ["a/b", "a/bc/d", "a/c"]
     assert place.list("a/b") == ["a/b", "a/bc/d"]
+    assert {key: entry.bytes for key, entry in place.entries("a/").items()} == {"a/b": 5, "a/bc/d": 0, "a/c": 0}
+    assert place.entries("nothing/") == {}
     assert place.list("nothing/") == place.list("a/b/") == []
     for _ in range(2):
         place.delete("a/b")

@@ -1,4 +1,4 @@
-"""Where results are kept: bytes by key, under four verbs. A folder is one such place; an object store can be one."""
+"""Where results are kept: bytes by key, under five verbs. A folder is one such place; an object store can be one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 ROOM = 4096  # bytes that must be free for a folder to be opened: on a full disk an empty file can still be made
 LEFT_OVER = 24 * 3600.0  # seconds after which what is half written belongs to a run that was killed
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # of file systems without hard links
+
+
+class Entry(NamedTuple):
+    """What is told of stored bytes without reading them: how many, and when they were written, in nanoseconds."""
+
+    bytes: int
+    written: int
 
 
 class Blobs(Protocol):
@@ -32,6 +39,10 @@ class Blobs(Protocol):
 
     def list(self, prefix: str) -> list[str]:
         """Return the keys that begin with ``prefix``, in alphabetical order."""
+        ...
+
+    def entries(self, prefix: str) -> dict[str, Entry]:
+        """Return what :meth:`list` does, in any order, with the size and the time of each."""
         ...
 
     def delete(self, key: str) -> None:
@@ -82,6 +93,15 @@ class Folder:
                     key = f"{folder}{slash}{entry.name}"
                     found += self.list(f"{key}/") if entry.is_dir() else [key]
         return sorted(found)
+
+    def entries(self, prefix: str) -> dict[str, Entry]:
+        """Return the files whose path below the root begins with ``prefix``, with sizes and times."""
+        found: dict[str, Entry] = {}
+        for key in self.list(prefix):
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                told = os.stat(f"{self.root}/{key}")
+                found[key] = Entry(told.st_size, told.st_mtime_ns)
+        return found
 
     def delete(self, key: str) -> None:
         """Remove a file, if it is there."""

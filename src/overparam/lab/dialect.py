@@ -92,6 +92,16 @@ def dump_yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
+def in_line(value: Any) -> str:
+    """Return ``value`` as YAML in one line.
+
+    >>> in_line({"hidden": [300, 100], "name": "mlp"})
+    '{hidden: [300, 100], name: mlp}'
+    """
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31, default_flow_style=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
 def _meaning(node: yaml.Node) -> Any:
     kind, value = node.tag.removeprefix(_TAG), node.value
     if kind == "map" and isinstance(node, yaml.MappingNode):

@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from overparam.errors import SpecError, StoreError, counted, suggest
 from overparam.lab.fingerprint import fingerprint
+from overparam.lab.inventory import Inventory
 from overparam.lab.store import DamagedError, Store
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Record:
         name: the study's name.
         spec: the study as YAML.
         rows: for each row of the table its coordinates, the fingerprint of its step and those of its measurements.
+        steps: the fingerprints of all steps that the study takes, rows or not; none in a record from before they were.
         about: what the study says of itself beside what it computes (:class:`overparam.lab.about.About`).
         columns, layer_columns: the types of the columns that the study's probes state, ``float``, ``int`` or ``str``.
         failures: title and reason of each step that failed.
@@ -42,6 +45,7 @@ class Record:
     name: str
     spec: str
     rows: Sequence[Mapping[str, Any]]
+    steps: Sequence[str] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     layer_columns: Mapping[str, str] = field(default_factory=dict)
@@ -49,7 +53,7 @@ class Record:
     run: str = "under way, or stopped"
     written: float = 0.0
 
-    @property
+    @cached_property
     def revision(self) -> str:
         """The name of what decides the rows: the first digits of their fingerprint."""
         return fingerprint(self.rows)[:LENGTH]
@@ -57,13 +61,13 @@ class Record:
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}"
 
-    def present(self, store: Store, row: Mapping[str, Any]) -> bool:
-        """Tell whether ``store`` has a row's step and all of its measurements, whole or damaged."""
-        return store.has("steps", row["node"]) and all(store.has("probes", m) for m in row["measurements"])
+    def present(self, inventory: Inventory, row: Mapping[str, Any]) -> bool:
+        """Tell whether a row's step and all of its measurements are there, and were not found damaged."""
+        return inventory.has("steps", row["node"]) and all(inventory.has("probes", m) for m in row["measurements"])
 
-    def extent(self, store: Store) -> str:
-        """Return in words how many of the rows ``store`` has, and when the study was run last."""
-        found = sum(self.present(store, row) for row in self.rows)
+    def extent(self, inventory: Inventory) -> str:
+        """Return in words how many of the rows are there, and when the study was run last."""
+        found = sum(self.present(inventory, row) for row in self.rows)
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.written))
         return f"{found} of {counted(len(self.rows), 'row')}, run {when}"
 
@@ -74,43 +78,49 @@ class Record:
 
 def studies(store: Store) -> list[str]:
     """Return the names of the studies that have a record in ``store``."""
-    return sorted({title.partition("@")[0] for title in _titles(store)})
+    return sorted({title.partition("@")[0] for title in titles(store)})
 
 
 def records(store: Store, name: str) -> tuple[list[Record], list[str]]:
     """Return the readable records of study ``name``, the last run first, and what is wrong with the others."""
     found, damaged = [], []
-    for title in _titles(store, f"{name}@"):
+    for title in titles(store, f"{name}@"):
         try:
-            if record := _read(store, title):
+            if record := read_record(store, title):
                 found.append(record)
         except DamagedError as damage:
             damaged.append(f"{damage}; run the study again to write it anew")
     return sorted(found, key=lambda record: -record.written), damaged
 
 
-def _titles(store: Store, start: str = "") -> list[str]:
+def titles(store: Store, start: str = "") -> list[str]:
     """Return the names of revisions, NAME@REVISION, that begin with ``start``."""
     keys = [key.removeprefix(FOLDER).split("/") for key in store.blobs.list(f"{FOLDER}{start}")]
     return list(dict.fromkeys(parts[0] for parts in keys if len(parts) == 2 and "@" in parts[0]))
 
 
-def _read(store: Store, title: str) -> Record | None:
+def read_record(store: Store, title: str) -> Record | None:
     """Return the record of a revision, None if it has none; raises :class:`DamagedError`."""
     body = store.newest(f"{FOLDER}{title}")
     try:
-        return Record(**body) if body is not None else None
+        record = Record(**body) if body is not None else None
+        if record is not None:
+            record.__dict__["revision"] = title.partition("@")[2]  # to hash thousands of rows takes long
+        return record
     except TypeError:
         raise DamagedError(f"the record of {title} is not what this overparam writes") from None
 
 
-def chosen_record(store: Store, name: str, revision: str | None) -> tuple[Record, str, list[str]]:
+def chosen_record(
+    store: Store, name: str, revision: str | None, inventory: Inventory | None = None
+) -> tuple[Record, str, list[str]]:
     """Return the record of a revision, named by its first digits, or of the newest; what is shown; and damage found.
 
     Raises:
         StoreError: there is none such; the message names those there are.
     """
     found, damaged = records(store, name)
+    inventory = inventory or Inventory(store)
     if not found and damaged:
         raise StoreError(damaged[0])
     if not found:
@@ -124,17 +134,17 @@ def chosen_record(store: Store, name: str, revision: str | None) -> tuple[Record
         which = "more than one revision" if fitting else "no revision"
         raise StoreError(
             f"store {str(store.root)!r} has {which} {revision!r} of study {name!r} "
-            f"(it has {listed(store, fitting or found)})"
+            f"(it has {listed(inventory, fitting or found)})"
         )
     record = fitting[0]
     place = "the newest" if record is found[0] else f"not the newest (that is {found[0]})"
     other = f", {place} of {len(found)} revisions" if len(found) > 1 else ""
-    return record, f"{record}: {record.extent(store)}{other}", damaged
+    return record, f"{record}: {record.extent(inventory)}{other}", damaged
 
 
-def listed(store: Store, found: Sequence[Record]) -> str:
+def listed(inventory: Inventory, found: Sequence[Record]) -> str:
     """Return the names of revisions in one line, with what the store has of each."""
-    return "; ".join(f"{record}, {record.extent(store)}" for record in found)
+    return "; ".join(f"{record}, {record.extent(inventory)}" for record in found)
 
 
 def lost(store: Store, record: Record) -> str | None:
@@ -143,7 +153,7 @@ def lost(store: Store, record: Record) -> str | None:
     It was deleted if ``store`` has steps of its rows that stand in no other record.
     """
     try:
-        if _read(store, str(record)):
+        if read_record(store, str(record)):
             return None
     except DamagedError as damage:
         return f"{damage}; it has been written anew"

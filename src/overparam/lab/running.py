@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from overparam.errors import IncompleteWarning, RunError, SpecError, counted, warn
+from overparam.lab.in_use import using
 from overparam.lab.journal import journal_seconds
 from overparam.lab.plan import Plan
 from overparam.lab.progress import Reporter
@@ -39,21 +40,22 @@ def run_study(
     journal_seconds()  # a wrong setting is told before anything is kept
     opened = store if isinstance(store, Store) else Store(store)
     began = time.perf_counter()
-    _open(record, planned, opened)
-    summary = execute(
-        planned,
-        opened,
-        jobs=jobs,
-        threads=threads,
-        engine=engine,
-        device=device,
-        reporter=reporter,
-        retry_failed=retry_failed,
-    )
-    spent = time.perf_counter() - began
-    line = f"{counted(summary.ran, 'step')} run and {summary.found} found in the store, in {spent:.1f} s"
-    replace(record, failures=_failures(planned, summary), run=line).write(opened)
-    results = load_results(opened, record.name, record.revision, summary.notes)
+    with using(opened, str(record), planned.steps, planned.measurements):
+        _open(record, planned, opened)
+        summary = execute(
+            planned,
+            opened,
+            jobs=jobs,
+            threads=threads,
+            engine=engine,
+            device=device,
+            reporter=reporter,
+            retry_failed=retry_failed,
+        )
+        spent = time.perf_counter() - began
+        line = f"{counted(summary.ran, 'step')} run and {summary.found} found in the store, in {spent:.1f} s"
+        replace(record, failures=_failures(planned, summary), run=line).write(opened)
+        results = load_results(opened, record.name, record.revision, summary.notes)
     _tell_failures(results)
     return results
 

@@ -11,7 +11,7 @@
     studies/NAME@REVISION/000001.json    what a study's table is made of; see overparam.lab.record
     journals/ab12.../, scratch/          of the folder alone: trainings under way, and blobs being written
 
-All of it goes through the four verbs of :class:`overparam.lab.blobs.Blobs`, but for journals: they are replaced every
+All of it goes through the five verbs of :class:`overparam.lab.blobs.Blobs`, but for journals: they are replaced every
 minute, and only the machine that trains needs them. A result is there when its numbers are, which are written last: a
 kill at any moment leaves either the whole result or nothing. Numbers are JSON under a line with its checksum and
 key; weights have their checksum in their key, so that two writers of one result cannot mix theirs.
@@ -285,8 +285,8 @@ class Store:
         self.put(self.key(kind, fingerprint, DAMAGED), {"reason": reason, "found": time.time()})
 
     def remove(self, kind: str, fingerprint: str) -> None:
-        """Delete all that is stored of a result; raises :class:`StoreError`."""
-        self.delete(*self.keys(kind, fingerprint))
+        """Delete a result, its numbers first, without which it is none; raises :class:`StoreError`."""
+        self.delete(self.key(kind, fingerprint), *self.keys(kind, fingerprint))
 
     def fingerprints(self, kind: str) -> list[str]:
         """Return the fingerprints of all results of a kind, whole or damaged."""
