@@ -12,12 +12,9 @@ import polars as pl
 from overparam.lab.about import About
 from overparam.lab.cards import results_card
 from overparam.lab.curves import curve_table
-<<<<<<< HEAD
 from overparam.lab.found import Found, best, find, labelled, narrowed
-from overparam.lab.loading import opened
-=======
 from overparam.lab.inventory import Inventory
->>>>>>> fa560c9 (store ls, show, diff, rm and gc: what a store holds, what studies share, and removing what nobody needs, under a lock)
+from overparam.lab.loading import opened
 from overparam.lab.record import chosen_record
 from overparam.lab.store import DamagedError, Store
 from overparam.remarks import remarks
@@ -227,14 +224,10 @@ def load_results(
     Raises:
         StoreError: the store has no (readable) record of such a study or revision.
     """
-<<<<<<< HEAD
     store = opened(store)
     name, _, other = name.partition("@")
-    record, shown, damaged = chosen_record(store, name, revision or other)
-=======
     inventory = Inventory(store)
-    record, shown, damaged = chosen_record(store, name, revision, inventory)
->>>>>>> fa560c9 (store ls, show, diff, rm and gc: what a store holds, what studies share, and removing what nobody needs, under a lock)
+    record, shown, damaged = chosen_record(store, name, revision or other, inventory)
     rows, layers, curves, found, manifests = [], [], [], [*store.notes, *notes, *damaged], {}
     for row in record.rows:
         step, measured = None, []

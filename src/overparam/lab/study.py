@@ -13,11 +13,8 @@ from overparam.lab.about import check_about
 from overparam.lab.cards import study_card
 from overparam.lab.dialect import dump_yaml, parse_yaml
 from overparam.lab.experiment import Experiment, experiments, with_value
-<<<<<<< HEAD
-from overparam.lab.loading import opened
-=======
 from overparam.lab.inventory import Inventory
->>>>>>> fa560c9 (store ls, show, diff, rm and gc: what a store holds, what studies share, and removing what nobody needs, under a lock)
+from overparam.lab.loading import opened
 from overparam.lab.parsing import (
     fields_of,
     probes_from,
@@ -218,13 +215,8 @@ class Study:
         found, _ = records(there, self.name)
         if found and revision not in {record.revision for record in found}:
             raise StoreError(
-<<<<<<< HEAD
                 f"study {self.name!r} as it is now was never run in store {str(there.root)!r}; "
-                f"run it, or name what was run ({listed(there, found)})"
-=======
-                f"study {self.name!r} as it is now was never run in store {str(opened.root)!r}; "
-                f"run it, or name what was run ({listed(Inventory(opened), found)})"
->>>>>>> fa560c9 (store ls, show, diff, rm and gc: what a store holds, what studies share, and removing what nobody needs, under a lock)
+                f"run it, or name what was run ({listed(Inventory(there), found)})"
             )
         return replace(load_results(there, self.name, revision), about=self.about)
 

@@ -171,9 +171,13 @@ def _agreed(yes: bool) -> bool:
 
     if yes:
         return True
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not _is_terminal():
         raise SpecError("nothing was removed, since there is no terminal to ask on; --yes removes it without asking")
     return typer.confirm("remove this?")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
