@@ -188,5 +188,6 @@ def test_the_record_says_what_it_was_made_of(done: Path) -> None:
     older, _ = both(done)
     body = Store(done / "runs").newest(f"studies/{older}")
     assert body is not None
-    assert {"name", "spec", "rows", "about", "columns", "layer_columns", "failures", "run", "written"} == set(body)
+    told = {"name", "spec", "rows", "steps", "about", "columns", "layer_columns", "failures", "run", "written"}
+    assert told == set(body)
     assert body["columns"]["test_accuracy"] == "float"
