@@ -224,6 +224,31 @@ def test_table_as_text(done: Path) -> None:
     assert "density" in fine("table", "commands", "--store", str(done / "runs")).lower()
 
 
+def test_table_typeset(done: Path, tmp_path: Path) -> None:
+    store = ["--store", str(done / "runs")]
+    text = fine("table", "commands", *store, "--format", "latex")
+    assert text.count("\\begin{tabular}") == 1
+    fine("table", "commands", *store, "--format", "latex", "--out", str(tmp_path / "table.tex"))
+    assert (tmp_path / "table.tex").read_text() == text
+    assert "| ---: |" in fine("table", "commands", *store, "--format", "markdown")
+
+
+def test_results_studies_and_papers_are_cited(done: Path) -> None:
+    store = ["--store", str(done / "runs")]
+    text = fine("cite", "commands", *store)
+    assert text.startswith("Computed with overparam ")
+    assert "study commands, revision " in text
+    assert text.count("@misc{overparam,") == 1
+    bibtex = fine("cite", "lottery-ticket-conv", *store, "--format", "bibtex")
+    assert bibtex == fine("cite", "lottery-ticket", "--store", "not there", "--format", "bibtex")
+    assert "@inproceedings{frankle2019lottery," in bibtex
+    wrong = invoke("cite", "lotery-ticket", *store)
+    assert wrong.exit_code == 2
+    assert "did you mean 'lottery-ticket'" in wrong.stderr
+    assert "commands" in wrong.stderr
+    assert invoke("cite", "lottery-ticket", "--format", "text,bibtex").exit_code == 2
+
+
 def test_set_and_sweep_make_other_rows(done: Path) -> None:
     args = ["run", str(done / "study.yaml"), "--store", str(done / "runs"), "--jobs", "1"]
     fine(*args, "--set", "train.lr=0.05", "--sweep", "prune.criterion=magnitude,random", "--sweep", "seed=3")

@@ -270,4 +270,5 @@ def test_study_files_and_stores_that_lead_nowhere(how: str, tmp_path: Path, monk
 def test_what_the_text_table_cannot_do_is_refused(args: list[str], option: str, done: Path) -> None:
     result = invoke("table", "shown", "--store", done / "runs", *args)
     assert result.exit_code == 2
-    assert result.stderr == f"error: {option} needs --format csv, json or parquet\n"
+    formats = "csv, json or parquet" if option == "--curves" else "latex, markdown, csv, json or parquet"
+    assert result.stderr == f"error: {option} needs --format {formats}\n"

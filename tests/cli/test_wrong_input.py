@@ -464,7 +464,10 @@ def test_wrong_usage(args: list[str], expected: str) -> None:
     [
         (["list", "network"], "cannot list 'network'; did you mean 'networks'? (known: datasets, "),
         (["table", "x", "--store", "nowhere"], "there is no store 'nowhere'; run the study first, or name the folder"),
-        (["table", "x", "--format", "exel"], "--format must be text, csv, json or parquet, got 'exel'"),
+        (
+            ["table", "x", "--format", "exel"],
+            "--format must be text, latex, markdown, csv, json or parquet, got 'exel'",
+        ),
         (["table", "x", "--format", "parquet"], "--format parquet needs --out FILE, since it is not text"),
         (["report", "x", "--store", "mine.py"], "there is no store 'mine.py'; run the study first"),
     ],

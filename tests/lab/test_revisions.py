@@ -188,6 +188,6 @@ def test_the_record_says_what_it_was_made_of(done: Path) -> None:
     older, _ = both(done)
     body = Store(done / "runs").newest(f"studies/{older}")
     assert body is not None
-    told = {"name", "spec", "rows", "steps", "about", "columns", "layer_columns", "failures", "run", "written"}
+    told = {"name", "spec", "rows", "steps", "about", "columns", "layer_columns", "failures", "run", "written", "made"}
     assert told == set(body)
     assert body["columns"]["test_accuracy"] == "float"

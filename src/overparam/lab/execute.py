@@ -199,11 +199,15 @@ class Workshop:
                 "weights": checkpoint.weights,
                 "facts": dict(facts),
                 "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "machine": {**machine_facts(), "threads": str(self.setup.threads)},
+                "machine": self._machine(),
                 "curve": columns_of(outcome.curve),
             },
             {name: checkpoint_to_bytes(each) for name, each in kept.items()},
         )
+
+    def _machine(self) -> dict[str, str]:
+        where = {"repository": self.setup.repository} if self.setup.repository else {}
+        return {**machine_facts(), "threads": str(self.setup.threads), **where}
 
 
 def _place(error: BaseException) -> str:

@@ -51,6 +51,7 @@ class Setup:
         world_prints: the fingerprint of each world.
         threads: torch threads, recorded with each result.
         engine, device: what trainings compute with, and where.
+        repository: the commit of the user's own repository, recorded with each result; empty: there is none.
     """
 
     worlds: Sequence[World]
@@ -59,6 +60,7 @@ class Setup:
     threads: int
     engine: str = "auto"
     device: str = "cpu"
+    repository: str = ""
 
 
 class Modules:

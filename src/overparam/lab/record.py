@@ -40,6 +40,7 @@ class Record:
         failures: title and reason of each step that failed.
         run: how the last run went.
         written: when that was, in seconds since 1970; 0 before it is written.
+        made: by which version of overparam it was run last, and at which commit of the user's own repository.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Record:
     failures: Sequence[tuple[str, str]] = ()
     run: str = "under way, or stopped"
     written: float = 0.0
+    made: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def revision(self) -> str:

@@ -15,13 +15,14 @@ from overparam.lab.curves import curve_table
 from overparam.lab.found import Found, best, find, labelled, narrowed
 from overparam.lab.inventory import Inventory
 from overparam.lab.loading import opened
-from overparam.lab.record import chosen_record
+from overparam.lab.record import Record, chosen_record
 from overparam.lab.store import DamagedError, Store
 from overparam.remarks import remarks
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from overparam.lab.citing import Citation
     from overparam.report import Material, Section, Verdict
 
 LAYER_HEAD = ("study", "variant", "seed", "chain", "level", "step", "fingerprint", "layer")
@@ -171,6 +172,21 @@ class Results:
 
         return sections_for(self.about.paper, self.material)
 
+    def citation(self) -> Citation:
+        """Return how these results are cited: ``.made`` for the text of a paper, ``.bibtex`` for its references."""
+        from overparam.lab.citing import cite_results
+
+        return cite_results(self)
+
+    def typeset(self, form: str) -> str:
+        """Return the tables of each arm and of the claims as ``"latex"`` (of ``booktabs``) or ``"markdown"``.
+
+        Everything is escaped for where it stands, and each caption says how the numbers were made.
+        """
+        from overparam.report.typeset import typeset
+
+        return typeset(self.sections()[0], form, f"{self.name}@{self.revision}", self.citation().made)
+
     def table(self) -> pl.DataFrame:
         """Return the means over seeds: a row for each arm and place on the study's axis."""
         from overparam.report import level_table
@@ -257,7 +273,7 @@ def load_results(
         notes=found,
         remarks=remarks(layers),
         about=About(**record.about),
-        facts={**_facts(record.run, list(manifests.values())), "results": shown},
+        facts={**_facts(record, list(manifests.values())), "results": shown},
         revision=record.revision,
         shown=shown,
         store=store.root,
@@ -302,17 +318,17 @@ def _frame(
     return pl.DataFrame(rows, {name: known.get(name) for name in names}, infer_schema_length=None)
 
 
-def _facts(run: str, manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _facts(record: Record, manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     facts: dict[str, str] = {}
-    for key in ("overparam", "torch", "numpy", "python", "system", "processor", "cores", "threads"):
-        seen = sorted({manifest["machine"][key] for manifest in manifests})
+    for key in ("overparam", "torch", "numpy", "python", "system", "processor", "cores", "threads", "repository"):
+        seen = sorted({manifest["machine"][key] for manifest in manifests if key in manifest["machine"]})
         if seen:
             facts[key] = ", ".join(seen)
     if manifests:
         facts["steps made"] = f"{min(m['made'] for m in manifests)} to {max(m['made'] for m in manifests)}"
         seconds = sum(manifest["facts"]["seconds"] for manifest in manifests)
         facts["training time, all jobs"] = f"{seconds:.0f} s"
-    facts["run"] = run
+    facts["run"] = record.run
     return facts
 
 

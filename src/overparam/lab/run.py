@@ -45,6 +45,7 @@ def execute(
     device: str = "cpu",
     reporter: Reporter | None = None,
     retry_failed: bool = False,
+    repository: str = "",
 ) -> Summary:
     """Compute what the store lacks of ``plan``.
 
@@ -59,6 +60,7 @@ def execute(
         device: where trainings and measurements compute: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``.
         reporter: hears of what happens.
         retry_failed: run steps again that are recorded as failed.
+        repository: the commit of the user's own repository, which is recorded with each result.
 
     Returns:
         What was run, found and missed. A failed step stops only what depends on it.
@@ -69,12 +71,13 @@ def execute(
         Stopped: likewise, on SIGTERM or SIGHUP.
     """
     with obeyed():
-        return _Run(plan, store, reporter or Reporter(), retry_failed).go(jobs, threads, check_engine(engine), device)
+        run = _Run(plan, store, reporter or Reporter(), retry_failed, repository)
+        return run.go(jobs, threads, check_engine(engine), device)
 
 
 class _Run:
-    def __init__(self, plan: Plan, store: Store, reporter: Reporter, retry_failed: bool) -> None:
-        self.plan, self.store, self.reporter = plan, store, reporter
+    def __init__(self, plan: Plan, store: Store, reporter: Reporter, retry_failed: bool, repository: str) -> None:
+        self.plan, self.store, self.reporter, self.repository = plan, store, reporter, repository
         self.summary = Summary()
         found = status(plan, store)
         for note in store.notes:
@@ -125,7 +128,8 @@ class _Run:
 
     def _executor(self, jobs: int, threads: int, engine: str, device: str) -> Executor:
         plan = self.plan
-        setup = Setup(list(plan.worlds), list(plan.world_prints), list(plan.networks), threads, engine, device)
+        shared = list(plan.worlds), list(plan.world_prints), list(plan.networks)
+        setup = Setup(*shared, threads, engine, device, self.repository)
         if jobs > 1:
             if engine != "dense":
                 writable_cache_folder()  # tells of one that cannot be used, once and for all workers

@@ -51,6 +51,7 @@ def run_study(
             device=device,
             reporter=reporter,
             retry_failed=retry_failed,
+            repository=record.made.get("repository", ""),
         )
         spent = time.perf_counter() - began
         line = f"{counted(summary.ran, 'step')} run and {summary.found} found in the store, in {spent:.1f} s"

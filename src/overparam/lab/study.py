@@ -28,6 +28,7 @@ from overparam.lab.progress import Reporter
 from overparam.lab.readable import readable
 from overparam.lab.record import Record, listed, records, stated_columns
 from overparam.lab.rehearsal import rehearse
+from overparam.lab.repository import made_by
 from overparam.lab.results import Results, load_results
 from overparam.lab.rows import table_rows
 from overparam.lab.running import run_study
@@ -74,6 +75,9 @@ class Study:
         SpecError: anything above is wrong; the message names it.
     """
 
+    folder: Path | None
+    """Of the file that it was read from, whose repository is recorded; None: see :func:`repository`."""
+
     def __init__(
         self,
         name: str,
@@ -94,7 +98,7 @@ class Study:
         laptop_minutes: float | None = None,
         **settings: Mapping[str, Any],
     ) -> None:
-        self.name = study_name(name)
+        self.name, self.folder = study_name(name), None
         if not isinstance(description, str):
             raise SpecError(f"description must be text, got {description!r}")
         self.description = description
@@ -129,7 +133,9 @@ class Study:
     @classmethod
     def from_file(cls, path: str | Path) -> Study:
         """Read a study from a YAML file; raises :class:`SpecError` naming the file and the place."""
-        return cls.from_mapping(file_of(path), str(path))
+        study = cls.from_mapping(file_of(path), str(path))
+        study.folder = Path(path).absolute().parent
+        return study
 
     @classmethod
     def named(cls, name: str) -> Study:
@@ -151,6 +157,7 @@ class Study:
         kept = {path: values for path, values in self.sweep.items() if path not in (changes or {})}
         made = object.__new__(Study)
         made.name, made.description, made.document = self.name, self.description, document
+        made.folder = self.folder
         made.sweep = {**kept, **sweep_from(sweep)}
         made.variants, made.engine, made.device = self.variants, self.engine, self.device
         made.probes, made.probes_given = self.probes, self.probes_given
@@ -202,7 +209,8 @@ class Study:
         """
         planned = self.checked(engine, device)
         chosen = self.engine if engine is None else engine, self.device if device is None else device
-        return run_study(self._record(planned), planned, store, jobs, threads, *chosen, reporter, retry_failed)
+        record = replace(self._record(planned), made=made_by(self.folder))
+        return run_study(record, planned, store, jobs, threads, *chosen, reporter, retry_failed)
 
     def results(self, store: str | Path | Store = "runs") -> Results:
         """Return what ``store`` has of this study as it is now; nothing is computed.

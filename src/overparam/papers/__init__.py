@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,11 @@ def part_of(paper: str, part: str) -> Any:
 
 def claims_for(paper: str, frame: pl.DataFrame, missing: int = 0) -> list[Verdict]:
     """Test the claims of a paper on a study's table; with rows ``missing`` from the study each is "not tested"."""
-    found = part_of(paper, "claims")
-    return [claim(frame, missing) for claim in found.CLAIMS] if found else []
+    from overparam.papers.references import sources
+
+    found, whose = part_of(paper, "claims"), sources(paper)
+    judged = [claim(frame, missing) for claim in found.CLAIMS] if found else []
+    return [replace(verdict, sources=whose.get(verdict.id, ())) for verdict in judged]
 
 
 def sections_for(paper: str, material: Material) -> tuple[list[Section], str]:

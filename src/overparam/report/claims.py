@@ -15,6 +15,7 @@ import polars as pl
 
 from overparam.errors import DataError
 from overparam.report.arms import lacking
+from overparam.report.references import Source
 from overparam.report.statistics import MOST_SEEDS, Estimate, seeds_needed
 from overparam.report.words import listing
 
@@ -33,13 +34,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim with what a study says about it."""
+    """A claim with what a study says about it; ``sources`` are the works that it comes from."""
 
     id: str
     sentence: str
     verdict: Outcome
     numbers: Mapping[str, Number]
     explanation: str
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +171,9 @@ def rich_table(table: Table) -> RichTable:
 def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = None) -> str | None:
     """Write a table as ``"csv"``, ``"json"`` (a list of rows) or ``"parquet"``; return text without a path.
 
-    Values that are not numbers (NaN) become empty (CSV) or null (JSON). Raises :class:`SpecError` for another
+    Values that are not numbers (NaN) become empty (CSV) or null (JSON). In CSV, which people open in spreadsheets, a
+    text that one would run as a formula (it begins with ``=``, ``+``, ``-``, ``@``, a tab or a line's end) has an
+    apostrophe before it; JSON and Parquet have it as it is. Raises :class:`SpecError` for another
     format, for Parquet, which is no text, without a path, and for a file that cannot be written.
     """
     if form not in FORMATS:
@@ -188,7 +191,7 @@ def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = Non
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     if form == "csv" and nested:
         frame = frame.with_columns(pl.Series(name, [str(value) for value in frame[name].to_list()]) for name in nested)
-    text = frame.write_csv() if form == "csv" else frame.write_json() + "\n"
+    text = inert(frame).write_csv() if form == "csv" else frame.write_json() + "\n"
     if path is None:
         return text
     write_file(path, text)
@@ -198,6 +201,13 @@ def export(frame: pl.DataFrame, form: str = "csv", path: str | Path | None = Non
 def compared_of(sections: Sequence[Section]) -> list[Table]:
     """Return the tables of a page that set arms against each other."""
     return [table for section in sections for table in section.tables if table.look == "compared"]
+
+
+def inert(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose texts, heads among them, no spreadsheet runs as a formula."""
+    formula = r"^([=+\-@\t\r\n])"
+    safe = frame.with_columns(pl.col(pl.String).str.replace(formula, "'${1}"))
+    return safe.rename({name: f"'{name}" for name in frame.columns if re.match(formula, name)})
 
 
 def tables_of(sections: Sequence[Section]) -> list[Table]:

@@ -38,7 +38,8 @@ def claims(
             tell(f"{results.name} names no paper, so there are no claims to test (`paper: NAME` in a study names one)")
         for verdict in () if as_json else verdicts:
             say(f"{verdict.id} {verdict.verdict}")
-            for told in (verdict.sentence, verdict.explanation):
+            whose = "; ".join(source.short for source in verdict.sources)
+            for told in (f"{verdict.sentence} ({whose})" if whose else verdict.sentence, verdict.explanation):
                 width = shutil.get_terminal_size().columns
                 say(textwrap.fill(told, width, initial_indent=MARGIN, subsequent_indent=MARGIN))
         complain(results)

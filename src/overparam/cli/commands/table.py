@@ -11,10 +11,12 @@ from overparam.cli.asked import complain, is_json, print_layers, print_table, re
 from overparam.cli.completing import one_of
 from overparam.cli.options import DataOption, ResultsArgument, SetOption, StoreOption, SweepOption
 from overparam.cli.root import app
-from overparam.files import check_writable
+from overparam.files import check_writable, write_file
 from overparam.terminal import clear_errors, say, say_exactly, tell
 
-FORMS = ("text", "csv", "json", "parquet")
+MEANS = ("text", "latex", "markdown")
+"""Forms that have means; the others have every checkpoint."""
+FORMS = (*MEANS, "csv", "json", "parquet")
 NO_LAYERS = (
     "no probe of this study measures layers; add one that does, such as density, to its probes "
     "(`overparam list probes` has them) and run it again: only what is new is computed"
@@ -30,7 +32,12 @@ def table(
     data: DataOption = None,
     format: Annotated[
         str,
-        typer.Option("--format", metavar="FORM", help="text, csv, json or parquet.", autocompletion=one_of(*FORMS)),
+        typer.Option(
+            "--format",
+            metavar="FORM",
+            help="text, latex, markdown, csv, json or parquet.",
+            autocompletion=one_of(*FORMS),
+        ),
     ] = "text",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="One row per layer.")] = False,
@@ -39,7 +46,7 @@ def table(
         Path | None, typer.Option(help="Write the numbers of a finished study to this file, to be kept (JSON).")
     ] = None,
 ) -> None:
-    """Print a study's results: means as text, or every checkpoint as csv, json or parquet."""
+    """Print a study's results: means as text, LaTeX or Markdown, or every checkpoint as csv, json or parquet."""
     with clear_errors():
         from overparam.errors import SpecError
         from overparam.report import export
@@ -49,8 +56,10 @@ def table(
             raise SpecError("--format parquet needs --out FILE, since it is not text")
         if layers and curves:
             raise SpecError("--layers and --curves are two tables; ask for one of them")
-        if format == "text" and (curves or out is not None):
-            raise SpecError(f"{'--curves' if curves else '--out'} needs --format csv, json or parquet")
+        if format in MEANS and (curves or (layers and format != "text")):
+            raise SpecError(f"{'--curves' if curves else '--layers'} needs --format csv, json or parquet")
+        if format == "text" and out is not None:
+            raise SpecError("--out needs --format latex, markdown, csv, json or parquet")
         results = results_for(study, set_, sweep, store, data)
         if save is not None:
             from overparam.lab.keep import keep
@@ -61,10 +70,13 @@ def table(
         if format == "text":
             (print_layers if layers else print_table)(results)
         elif out is None:
-            say_exactly(str(export(frame, format)))
+            say_exactly(results.typeset(format) if format in MEANS else str(export(frame, format)))
         else:
             check_writable(out, "--out")
-            export(frame, format, out)
+            if format in MEANS:
+                write_file(out, results.typeset(format))
+            else:
+                export(frame, format, out)
             say(str(out))
         if layers and frame.is_empty() and len(results.frame):
             tell(NO_LAYERS)
