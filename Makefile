@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and make:
 #   make demo   set up, run the sparse double descent study on embedded data, write demo/report.html
 #   make test   set up, run the tests: all but nine tenths of the cases of sampled suites
+# make docs writes the documentation as a site into build/site.
 # make test-all runs every case of the sampled suites, which takes longer.
 .DELETE_ON_ERROR:
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint setup clean
+.PHONY: demo test test-all lint docs setup clean
 
 setup: $(READY)
 
@@ -33,5 +34,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)
+	$(BIN)/python docs/build.py
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo build

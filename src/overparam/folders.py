@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 CACHE = "OVERPARAM_CACHE"
+"""Folder for what can be made anew: compiled kernels, downloaded and unpacked datasets; by default the user's cache."""
 ROOM = 8_000_000  # bytes that must be free in the cache folder: about what all kernels take
 
 telling = True  # workers do not: the process that starts them has told it

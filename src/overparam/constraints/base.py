@@ -43,8 +43,12 @@ class WeightContext:
     sampled: bool = False
 
 
-TRAINING, EVALUATION = WeightContext(training=True), WeightContext(training=False)
+TRAINING = WeightContext(training=True)
+"""As in training: random masks are drawn."""
+EVALUATION = WeightContext(training=False)
+"""As in evaluation: a random mask takes its most probable value."""
 SAMPLED = WeightContext(training=False, sampled=True)
+"""As in evaluation, with random masks drawn."""
 
 
 class Constraint(ABC):

@@ -27,6 +27,10 @@ class Frozen(Constraint):
         mask: bool, True where the weight is trained; None for a tensor of which nothing is trained or pruned.
         values: what the rest stays at, of the weight's shape; where the mask is True, what a weight pruned later
             stays at. It is the same after rewinding or a new initialisation, unless all is frozen.
+
+    Example:
+        hold: initial
+        >>> Frozen(torch.tensor([True, False, True]), torch.tensor([0.1, -0.2, 0.3]))
     """
 
     zero_outside: ClassVar[bool] = False

@@ -19,6 +19,10 @@ class Masked(Constraint):
 
     Args:
         mask: bool, of the weight's shape; True means kept.
+
+    Example:
+        prune: {density: 0.1}
+        >>> Masked(torch.tensor([True, False, True]))
     """
 
     mask: Tensor

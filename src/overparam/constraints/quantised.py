@@ -42,6 +42,10 @@ class Quantised(Constraint):
         latent: what is trained, in full precision; set to zero where it is not kept.
         mask: bool, True where the weight is kept.
         scheme: which values there are.
+
+    Example:
+        quantise: 4
+        >>> Quantised(torch.tensor([0.1, 0.2]), torch.tensor([True, True]), Uniform(bits=4))
     """
 
     latent: Tensor

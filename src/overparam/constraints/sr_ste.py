@@ -24,8 +24,12 @@ class SRSTE(Constraint):
 
     Args:
         latent: what is trained, dense.
-        pattern: N:M.
+        pattern: how many of how many neighbours are in the network, as ``NofM(2, 4)``.
         decay: what is not in the network at an iteration has a gradient of ``decay`` times its value besides.
+
+    Example:
+        sr-ste: "2:4"
+        >>> SRSTE(torch.ones(8, 8), NofM(n=2, m=4))
     """
 
     latent: Tensor

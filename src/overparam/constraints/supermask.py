@@ -51,6 +51,10 @@ class Supermask(Constraint):
         gate: as above; None: ``top-k`` with a density, else ``bernoulli``.
         temperature: of ``sigmoid`` and ``concrete``; the lower, the nearer to 0 and 1 the gates.
         l0: times the expected number of kept weights, the sum of all p, is added to the loss.
+
+    Example:
+        supermask: {density: 0.5}
+        >>> Supermask(torch.zeros(4), torch.ones(4), density=0.5)
     """
 
     scores: Tensor

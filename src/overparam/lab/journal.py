@@ -19,6 +19,7 @@ from overparam.lab.weights import tensors_from_bytes, tensors_to_bytes
 
 JOURNAL_SECONDS = 60.0  # how often a long training keeps its state, unless the variable says otherwise
 JOURNAL_VARIABLE = "OVERPARAM_JOURNAL_SECONDS"
+"""Seconds after which a long training keeps its state again, so that it can go on there; 60 by default."""
 
 
 def journal_seconds() -> float:

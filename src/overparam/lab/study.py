@@ -64,6 +64,7 @@ class Study:
             rounding of sums, so results are found in the store whatever engine made them.
         device: where trainings and measurements compute: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` (a CUDA
             card if there is one); results are found in the store wherever they were made.
+        description: what it is, in a sentence or two, for lists and the report.
         axis: what tables and charts are over: a swept path such as ``network.width`` (or its last part), or a
             measured column. Where it is ``density`` and nothing is pruned, it is what varies.
         paper: the paper whose sections the report has and whose claims are judged, e.g. ``sparse-double-descent``.

@@ -57,7 +57,15 @@ class Form(NamedTuple):
         return f"inputs of shape {self.input_shape}{kind} and {outputs} outputs"
 
 
-Width = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+Width = Annotated[
+    float,
+    Field(
+        gt=0,
+        strict=True,
+        allow_inf_nan=False,
+        description="factor on every hidden width; 1 is the published size. Widths are rounded to whole numbers.",
+    ),
+]
 """A factor on every hidden width of an architecture, > 0; 1 is the published size."""
 
 Size = Annotated[int, Field(gt=0, strict=True)]

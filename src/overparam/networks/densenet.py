@@ -27,9 +27,14 @@ def densenet(
 ) -> nn.Module:
     """DenseNet-BC: three blocks whose layers read all before them, 171,024 weights on CIFAR-10; from 4x4 pixels on.
 
-    Each layer adds ``growth`` channels; ``depth`` counts the convolutions and the linear layer, as the paper does (40,
-    100, ...). Without ``bottleneck`` it is the paper's plain form: no 1x1 convolutions, and no channels lost between
-    blocks. ``width`` multiplies the growth rate.
+    Args:
+        growth: channels that each layer adds.
+        depth: convolutions and the linear layer, counted as the paper does: 40, 100, ...
+        bottleneck: without it, it is the paper's plain form: no 1x1 convolutions, no channels lost between blocks.
+        width: multiplies the growth rate.
+
+    Example:
+        {densenet: {depth: 22, growth: 8}}
     """
     channels, _, _ = image_shape(input_shape, "densenet", FEWEST)
     growth = scaled(growth, width)

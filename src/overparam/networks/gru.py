@@ -19,8 +19,16 @@ def gru(
 ) -> nn.Module:
     """GRU for next tokens: an embedding, gated recurrent units and an output layer (Cho et al., 2014).
 
-    ``layers`` of ``hidden`` units read embeddings of ``embedding`` features; the state begins at zero in each sequence.
-    Initialised as torch does: recurrent weights ~ U(-1, 1) / sqrt(hidden), embeddings ~ N(0, 1).
+    The state begins at zero in each sequence. Initialised as torch does: recurrent weights ~ U(-1, 1) / sqrt(hidden),
+    embeddings ~ N(0, 1).
+
+    Args:
+        layers: recurrent layers, each reading what the one before gives.
+        hidden: units of each layer.
+        embedding: features of a token.
+
+    Example:
+        {gru: {layers: 2, hidden: 64}}
     """
     return Recurrent(vocabulary, classes, layers, hidden, embedding)
 

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 Init = Literal["kaiming-normal", "glorot-normal", "gpt-2", "pytorch"]
+"""The names of initialisations, see :func:`initialise`."""
 
 
 def initialise(module: nn.Module, init: Init) -> None:

@@ -23,10 +23,15 @@ def mlp(
 ) -> nn.Module:
     """MLP: fully connected with ReLU, any widths (hidden: [300, 100]), flattens any input.
 
-    ``hidden=[]`` is a linear model; a narrow layer makes an autoencoder where the task is to give back the input. With
-    ``bias=False`` no layer has biases, as in the MLPNet of WoodFisher (Singh & Alistarh, 2020), which is
-    ``hidden=[40, 20], bias=False``. ``norm="batch"`` puts a batch norm before each ReLU, as in the perceptron of
-    Network Slimming (Liu et al., 2017).
+    Args:
+        hidden: units of each hidden layer. ``[]`` is a linear model; a narrow layer makes an autoencoder where the task
+            is to give back the input.
+        bias: without, no layer has biases, as in the MLPNet of WoodFisher (Singh & Alistarh, 2020), which is
+            ``hidden=[40, 20], bias=False``.
+        norm: ``batch`` puts a batch norm before each ReLU, as in the perceptron of Network Slimming (Liu et al., 2017).
+
+    Example:
+        {mlp: {hidden: [100, 100], norm: batch}}
     """
     module = fully_connected(math.prod(input_shape), hidden, math.prod(outputs), bias, norm == "batch")
     if len(outputs) > 1:

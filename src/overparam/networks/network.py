@@ -30,17 +30,22 @@ from overparam.streams import global_stream
 class Network:
     """An architecture with its options and initialisation, e.g. ``Network("mlp", {"hidden": [100]})``.
 
-    ``name``: a registered architecture (``overparam list networks``), an import path
-    ``package.module:factory`` or a function. A factory of one's own returns a new ``torch.nn.Module`` at each
-    call. It may have the parameters ``input_shape`` (a tuple, without the batch), ``outputs`` (the shape of what is
-    given for one input), ``classes`` (the last side of it) and ``vocabulary`` (how many tokens there are; None where
-    inputs are real); its other parameters are ``options``. The module maps a batch ``(N, *input_shape)``, float32 or
-    tokens, to ``(N, *outputs)``: scores ``(N, classes)`` in a classification.
+    A factory of one's own returns a new ``torch.nn.Module`` at each call. It may have the parameters ``input_shape`` (a
+    tuple, without the batch), ``outputs`` (the shape of what is given for one input), ``classes`` (the last side of it)
+    and ``vocabulary`` (how many tokens there are; None where inputs are real). The module maps a batch
+    ``(N, *input_shape)``, float32 or tokens, to ``(N, *outputs)``: scores ``(N, classes)`` in a classification.
 
-    ``init``: ``kaiming-normal``, ``glorot-normal``, ``gpt-2`` or ``pytorch``, see
-    :func:`overparam.networks.initialise.initialise`; None takes the architecture's usual one:
-    ``kaiming-normal`` for mlp, lenet-300-100, vgg and resnet, ``glorot-normal`` for lenet-5 and conv-2/4/6,
-    ``gpt-2`` for transformer, ``pytorch`` (as constructed) for gru and for one's own.
+    Args:
+        name: a registered architecture (``overparam list networks``), an import path ``package.module:factory`` or a
+            function.
+        options: the factory's other parameters; in a study file they stand beside ``name``.
+        init: ``kaiming-normal``, ``glorot-normal``, ``gpt-2`` or ``pytorch``, see
+            :func:`overparam.networks.initialise.initialise`; None takes the architecture's usual one:
+            ``kaiming-normal`` for mlp, lenet-300-100, vgg and resnet, ``glorot-normal`` for lenet-5 and conv-2/4/6,
+            ``gpt-2`` for transformer, ``pytorch`` (as constructed) for gru and for one's own.
+
+    Example:
+        {name: mlp, hidden: [100], init: glorot-normal}
 
     Raises :class:`SpecError` for an unknown name, an unknown or impossible option, and a name of another
     kind. An import path is followed only when the network is built or identified.

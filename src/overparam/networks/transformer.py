@@ -28,8 +28,16 @@ def transformer(
 ) -> nn.Module:
     """Transformer for next tokens: decoder-only with pre-norm blocks, causal attention and learned positions.
 
-    As GPT-2 (Radford et al., 2019), small: ``layers`` blocks of ``heads`` heads on ``width`` features, hidden layers of
-    four times that with GELU, dropout on attention and both branches; embedding and output layer are not tied.
+    As GPT-2 (Radford et al., 2019), small, with GELU; embedding and output layer are not tied.
+
+    Args:
+        layers: blocks, each of attention and a hidden layer four times as wide as ``width``.
+        heads: of attention in each block.
+        width: features of a token, a multiple of ``heads``.
+        dropout: share of what attention and both branches of a block give that is set to zero in training.
+
+    Example:
+        {transformer: {layers: 2, heads: 2, width: 32}}
     """
     if width % heads:
         raise SpecError(f"options.width: must be a multiple of heads ({heads}), got {width} (network 'transformer')")

@@ -35,6 +35,9 @@ class Accuracy(Probe):
     Args:
         mask_samples: where masks are drawn at random, as a supermask's, each metric is the mean over so many drawn
             masks; None: that of the most probable mask. The draws are the same each time.
+
+    Example:
+        {accuracy: {mask_samples: 10}}
     """
 
     kind: ClassVar[str] = "accuracy"

@@ -27,10 +27,13 @@ class Activations(Probe):
     same. Han et al. multiply the two shares instead, which is the same where they have nothing to do with each other.
     ``activations`` of the whole network is over all inputs of all these layers.
 
-    Fields:
+    Args:
         examples: test examples that are looked at, 1 or more (as many as there are, if fewer).
 
     Reference: Han, Pool, Tran & Dally, NIPS 2015, arXiv:1506.02626, Tables 2 to 5.
+
+    Example:
+        {activations: {examples: 500}}
     """
 
     kind: ClassVar[str] = "activations"

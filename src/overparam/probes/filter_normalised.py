@@ -37,6 +37,9 @@ class FilterNormalised(Probe):
         seed: of the directions.
 
     Reference: Li, Xu, Taylor, Studer & Goldstein, NeurIPS 2018, arXiv:1712.09913, section 4.
+
+    Example:
+        {filter-normalised: {directions: 5, points: 11}}
     """
 
     kind: ClassVar[str] = "filter-normalised"

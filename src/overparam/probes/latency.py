@@ -28,9 +28,12 @@ class Latency(Probe):
     where sparse is slower. Both are called in turns, with torch's present number of threads, so that what else the
     machine does meets both alike. They differ from run to run.
 
-    Fields:
+    Args:
         batch_size: test examples in a call, 1 or more (as many as there are, if fewer).
         repeats: calls that are measured of each, 1 or more.
+
+    Example:
+        {latency: {batch_size: 32, repeats: 50}}
     """
 
     kind: ClassVar[str] = "latency"

@@ -25,6 +25,9 @@ class LayerError(PairProbe):
 
     Args:
         examples: of the training set, the first ones.
+
+    Example:
+        {layer-error: {against: previous, examples: 500}}
     """
 
     kind: ClassVar[str] = "layer-error"

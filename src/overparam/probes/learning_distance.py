@@ -20,6 +20,9 @@ class LearningDistance(PairProbe):
     the same three, of each weight tensor. With another ``against`` than ``init``, from that checkpoint.
 
     Reference: He et al., ICML 2022, arXiv:2206.08684, section 6 (the paper gives the whole distance only).
+
+    Example:
+        {learning-distance: {against: previous}}
     """
 
     kind: ClassVar[str] = "learning-distance"

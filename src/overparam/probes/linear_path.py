@@ -38,6 +38,9 @@ class LinearPath(PairProbe):
 
     Reference: Frankle, Dziugaite, Roy & Carbin, ICML 2020, arXiv:1912.05671 (with 30 points; their linear interpolation
     instability is the error barrier).
+
+    Example:
+        {linear-path: {against: seed+1, points: 11}}
     """
 
     kind: ClassVar[str] = "linear-path"

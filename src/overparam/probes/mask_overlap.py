@@ -19,6 +19,9 @@ class MaskOverlap(PairProbe):
     ones included. ``mask_overlap_expected`` is the same ratio for the intersection that is to be expected of random
     masks which keep as many weights of each layer, ``sum of a * b / n``. A weight without a mask in one of the two is
     kept there. Per layer: the same two.
+
+    Example:
+        {mask-overlap: {against: seed+1}}
     """
 
     kind: ClassVar[str] = "mask-overlap"

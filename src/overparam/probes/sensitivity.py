@@ -40,7 +40,7 @@ class Sensitivity(Probe):
     What layers bear alone they need not bear together: ``scan_accuracy_together`` and ``scan_loss_together`` are with
     each layer at its own ``scan_density``, and ``scan_density_together`` is the density of all weights then.
 
-    Fields:
+    Args:
         criterion, pattern: as of ``prune``.
         densities: of a layer, in (0, 1).
         tolerance: of accuracy, a share: 0.01 is one percentage point; > 0.
@@ -49,6 +49,9 @@ class Sensitivity(Probe):
         seed: of a criterion that draws at random.
 
     Reference: Han, Pool, Tran & Dally, NIPS 2015, arXiv:1506.02626, Figure 6.
+
+    Example:
+        {sensitivity: {densities: [0.5, 0.1], tolerance: 0.02}}
     """
 
     kind: ClassVar[str] = "sensitivity"

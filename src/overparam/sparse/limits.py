@@ -18,6 +18,7 @@ from overparam.errors import SpecError
 from overparam.registry import suggest
 
 VARIABLE = "OVERPARAM_SPARSE_BELOW"
+"""Densities below which layers are sparse under ``engine: auto``, such as ``linear=0.3,convolution=0.2``."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ class Complement(Step):
 
     Args:
         of: references to checkpoints of the same shapes, such as labels; at least one.
+
+    Example:
+        {complement: {of: [first]}}
     """
 
     kind: ClassVar[str] = "complement"

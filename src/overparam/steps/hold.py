@@ -33,6 +33,9 @@ class Hold(Constrain):
             pruned earlier where they are held: ``zero-if-toward``: at 0 what that training had moved toward zero, the
             others at their initial values; ``zero-if-away``: the reverse; ``zero-at-random``: as many at 0 as by
             ``zero-if-toward``, whichever. What is pruned later is then held at its initial value.
+
+    Example:
+        {hold: {at: initial}}
     """
 
     kind: ClassVar[str] = "hold"

@@ -48,6 +48,9 @@ class Prune(Step):
         batch_size, batches: examples in a training mini-batch, and how many of these, for a criterion that looks at
             gradients, curvature or inputs.
         loss: the loss whose derivatives are taken: as in :class:`~overparam.train.TrainSettings`.
+
+    Example:
+        {prune: {criterion: gradient, density: 0.1, batches: 10}}
     """
 
     kind: ClassVar[str] = "prune"

@@ -21,6 +21,9 @@ class Quantise(Constrain):
 
     Args:
         bits: of each weight, from 2 to 16: ``2**bits - 1`` values, from minus the largest magnitude to plus it.
+
+    Example:
+        {quantise: {bits: 4, exclude: [output]}}
     """
 
     kind: ClassVar[str] = "quantise"

@@ -37,6 +37,9 @@ class Restart(Step):
         signs: ``kept``: each weight has the sign that it had at first; ``drawn``: signs are permuted with the
             magnitudes, or drawn at random where nothing is permuted.
         rescale: multiply by n / k, k of the n weights of a tensor being kept.
+
+    Example:
+        {restart: {values: constant, signs: kept}}
     """
 
     kind: ClassVar[str] = "restart"

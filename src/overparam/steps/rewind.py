@@ -22,6 +22,9 @@ class Rewind(Step):
 
     The whole state goes back, batch-norm statistics included; the next training starts at that point of its
     schedule, with the optimiser's state empty.
+
+    Example:
+        {rewind: {to: 500it}}
     """
 
     kind: ClassVar[str] = "rewind"
@@ -51,6 +54,9 @@ class LrRewind(Step):
 
     Args:
         to: the point of the schedule at which the next training starts: ``init``, or such as ``500it`` or ``80ep``.
+
+    Example:
+        {lr-rewind: {to: 2ep}}
     """
 
     kind: ClassVar[str] = "lr-rewind"

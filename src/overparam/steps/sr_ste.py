@@ -25,6 +25,9 @@ class SrSte(Constrain):
     Args:
         pattern: ``"2:4"``, or ``{n-of-m: {n: 2, m: 4, transposable: true}}``.
         decay: of the weights that are not in the network, besides the optimiser's own.
+
+    Example:
+        {sr-ste: {pattern: "2:4"}}
     """
 
     kind: ClassVar[str] = "sr-ste"

@@ -36,6 +36,9 @@ class Supermask(Constrain):
         l0: penalty on the expected number of kept weights.
         score: what all scores start at, ``sigmoid(score)`` being a weight's chance; None: they start uniform in plus
             and minus ``1 / sqrt(inputs)``, drawn from a stream of their own. ``top-k`` cannot tell equal scores apart.
+
+    Example:
+        {supermask: {density: 0.5, rescale: variance}}
     """
 
     kind: ClassVar[str] = "supermask"

@@ -46,6 +46,9 @@ class TicketSearch(Step):
         batch_size: examples per iteration.
         temperature: of the gates; the lower, the nearer to 0 and 1.
         exclude: roles (``output``, ``conv``, ...) or name patterns of tensors that are not pruned.
+
+    Example:
+        {ticket-search: {density: 0.1, length: 10ep}}
     """
 
     kind: ClassVar[str] = "ticket-search"

@@ -21,6 +21,9 @@ class Train(Step, TrainSettings):
     """Train the kept weights, from the checkpoint's position in the schedule to its end.
 
     A study may have further settings for it under the name ``finetune`` (often a small constant learning rate).
+
+    Example:
+        {train: {epochs: 60, lr: 0.1, batch_size: 32, schedule: cosine, warmup: 1ep}}
     """
 
     kind: ClassVar[str] = "train"

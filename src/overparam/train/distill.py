@@ -36,6 +36,9 @@ class Distill:
         weight: share of the teacher's part, in [0, 1].
         loss: the loss against the labels; ``mse`` where they are real numbers.
         reverse: whether the divergence is that of the student's outputs from the teacher's.
+
+    Example:
+        {distill: {teacher: teacher/last, temperature: 4, weight: 0.9}}
     """
 
     teacher: str

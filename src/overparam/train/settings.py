@@ -24,10 +24,17 @@ class StopAt:
     """Stop training early, at the end of the first epoch that reaches every threshold given, or when it gets no better.
 
     Measured on the whole training or validation set in evaluation mode, against the labels that are trained on (noisy
-    ones where the world has label noise). ``train_loss``, ``validation_loss``: at most this; ``train_accuracy``,
-    ``validation_accuracy``: at least this, in (0, 1]. ``patience``: so many epochs in a row have not brought a lower
-    validation loss than the best before; the weights are those of the last epoch. There is no threshold on the test
-    set: what is chosen by it says nothing about other data.
+    ones where the world has label noise). There is no threshold on the test set: what is chosen by it says nothing
+    about other data.
+
+    Args:
+        train_loss, validation_loss: at most this.
+        train_accuracy, validation_accuracy: at least this, in (0, 1].
+        patience: so many epochs in a row have not brought a lower validation loss than the best before; the weights are
+            those of the last epoch.
+
+    Example:
+        {train_accuracy: 0.99, patience: 5}
     """
 
     train_loss: Annotated[float, Field(gt=0)] | None = None

@@ -25,6 +25,9 @@ class Augmentation:
     Args:
         crop: pixels of black added on each side before a crop of the old size is cut out at random; 0 = none.
         flip: mirror left and right with probability 1/2.
+
+    Example:
+        {crop: 4, flip: true}
     """
 
     crop: Annotated[int, Field(ge=0)] = 0

@@ -16,7 +16,7 @@ from overparam.worlds import cifar
 from overparam.worlds import tiny_imagenet as tiny
 from overparam.worlds.dataset import Dataset
 from overparam.worlds.embedded import digit_arrays
-from overparam.worlds.files import DATA, RemoteFile, find, obtain
+from overparam.worlds.files import DATA, Folder, RemoteFile, find, obtain
 from overparam.worlds.idx import parse_idx
 from overparam.worlds.images import as_dataset
 
@@ -93,7 +93,7 @@ FILES = {
 
 
 @DATASETS.named("digits")
-def digits(folder: str | Path | None = None) -> Dataset:
+def digits(folder: Folder = None) -> Dataset:
     """8x8 handwritten digits, 1,297 train and 500 test; comes with overparam, needs no download.
 
     The 1,797 images of :func:`overparam.worlds.embedded.digit_arrays`, in [0, 1], shuffled once by the stream
@@ -117,7 +117,7 @@ def digits(folder: str | Path | None = None) -> Dataset:
 
 
 @DATASETS.named("mnist")
-def mnist(folder: str | Path | None = None) -> Dataset:
+def mnist(folder: Folder = None) -> Dataset:
     """28x28 handwritten digits, 60,000 train and 10,000 test (LeCun et al., 1998).
 
     Confusions for asymmetric noise: 2 -> 7, 3 -> 8, 5 <-> 6 (He et al., 2022, arXiv:2206.08684).
@@ -127,13 +127,13 @@ def mnist(folder: str | Path | None = None) -> Dataset:
 
 
 @DATASETS.named("fashion-mnist")
-def fashion_mnist(folder: str | Path | None = None) -> Dataset:
+def fashion_mnist(folder: Folder = None) -> Dataset:
     """28x28 pictures of clothes, 60,000 train and 10,000 test (Xiao et al., 2017)."""
     return _idx_dataset("fashion-mnist", folder, 0.2860, 0.3530, FASHION_NAMES, None)
 
 
 @DATASETS.named("cifar-10")
-def cifar_10(folder: str | Path | None = None) -> Dataset:
+def cifar_10(folder: Folder = None) -> Dataset:
     """32x32 colour pictures of ten things, 50,000 train and 10,000 test (Krizhevsky, 2009).
 
     Found as ``cifar-10-python.tar.gz`` or as the folder ``cifar-10-batches-py``.
@@ -158,7 +158,7 @@ def cifar_10(folder: str | Path | None = None) -> Dataset:
 
 
 @DATASETS.named("cifar-100")
-def cifar_100(folder: str | Path | None = None) -> Dataset:
+def cifar_100(folder: Folder = None) -> Dataset:
     """32x32 colour pictures of 100 things, 50,000 train and 10,000 test (Krizhevsky, 2009), by their fine labels.
 
     Found as ``cifar-100-python.tar.gz`` or as the folder ``cifar-100-python``. Confusions for asymmetric noise: each
@@ -183,7 +183,7 @@ def cifar_100(folder: str | Path | None = None) -> Dataset:
 
 
 @DATASETS.named("tiny-imagenet")
-def tiny_imagenet(folder: str | Path | None = None) -> Dataset:
+def tiny_imagenet(folder: Folder = None) -> Dataset:
     """64x64 colour pictures of 200 things, 100,000 train and 10,000 test (Stanford's CS231N, 2015).
 
     Found as ``tiny-imagenet-200.zip`` or as the folder ``tiny-imagenet-200``; it is not downloaded. The test set is the

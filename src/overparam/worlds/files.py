@@ -12,13 +12,21 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Annotated, BinaryIO, NamedTuple
+
+from pydantic import Field
 
 from overparam.errors import DataError
 from overparam.folders import CACHE, cache_folder
 
 DATA = "OVERPARAM_DATA"
+"""Folders in which datasets are looked for, joined as in PATH; ``--data`` goes before it."""
 MIRROR = "OVERPARAM_MIRROR"
+"""Address under which each public dataset has a folder with its files, in place of its publisher's."""
+Folder = Annotated[
+    str | Path | None,
+    Field(description="where its files are looked for before ``OVERPARAM_DATA``, the system's places and the cache."),
+]
 SYSTEM_FOLDERS = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))
 
 

@@ -41,6 +41,9 @@ class ImageFolder:
         channels: 3 for colour, 1 for grey.
 
     Classes are numbered in the order of their names, examples ordered by class and file name.
+
+    Example:
+        {path: images.tar.xz, size: [32, 32]}
     """
 
     path: str

@@ -28,6 +28,13 @@ class LabelNoise:
     - ``pair-flip``: class ``i`` becomes ``(i + 1) mod C``; exactly ``ceil(rate * n)`` of each class.
 
     Examples are chosen by one permutation: a higher rate relabels those of a lower rate, and in the same way.
+
+    Args:
+        kind: which other labels there are, as above.
+        rate: share of the training examples, in [0, 1].
+
+    Example:
+        {kind: symmetric, rate: 0.2}
     """
 
     kind: Literal["symmetric", "random-labels", "asymmetric", "pair-flip"] = "symmetric"

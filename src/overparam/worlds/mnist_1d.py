@@ -42,6 +42,12 @@ def mnist_1d(train: int = 4000, test: int = 1000) -> Dataset:
     arXiv:2011.14439) defines, ``(1, 40)`` float32: a pattern is padded, stretched, scaled, shifted, laid over smooth
     noise, sheared and sampled. They are drawn by our own generator, so they are others than the published ones, of the
     same distribution. The classes are balanced here as in the published set, and drawn at random in the endless stream.
+
+    Args:
+        train, test: examples to train on, and to test with.
+
+    Example:
+        {mnist-1d: {train: 4000, test: 12000}}
     """
     parts = []
     for name, count in (("train", train), ("test", test)):

@@ -49,9 +49,18 @@ def teacher(
 
     Inputs ``(inputs,)`` are standard normal. The teacher is linear, ``x w`` with ``|w| = 1``, or with ``hidden`` units
     a network ``relu(x W) v`` with normal ``W`` and ``v`` of variance ``1 / inputs`` and ``2 / hidden``; its outputs
-    have a mean square of about 1. Targets ``(1,)`` have Gaussian ``noise`` of this standard deviation, those of the
-    test set too: no student gets below a mean squared error of ``noise**2``. ``seed`` is that of the teacher and the
-    examples.
+    have a mean square of about 1. Targets are ``(1,)``.
+
+    Args:
+        train, test: examples to train on, and to test with; >= 1.
+        inputs: how many numbers an input has, >= 1.
+        hidden: units of the teacher; 0: it is linear.
+        noise: standard deviation of the Gaussian noise on the targets, those of the test set too: no student gets below
+            a mean squared error of ``noise**2``.
+        seed: of the teacher and the examples.
+
+    Example:
+        {teacher: {train: 100, hidden: 8, noise: 0.5}}
     """
     for name, value, least in (("train", train, 1), ("test", test, 1), ("inputs", inputs, 1), ("hidden", hidden, 0)):
         if not isinstance(value, int) or value < least:

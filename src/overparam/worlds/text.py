@@ -35,6 +35,9 @@ def text(
     Raises:
         DataError: the file is not found, or is not UTF-8.
         SpecError: a wrong field, or a text that is too short for one window of each set.
+
+    Example:
+        {text: {path: letters.txt, context: 32}}
     """
     _check(path, level, context, test)
     place = located(path, folder, "text")

@@ -63,6 +63,9 @@ class World:
             metrics are measured on as many further examples as there are for testing, which are never trained on.
         task: ``reconstruction`` lets networks give back the inputs instead of what the dataset is for.
 
+    Example:
+        {dataset: digits, train_size: 1000, label_noise: {kind: symmetric, rate: 0.2}, validation: 0.1}
+
     >>> data = World("digits", train_size=1000, label_noise=LabelNoise("symmetric", 0.2)).build()
     >>> data.train.inputs.shape, data.noise_realised
     (torch.Size([1000, 1, 8, 8]), 0.2)

@@ -31,6 +31,9 @@ class ExactOBS:
             has none, and the weights that read it are set to zero.
 
     Reference: Frantar, Singh & Alistarh, NeurIPS 2022, arXiv:2208.11580 (Optimal Brain Compression)
+
+    Example:
+        {exact-obs: {damping: 0.001}}
     """
 
     damping: Annotated[float, Field(ge=0)] = 0.01

@@ -27,6 +27,9 @@ class GraSP:
             losses whose outputs are no scores of classes.
 
     Reference: Wang, Zhang & Grosse, ICLR 2020, https://arxiv.org/abs/2002.07376, eq. 8
+
+    Example:
+        {grasp: {temperature: 1}}
     """
 
     temperature: Annotated[float, Field(gt=0)] = 200.0

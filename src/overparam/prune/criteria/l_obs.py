@@ -27,6 +27,9 @@ class LOBS:
         damping: of the second moments of the inputs, as a share of their mean diagonal.
 
     Reference: Dong, Chen & Pan, NIPS 2017, arXiv:1705.07565 (Layer-wise Optimal Brain Surgeon)
+
+    Example:
+        {l-obs: {damping: 0.001}}
     """
 
     damping: Annotated[float, Field(ge=0)] = 0.01

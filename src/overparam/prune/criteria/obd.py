@@ -30,6 +30,9 @@ class OBD:
         damping: added to h, in its unit: with none, what has no curvature goes in the order of its position.
 
     Reference: LeCun, Denker & Solla, NIPS 1989 (Optimal Brain Damage)
+
+    Example:
+        {obd: {curvature: fisher}}
     """
 
     curvature: Curvature = "hutchinson"

@@ -35,6 +35,9 @@ class OBS:
         damping: added to the diagonal, as the paper starts its recursion with 1e-8 to 1e-4.
 
     Reference: Hassibi & Stork, NIPS 1992 (Optimal Brain Surgeon)
+
+    Example:
+        {obs: {curvature: fisher, damping: 0.0001}}
     """
 
     curvature: Kind = "gauss-newton"

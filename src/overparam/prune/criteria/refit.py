@@ -26,6 +26,9 @@ class Refit:
         damping: of the second moments of the inputs, as a share of their mean diagonal.
 
     Reference: the row-wise problem of Frantar, Singh & Alistarh, NeurIPS 2022, arXiv:2208.11580
+
+    Example:
+        {refit: {of: magnitude}}
     """
 
     of: Annotated[Any, CRITERIA] = "magnitude"

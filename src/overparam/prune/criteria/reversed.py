@@ -20,6 +20,9 @@ class Reversed:
 
     Args:
         criterion: the criterion that is turned round.
+
+    Example:
+        {reversed: {criterion: gradient}}
     """
 
     criterion: Annotated[Any, CRITERIA] = "magnitude"

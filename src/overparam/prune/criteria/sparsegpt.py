@@ -33,6 +33,9 @@ class SparseGPT:
         block: columns whose errors are handed on together; it changes nothing but the time.
 
     Reference: Frantar & Alistarh, ICML 2023, arXiv:2301.00774
+
+    Example:
+        {sparsegpt: {of: magnitude, block: 64}}
     """
 
     of: Annotated[Any, CRITERIA] = None

@@ -31,6 +31,9 @@ class WoodFisher:
         damping: added to the diagonal; the paper's experiments have 1e-5.
 
     Reference: Singh & Alistarh, NeurIPS 2020, arXiv:2004.14340
+
+    Example:
+        {woodfisher: {block: 100}}
     """
 
     block: Annotated[int, Field(ge=1)] = 1000

@@ -36,6 +36,9 @@ class NofM:
         m: of how many.
         transposable: keep N in each row and each column of blocks of M by M, so that the transposed weight, by which
             gradients go back, is N:M too. Outputs must be a multiple of M then as well.
+
+    Example:
+        {n-of-m: {n: 2, m: 4, transposable: true}}
     """
 
     decides_count: ClassVar[bool] = True

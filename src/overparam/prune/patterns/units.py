@@ -24,6 +24,9 @@ class Units:
     Args:
         greedy: score a layer's units without the weights that read units which went before them, in the order in which
             layers are registered (Li et al., section 3.3); how many each layer keeps is decided with these weights.
+
+    Example:
+        {units: {greedy: true}}
     """
 
     greedy: bool = False

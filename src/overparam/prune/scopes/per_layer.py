@@ -26,6 +26,9 @@ class PerLayer:
             the output layer at half the rate.
 
     Reference: Frankle & Carbin, ICLR 2019, https://arxiv.org/abs/1803.03635 (LeNet and Conv networks)
+
+    Example:
+        {per-layer: {rates: {output: 0.5}}}
     """
 
     rates: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = field(default_factory=dict)

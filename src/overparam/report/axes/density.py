@@ -16,4 +16,5 @@ DENSITY = Axis(
     set_by=("density", "fraction"),
     ticks=tuple(one * 10.0**-power for power in range(7) for one in (1, 0.5, 0.2)),
 )
+"""Density, the usual axis: from the dense network to the sparsest."""
 AXES.register("density", DENSITY)

@@ -27,6 +27,9 @@ class Gradual(Event):
         initial: the density from which it comes.
         power: 3 in the paper, arXiv:1710.01878, equation 1.
         criterion, scope: as in ``prune``.
+
+    Example:
+        {gradual: {density: 0.1, start: 2ep, until: 20ep}}
     """
 
     density: Annotated[float, Field(gt=0, le=1)] = 0.1

@@ -24,6 +24,9 @@ class Rewire(Event):
         grow: the criterion by which the highest-scored of those that are not there come.
         fraction: share of a layer's weights that is exchanged at first, in [0, 1), rounded down.
         decay: ``cosine``, down to none at the end, or ``constant``.
+
+    Example:
+        {rewire: {grow: random, fraction: 0.2, every: 1ep}}
     """
 
     drop: Annotated[Any, CRITERIA] = "magnitude"

@@ -15,6 +15,9 @@ class RigL(Rewire):
 
     Reference: arXiv:1911.11134; the gradients are those of one mini-batch in training mode, of all weights, and the
     interval and the end that are usual there are the defaults.
+
+    Example:
+        {rigl: {every: 100it, fraction: 0.3}}
     """
 
     grow: Annotated[Any, CRITERIA] = "gradient-magnitude"

@@ -11,4 +11,7 @@ class SET(Rewire):
     """The smallest weights go and others grow at random (Mocanu et al., Nature Communications 2018).
 
     Reference: arXiv:1707.04780; there the share is constant, and weights are exchanged after each epoch.
+
+    Example:
+        {set: {every: 1ep}}
     """

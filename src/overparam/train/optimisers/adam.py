@@ -19,6 +19,13 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 class Adam(Optimiser):
     """Steps by estimates of the gradient's first and second moments, with an L2 penalty on all parameters.
 
+    Args:
+        betas: by how much the running means of gradients and of their squares keep of themselves in an iteration.
+        weight_decay: times the weight, added to its gradient.
+
+    Example:
+        {adam: {betas: [0.9, 0.95], weight_decay: 0.01}}
+
     Reference: Kingma & Ba, ICLR 2015, https://arxiv.org/abs/1412.6980
     """
 

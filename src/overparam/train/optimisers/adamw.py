@@ -19,6 +19,13 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 class AdamW(Optimiser):
     """Steps by estimates of the gradient's first and second moments, with weight decay apart from the moments.
 
+    Args:
+        betas: by how much the running means of gradients and of their squares keep of themselves in an iteration.
+        weight_decay: times the weight and the learning rate, taken from the weight in each iteration.
+
+    Example:
+        {adamw: {betas: [0.9, 0.95], weight_decay: 0.01}}
+
     Reference: Loshchilov & Hutter, ICLR 2019, https://arxiv.org/abs/1711.05101
     """
 

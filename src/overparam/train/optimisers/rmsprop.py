@@ -17,7 +17,16 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 @OPTIMISERS.named("rmsprop")
 @spec
 class RMSprop(Optimiser):
-    """Divides the gradient by the root of a running mean of its square (Tieleman & Hinton, 2012, lecture 6e)."""
+    """Divides the gradient by the root of a running mean of its square (Tieleman & Hinton, 2012, lecture 6e).
+
+    Args:
+        alpha: by how much the running mean of squares keeps of itself in an iteration.
+        momentum: share of the last step that the next one keeps.
+        weight_decay: times the weight, added to its gradient.
+
+    Example:
+        {rmsprop: {alpha: 0.9, momentum: 0.9}}
+    """
 
     alpha: Rate = 0.99
     momentum: Rate = 0.0

@@ -16,7 +16,16 @@ TORCH = light(torch.optim.SGD)
 @OPTIMISERS.named("sgd")
 @spec
 class SGD(Optimiser):
-    """Stochastic gradient descent, with momentum (Polyak's, or Nesterov's) and an L2 penalty on all parameters."""
+    """Stochastic gradient descent, with momentum (Polyak's, or Nesterov's) and an L2 penalty on all parameters.
+
+    Args:
+        momentum: share of the last step that the next one keeps.
+        nesterov: look ahead along the momentum, which must then be above 0.
+        weight_decay: times the weight, added to its gradient.
+
+    Example:
+        {sgd: {momentum: 0.9, weight_decay: 0.0001}}
+    """
 
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     nesterov: bool = False

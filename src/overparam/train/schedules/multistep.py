@@ -13,7 +13,15 @@ from overparam.train.schedules.base import SCHEDULES
 @SCHEDULES.named("multistep")
 @spec
 class Multistep:
-    """``gamma`` to the power of the milestones that are reached, which increase; a bare number means epochs."""
+    """``gamma`` to the power of the milestones that are reached, which increase; a bare number means epochs.
+
+    Args:
+        milestones: points of the training, such as 30 (epochs), ``30ep`` or ``5000it``, at least one.
+        gamma: the factor at each of them.
+
+    Example:
+        {multistep: {milestones: [30, 45], gamma: 0.1}}
+    """
 
     milestones: Annotated[tuple[Length, ...], Field(min_length=1)]
     gamma: Annotated[float, Field(gt=0)] = 0.1
