@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import IO, Any
@@ -19,6 +20,7 @@ GLYPHS = {
     **{"━": "=", "‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "\u202f": " "},
 }
 WIDEST = 1000  # columns of a table
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 BROKEN_PIPE = 141  # what a shell gives for a program that SIGPIPE ended
 
 
@@ -35,10 +37,19 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("overparam", _plainly)
 
 
+def harmless(text: str) -> str:
+    """Return a text without characters that a terminal obeys: of a name or a reason that came from elsewhere, say.
+
+    >>> harmless("a\\x1b[2Jb")
+    'a?[2Jb'
+    """
+    return CONTROL.sub("?", text)
+
+
 def say(text: str, end: str = "\n") -> None:
     """Print a text on the standard output; raises :class:`OutputError` if it does not take it."""
     with _taken():
-        sys.stdout.write(text + end)
+        sys.stdout.write(harmless(text) + end)
 
 
 def say_exactly(text: str) -> None:
@@ -51,7 +62,8 @@ def say_exactly(text: str) -> None:
             f"the output's encoding {encoding!r} has no {error.object[error.start]!r}; "
             "write to a file with --out, or set PYTHONIOENCODING=utf-8"
         ) from None
-    say(text, end="")
+    with _taken():
+        sys.stdout.write(text)
 
 
 def show(thing: Any) -> None:
@@ -78,7 +90,7 @@ def tell(text: str) -> None:
     """Print a line on the standard error; if that does not take it there is nobody left to be told."""
     try:
         if sys.stderr is not None:
-            print(text, file=sys.stderr, flush=True)
+            print(harmless(text), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         _abandon(sys.stderr)
 

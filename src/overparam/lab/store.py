@@ -97,6 +97,7 @@ class Store:
         root: a folder; made if it is not there.
         reading: the store is only read: nothing is written, and the folder must be there.
         writer: a name for this process, so that what it leaves half written can be found; None makes one up.
+        blobs: where the bytes are, if not in that folder; then they are only read.
 
     Attributes:
         writing: held while a result is written: whoever ends this process at a moment of its choice can wait for it.
@@ -105,21 +106,23 @@ class Store:
         StoreError: the folder cannot be made or written, is not there to be read, or has another format.
     """
 
-    def __init__(self, root: str | Path, reading: bool = False, writer: str | None = None) -> None:
+    def __init__(
+        self, root: str | Path, reading: bool = False, writer: str | None = None, blobs: Blobs | None = None
+    ) -> None:
         self.root = Path(root)
         self.writer = writer or uuid.uuid4().hex
         self.folder = Folder(self.root, self.writer)
-        self.blobs: Blobs = self.folder
+        self.blobs: Blobs = blobs or self.folder
         self.writing = threading.Lock()
         self.notes: list[str] = []  # damage found while opening, to be reported
-        if not reading:
+        if not reading and blobs is None:
             self._make()
-        elif not is_store(self.root):
+        elif blobs is None and not is_store(self.root):
             raise StoreError(
                 f"there is no store {str(root)!r}{_nearest(self.root)}; run the study first, "
                 "or name the folder of its results with --store"
             )
-        self._check_format(reading)
+        self._check_format(reading or blobs is not None)
 
     def _make(self) -> None:
         try:

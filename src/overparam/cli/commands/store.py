@@ -149,6 +149,50 @@ def gc(store: StoreOption = Path("runs"), yes: YesOption = False) -> None:
         _remove(store, [], yes)
 
 
+@store_app.command()
+def pack(
+    study: StoredArgument,
+    store: StoreOption = Path("runs"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file; default: NAME@REVISION.zip.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a study with all of its results as one file, which `store unpack` reads elsewhere."""
+    with clear_errors():
+        from overparam.errors import counted, in_bytes
+        from overparam.lab.packing import pack as packed_study
+        from overparam.lab.store import Store
+
+        packed = packed_study(Store(store, reading=True), study, out)
+        for sentence in packed.damaged:
+            tell(f"note: {sentence}")
+        tell(f"{packed.title}: {counted(packed.results, 'result')}, {in_bytes(packed.bytes)}")
+        say(str(packed.path))
+
+
+@store_app.command()
+def unpack(
+    file: Annotated[Path, typer.Argument(help="What `store pack` wrote.", show_default=False, metavar="FILE")],
+    store: StoreOption = Path("runs"),
+    max_bytes: Annotated[int, typer.Option(min=1, help="How many bytes it may unpack to.")] = 10_000_000_000,
+    own_code: Annotated[
+        bool,
+        typer.Option(
+            "--own-code", help="Allow networks and constraints that are its maker's own code, imported when loaded."
+        ),
+    ] = False,
+) -> None:
+    """Put a packed study into a store; what the store has already stays as it is."""
+    with clear_errors():
+        from overparam.errors import counted
+        from overparam.lab.store import Store
+        from overparam.lab.unpacking import unpack as unpacked
+
+        done = unpacked(Store(store), file, max_bytes, own_code)
+        say(f"{done.title}: {counted(done.new, 'result')} unpacked, {done.there} were there already")
+        say(f"next: overparam table {done.title} --store {store}")
+
+
 def _remove(store: Path, studies: list[str], yes: bool) -> None:
     from overparam.errors import counted, in_bytes
     from overparam.lab.removal import removal, remove
