@@ -74,6 +74,7 @@ def study_for(given: str, set_: list[str] | None, sweep: list[str] | None, data:
     """Return the study that a command names, with its changes and sweeps."""
     from overparam.errors import SpecError
     from overparam.lab import Study, built_in_studies, parse_yaml
+    from overparam.lab.ranges import typed
 
     if data is not None:
         if not Path(data).is_dir():
@@ -83,7 +84,7 @@ def study_for(given: str, set_: list[str] | None, sweep: list[str] | None, data:
         raise SpecError(f"{given!r} is a folder; name the YAML file of a study in it")
     chosen = Study.from_file(given) if is_file(given) else Study.named(given)
     changes = {path: parse_yaml(text, f"--set {path}") for path, text in pairs(set_, "--set").items()}
-    sweeps = {path: parse_yaml(f"[{text}]", f"--sweep {path}") for path, text in pairs(sweep, "--sweep").items()}
+    sweeps = {path: typed(text, f"--sweep {path}") for path, text in pairs(sweep, "--sweep").items()}
     for path in changes.keys() & sweeps.keys():
         raise SpecError(f"{path} is given both to --set and to --sweep; give it to one of them")
     return chosen.with_changes(changes, sweeps)

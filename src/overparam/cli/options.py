@@ -35,7 +35,12 @@ SetOption = Annotated[
 ]
 SweepOption = Annotated[
     list[str] | None,
-    typer.Option("--sweep", metavar="PATH=A,B,C", help="Sweep over values, e.g. seed=0,1,2."),
+    typer.Option(
+        "--sweep",
+        metavar="PATH=VALUES",
+        help="Sweep over values: seed=0,1,2 or seed=0..4 (with both ends), 0..100..10 by tens, "
+        "train.lr=log(1e-3,1e-1,5) for five of equal ratios.",
+    ),
 ]
 EngineOption = Annotated[
     str | None,

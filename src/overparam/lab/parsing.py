@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from overparam.errors import SpecError
+from overparam.lab.ranges import listed
 from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
-from overparam.spec import check_field, native
+from overparam.spec import check_field
 from overparam.steps import STEPS
 
 FIELDS = (
@@ -51,23 +50,11 @@ def settings_from(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return settings
 
 
-def _values(path: str, values: Any) -> list[Any]:
-    if isinstance(values, np.ndarray):
-        values = values.tolist()
-    if isinstance(values, str | Mapping) or not isinstance(values, Sequence) or not values:
-        raise SpecError(f"sweep.{path} must be a list of at least one value, got {values!r}")
-    listed = [native(value) for value in values]
-    doubled = [value for place, value in enumerate(listed) if value in listed[:place]]
-    if doubled:
-        raise SpecError(f"sweep.{path} has {doubled[0]!r} twice")
-    return listed
-
-
 def sweep_from(given: Any) -> dict[str, list[Any]]:
-    """Return swept values by dotted path, each once; raises :class:`SpecError`."""
+    """Return swept values by dotted path, ranges written out (:func:`listed`); raises :class:`SpecError`."""
     if not isinstance(given or {}, Mapping):
         raise SpecError(f"sweep must map dotted paths to lists of values, got {given!r}")
-    return {str(path): _values(path, values) for path, values in (given or {}).items()}
+    return {str(path): listed(values, f"sweep.{path}") for path, values in (given or {}).items()}
 
 
 def variants_from(given: Any) -> dict[str, dict[str, Any]]:
