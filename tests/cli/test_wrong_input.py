@@ -248,7 +248,7 @@ SPECS: list[tuple[dict[str, Any], str]] = [
     ({"chain": ["train", "prune", {"rewind": "9ep"}]}, "cannot save or rewind to 9ep: the training ends at 1ep"),
     ({"chain": ["train", {"lr-rewind": "x"}]}, "LrRewind: to must be 'init' or a point of the schedule such as"),
     ({"sweep": {"seed": []}}, "sweep.seed must be a list of at least one value, got []"),
-    ({"sweep": {"seed": [0, 0]}}, "--sweep seed has 0 twice"),
+    ({"sweep": {"seed": [0, 0]}}, "sweep.seed has 0 twice"),
     ({"sweep": {"world.train_size.x": [1]}}, "cannot set 'world.train_size.x': 60 has no parts"),
     # what the user brings
     ({"network": "nowhere:factory"}, "network 'nowhere:factory': there is no module 'nowhere', neither in the current"),
