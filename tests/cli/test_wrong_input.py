@@ -464,7 +464,7 @@ def test_wrong_usage(args: list[str], expected: str) -> None:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (["list", "network"], "cannot list 'network'; did you mean 'networks'? (known: datasets, "),
+        (["list", "network"], "cannot list 'network'; did you mean 'networks'? (known: studies, "),
         (["table", "x", "--store", "nowhere"], "there is no store 'nowhere'; run the study first, or name the folder"),
         (
             ["table", "x", "--format", "exel"],

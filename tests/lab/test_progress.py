@@ -106,7 +106,8 @@ def test_a_terminal_shows_what_runs_and_what_is_left(tmp_path: Path) -> None:
     assert re.search(r"all, 1 at a time .* 1\d% +0:00:0\d", half), "half of the first training of three"
     after = next(screen for screen in screens if "2/5 steps" in screen)
     assert "newest: train (level 0), seed 0: train " in after
-    assert re.search(r"33% +0:00:0\d +0:00:\d\d +2/5 steps", after), "gone by, and left"
+    assert re.search(r"33% +0:00:0\d +\d+ s left, 2/5 steps", after), "gone by, and left"
+    assert "? left" in screens[0], "nothing is known as long as no training has ended"
     assert "1 failed" in screens[-1]
     assert "failed: train (level 1), seed 0: training diverged" in " ".join(shown.getvalue().split())
 
@@ -161,3 +162,26 @@ def test_the_log_has_an_object_a_line_and_passes_everything_on(tmp_path: Path) -
     times = [event["time"] for event in events[1:]]
     assert times == sorted(times)
     assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_starting_workers_is_said() -> None:
+    stream = io.StringIO()
+    PlainReporter(stream).begin(8, 0, 2, 4)
+    assert stream.getvalue().splitlines() == ["8 steps, 0 already in the store, 2 at a time", "starting 2 workers"]
+    reporter = LiveReporter(Console(file=io.StringIO(), force_terminal=True))
+    reporter.begin(8, 0, 2, 4)
+    assert reporter.bars.tasks[0].fields["words"] == "starting 2 workers"
+    reporter.end()
+
+
+def test_every_line_names_its_arm(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    variants = {"a": {}, "b": {"prune.criterion": "random"}}
+    study = Study("told", vectors(), MLP, CHAIN, variants=variants)
+    study.run(tmp_path, jobs=1, threads=1, reporter=PlainReporter(stream))
+    told = [line.partition(": ")[0].partition("] ")[2] for line in stream.getvalue().splitlines()[1:]]
+    assert sorted(told) == [
+        "train (level 0), shared by 2 arms, seed 0",
+        "train (level 1), a, seed 0",
+        "train (level 1), b, seed 0",
+    ]

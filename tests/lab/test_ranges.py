@@ -132,9 +132,7 @@ def test_a_log_of_whole_numbers_is_whole(first: int, ratio: int, how_many: int) 
 
 def test_a_study_has_them_written_out() -> None:
     chain = [{"train": {"lr": 0.1, "batch_size": 10, "epochs": 1}}]
-    study = Study(
-        "ranges", "xor", "mlp", chain, sweep={"seed": {"range": [0, 2]}, "train.lr": {"log": [0.01, 1.0, 3]}}
-    )
+    study = Study("ranges", "xor", "mlp", chain, sweep={"seed": {"range": [0, 2]}, "train.lr": {"log": [0.01, 1.0, 3]}})
     assert study.sweep == {"seed": [0, 1, 2], "train.lr": [0.01, 0.1, 1.0]}
     assert parse_yaml(study.yaml(), "written")["sweep"] == study.sweep
     variant = Study("ranges", "xor", "mlp", chain, variants={"a": {"sweep": {"seed": {"range": [5, 6]}}}})

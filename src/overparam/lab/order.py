@@ -73,8 +73,8 @@ class Order:
         names = {node.fingerprint for node in nodes}
         return sum(not names.intersection(self.children[name]) for name in names)
 
-    def descendants(self, fingerprint: str) -> int:
-        """Return how many steps depend on a node, directly or not."""
+    def descendants(self, fingerprint: str) -> set[str]:
+        """Return the steps that depend on a node, directly or not."""
         seen: set[str] = set()
         waiting = [fingerprint]
         while waiting:
@@ -82,7 +82,7 @@ class Order:
                 if child not in seen and not self._measures(child):
                     seen.add(child)
                     waiting.append(child)
-        return len(seen)
+        return seen
 
     def _rank(self, name: str) -> tuple[int, int]:
         return -self._heights[name], self._place[name]

@@ -37,13 +37,14 @@ class Node:
 
     Attributes:
         fingerprint: where its result is in the store.
-        title: what it is, in words, without the seed.
+        title: what it is and in which arm, in words, without the seed.
         part: the step or the probe; None for the initialisation.
         start: the result that the step starts from or the probe looks at; None for the initialisation.
         given: where the checkpoints come from that the part names.
         world, network: places in the plan's lists.
         seed: of all streams.
         position: in the chain, from 0 on; -1 for the initialisation.
+        arm: in words the variant and the swept values that all chains which share it have, and how many arms these are.
     """
 
     fingerprint: str
@@ -55,6 +56,7 @@ class Node:
     network: int
     seed: int
     position: int
+    arm: str = ""
 
     @property
     def name(self) -> str:

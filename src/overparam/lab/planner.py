@@ -50,7 +50,7 @@ class _Planner:
         self.materials = Materials(self.plan)
         # by the id of a step or probe, which is kept beside it so that no other gets the id
         self._identities: dict[int, tuple[Step | Probe, dict[str, Any]]] = {}
-        self._traits: dict[str, dict[str, str]] = {}  # of each step what all chains that share it have in common
+        self._arms: dict[str, list[dict[str, str]]] = {}  # of each step the traits of those that share it
         self._made: dict[int, list[str]] = {}  # of each chain its initialisation and the results of its steps, so far
         self._levels: dict[int, int] = {}  # of the last of these
         self._at: dict[int, tuple[int, int]] = {}  # network and world of each chain
@@ -141,9 +141,9 @@ class _Planner:
             title = f"{step.name} (level {self._levels[chain]})"
             node = Node(made, title, step, parent, given, here, network, experiment.seed, position)
             self.plan.nodes[made] = node
-        traits = _traits(experiment)
-        alike = self._traits.setdefault(made, traits)
-        self._traits[made] = {name: value for name, value in alike.items() if traits.get(name) == value}
+        traits, arms = _traits(experiment), self._arms.setdefault(made, [])
+        if traits not in arms:
+            arms.append(traits)
         return made
 
     def _given(self, part: Step | Probe, chain: int, position: int, world: int) -> dict[str, Source]:
@@ -175,10 +175,13 @@ class _Planner:
         return self._identities[id(part)][1]
 
     def tell_apart(self) -> None:
-        """Name in the title of each step its variant and swept values, as far as it does not share them with others."""
-        for name, traits in self._traits.items():
+        """Name in the title of each step the arm that it is of; of a shared one what its arms have in common."""
+        for name, arms in self._arms.items():
             node = self.plan.nodes[name]
-            self.plan.nodes[name] = dataclasses.replace(node, title=", ".join([node.title, *traits.values()]))
+            alike = [value for key, value in arms[0].items() if all(other.get(key) == value for other in arms)]
+            arm = ", ".join([*alike, *([f"shared by {len(arms)} arms"] if len(arms) > 1 else [])])
+            title = f"{node.title}, {arm}" if arm else node.title
+            self.plan.nodes[name] = dataclasses.replace(node, title=title, arm=arm)
 
     def measure(self) -> None:
         """Add a node for each row and probe; they come last, as a probe may look at what comes later in its chain."""

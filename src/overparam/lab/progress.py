@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 from rich.text import Text
 
 from overparam.errors import counted
 from overparam.lab.execute import Done
+from overparam.lab.forecast import Forecast
 from overparam.lab.plan import Node, Plan
-
-DAY = 24 * 3600.0  # over so many seconds the time left is guessed: trainings tell of themselves seldom
 
 
 class Reporter:
@@ -28,6 +27,9 @@ class Reporter:
 
     A step is told of together with the measurements of its result; those alone that fail are told of by themselves.
     """
+
+    def expect(self, forecast: Forecast) -> None:
+        """Get what knows, from the first training's end on, how long the rest of the run takes."""
 
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
         """Begin a run of ``nodes`` steps, ``finished`` of which are in the store; ``trainings`` are to be run."""
@@ -56,6 +58,7 @@ class Tally:
 
     def __init__(self, plan: Plan, reporter: Reporter) -> None:
         self.plan, self.reporter = plan, reporter
+        self.forecast: Forecast | None = None
         self._open: dict[str, Done | None] = {}
 
     def subject(self, node: Node) -> str:
@@ -80,7 +83,21 @@ class Tally:
             return
         self._open.pop(name, None)
         if so_far is not None:
+            if self.forecast:
+                self.forecast.finished(self.plan.nodes[name], so_far.seconds)
             self.reporter.finished(self.plan.nodes[name], so_far)
+
+    def progress(self, node: Node, done: int, total: int, row: Mapping[str, float]) -> None:
+        """Hear how far a training is."""
+        if self.forecast:
+            self.forecast.progress(node, done / total)
+        self.reporter.progress(node, done, total, row)
+
+    def fail(self, node: Node, reason: str, blocked: Collection[str]) -> None:
+        """Hear that a node failed, so that others will not be run."""
+        if self.forecast:
+            self.forecast.abandoned([node.fingerprint, *blocked])
+        self.reporter.failed(node, reason, len(blocked))
 
 
 def reporter_for(stream: TextIO | None) -> Reporter:
@@ -106,6 +123,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def time_left(forecast: Forecast | None) -> str:
+    """Return what is left of a run as a reader sees it; a question mark as long as it is not known."""
+    left = forecast.left() if forecast else None
+    return "?" if left is None else duration(left)
+
+
 def newest(values: Mapping[str, Any]) -> str:
     """Return the newest measurements in a few words: accuracies, or losses where there are none."""
     for metric, form in (("accuracy", ".1%"), ("loss", ".3g")):
@@ -125,7 +148,7 @@ class PlainReporter(Reporter):
     def __init__(self, stream: TextIO = sys.stderr) -> None:
         self.stream = stream
         self.trainings = self.done = 0
-        self.began = time.monotonic()
+        self.forecast: Forecast | None = None
 
     def _say(self, text: str) -> None:
         try:
@@ -135,9 +158,14 @@ class PlainReporter(Reporter):
         except OSError:
             self.stream = io.StringIO()
 
+    def expect(self, forecast: Forecast) -> None:
+        self.forecast = forecast
+
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
-        self.trainings, self.began = trainings, time.monotonic()
+        self.trainings = trainings
         self._say(f"{counted(nodes, 'step')}, {finished} already in the store, {jobs} at a time")
+        if jobs > 1:
+            self._say(f"starting {jobs} workers")
 
     def finished(self, node: Node, done: Done) -> None:
         numbers = newest(done.values)
@@ -145,13 +173,8 @@ class PlainReporter(Reporter):
             self.done += done.ran
             self._say(
                 f"[{self.done}/{self.trainings}] {node.name}"
-                f"{': ' + numbers if numbers else ''} ({done.seconds:.1f} s, {self._left()} left)"
+                f"{': ' + numbers if numbers else ''} ({done.seconds:.1f} s, {time_left(self.forecast)} left)"
             )
-
-    def _left(self) -> str:
-        """Guess the time left from the trainings that are done."""
-        spent = time.monotonic() - self.began
-        return duration(spent / self.done * (self.trainings - self.done)) if self.done else "?"
 
     def failed(self, node: Node, reason: str, blocked: int) -> None:
         self._say(f"FAILED {node.name}: {reason} (not run because of it: {counted(blocked, 'step')})")
@@ -170,27 +193,30 @@ class LiveReporter(Reporter):
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f}%"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
             TextColumn("{task.fields[words]}", markup=False, table_column=Column()),  # breaks where it is narrow
             console=console,
             transient=True,
-            speed_estimate_period=DAY,
         )
         self.running: dict[str, TaskID] = {}
         self.nodes = self.steps = self.trainings = self.failures = 0
         self.newest = ""
+        self.forecast: Forecast | None = None
+
+    def expect(self, forecast: Forecast) -> None:
+        self.forecast = forecast
 
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
         self.nodes, self.steps = nodes, finished
         self.whole = self.bars.add_task(f"all, {jobs} at a time", total=trainings, words="")
         self._tell()
+        self.bars.update(self.whole, words=f"starting {jobs} workers" if jobs > 1 else "starting")
         self.bars.start()
 
     def _tell(self) -> None:
         """Show how much is done of the run: trainings in the bar, steps and the newest numbers in words."""
         failed = f", {self.failures} failed" if self.failures else ""
         under_way = sum(task.percentage / 100 for task in self.bars.tasks if task.id != self.whole)
-        words = f"{self.steps}/{self.nodes} steps{failed}{self.newest}"
+        words = f"{time_left(self.forecast)} left, {self.steps}/{self.nodes} steps{failed}{self.newest}"
         self.bars.update(self.whole, completed=self.trainings + under_way, words=words)
 
     def started(self, node: Node) -> None:
@@ -244,6 +270,9 @@ class LogReporter(Reporter):
         except OSError as error:
             name, self.file = self.file.name, None
             self.inner.note(f"the log {name} cannot be written ({error.strerror}) and ends here")
+
+    def expect(self, forecast: Forecast) -> None:
+        self.inner.expect(forecast)
 
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
         self._write("begin", nodes=nodes, finished=finished, jobs=jobs)

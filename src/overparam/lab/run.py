@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from overparam.folders import writable_cache_folder
 from overparam.lab.execute import Done
 from overparam.lab.executors import Event, Executor, Inline, Pool
+from overparam.lab.forecast import Forecast
 from overparam.lab.inputs import BrokenParentError, Setup
 from overparam.lab.order import Order
 from overparam.lab.plan import Node, Plan, called
@@ -111,6 +112,8 @@ class _Run:
                 jobs = jobs or max(1, min(cores, self.order.width(self.plan.steps.values())))
                 threads = threads or max(1, cores // jobs)
                 jobs = min(jobs, self.order.width(missing))
+                self.tally.forecast = forecast = Forecast(self.plan, missing, jobs)
+                self.reporter.expect(forecast)
                 self.reporter.begin(len(self.plan.steps), len(self.found), jobs, sum(node.trains for node in missing))
                 with contextlib.closing(self._executor(jobs, threads, engine, str(device_named(device)))) as executor:
                     self._loop(executor)
@@ -165,7 +168,7 @@ class _Run:
     def _hear(self, event: Event, forget: Callable[[str], None] = lambda _: None) -> None:
         node = self.plan.nodes[event.fingerprint]
         if event.what == "progress":
-            self.reporter.progress(node, *event.detail)
+            self.tally.progress(node, *event.detail)
             return
         self.running.discard(node.fingerprint)
         if event.what == "unwritable":
@@ -231,7 +234,7 @@ class _Run:
         if lasting:
             body = {"title": node.title, "seed": node.seed, "reason": reason, "detail": detail}
             self.store.write("failures", node.fingerprint, body)
-        self.reporter.failed(node, reason, self.order.descendants(node.fingerprint))
+        self.tally.fail(node, reason, self.order.descendants(node.fingerprint))
 
     def _mark(self, kind: str, fingerprint: str, damage: str) -> None:
         if kind == "failures":
