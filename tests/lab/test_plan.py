@@ -220,7 +220,7 @@ def test_the_longest_way_goes_first() -> None:
     assert order.take(None).fingerprint == prune, "three trainings lie behind it"
     assert order.take(None).fingerprint == finetune
     assert order.take(None) is None
-    assert order.descendants(titled(made, "train (level 0)")) == 1 + 9
+    assert len(order.descendants(titled(made, "train (level 0), shared by 2 arms"))) == 1 + 9
     assert order.width(made.steps.values()) == 2
 
 
@@ -260,7 +260,7 @@ def test_a_step_is_named_by_what_all_chains_that_share_it_have_in_common() -> No
     )
     names = [made.nodes[row.node].name for row in made.rows]
     assert set(names) == {
-        *(f"train (level 0), train.lr {lr}, seed {seed}" for lr in (0.1, 0.2) for seed in (0, 1)),
+        *(f"train (level 0), train.lr {lr}, shared by 2 arms, seed {seed}" for lr in (0.1, 0.2) for seed in (0, 1)),
         *(
             f"train (level 1), train.lr {lr}, prune.fraction {fraction}, seed {seed}"
             for lr in (0.1, 0.2)
@@ -270,8 +270,8 @@ def test_a_step_is_named_by_what_all_chains_that_share_it_have_in_common() -> No
     }
     made = plan(["train", "prune", "train"], variants={"plain": {}, "random": {"prune.criterion": "random"}})
     assert [made.nodes[row.node].title for row in made.rows] == [
-        "train (level 0)",
+        "train (level 0), shared by 2 arms",
         "train (level 1), plain",
-        "train (level 0)",
+        "train (level 0), shared by 2 arms",
         "train (level 1), random",
     ]
