@@ -13,6 +13,7 @@ import polars as pl
 from overparam.errors import DataError
 from overparam.report.axes import DENSITY
 from overparam.report.axis import Axis, axis_for, numbers_of
+from overparam.report.costs import MADE
 from overparam.report.words import percent
 
 # What a row says about its place in a study or measures on its checkpoint; a dotted column that begins with
@@ -28,7 +29,7 @@ MEASURED = frozenset(
         *("epoch", "lr", "loss"),
         *("dead_units", "collapsed_layers", "parameters", "density_of_all", "stored_bits"),
         *("seconds", "seconds_before", "multiply_adds", "multiply_adds_effective", "peak_memory_bytes", "bytes"),
-        "noise_realised",
+        *("noise_realised", *MADE),
     }
 )
 TRAITS = ("dataset", "noise_rate", "criterion", "retraining", "mask")
@@ -165,7 +166,7 @@ def arms(frame: pl.DataFrame, axis: Axis | str = DENSITY, by: Sequence[str] | No
     stages = [] if key in ("level", "step") else _varying(frame, "level", "step")
     named = by if by is not None else [name for name in ("variant", *sweeps, *TRAITS) if name in frame.columns]
     named = [name for name in named if name not in amounts and not _goes_with(frame, name, key)]
-    frame = _levelled(frame, axis, amounts, named)
+    frame = _levelled(frame, amounts, named)
     groups: dict[tuple[str, ...], tuple[dict[str, Any], list[pl.DataFrame]]] = {}
     for chain in frame.partition_by("chain", *stages, maintain_order=True):
         values = {name: _constant(chain[name]) for name in [*named, *stages]}
@@ -227,11 +228,11 @@ def _amounts(frame: pl.DataFrame, axis: Axis, sweeps: Sequence[str]) -> list[str
     return found if once else []
 
 
-def _levelled(frame: pl.DataFrame, axis: Axis, amounts: Sequence[str], named: Sequence[str]) -> pl.DataFrame:
-    """Return rows with levels that are counted along the axis over all chains that differ in ``amounts`` alone."""
+def _levelled(frame: pl.DataFrame, amounts: Sequence[str], named: Sequence[str]) -> pl.DataFrame:
+    """Return rows with levels that are counted by density over all chains that differ in ``amounts`` alone."""
     if not amounts:
         return frame
-    places = pl.col(axis.column).rank("dense", descending=axis.falling).over([*named, "seed"]).cast(pl.Int64) - 1
+    places = pl.col("density").rank("dense", descending=True).over([*named, "seed"]).cast(pl.Int64) - 1
     swept = pl.any_horizontal(pl.col(amounts).is_not_null())
     return frame.with_columns(pl.when(swept).then(places).otherwise(pl.col("level")).alias("level"))
 

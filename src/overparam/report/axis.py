@@ -11,12 +11,13 @@ import polars as pl
 
 from overparam.errors import SpecError
 from overparam.registry import Registry, suggest
+from overparam.report.costs import MADE, sources
 from overparam.report.words import plain_number
 
 SPAN = 20
 """How many times the smallest value the largest is, at least, where an axis of its own choice is logarithmic."""
 
-COLUMNS = ("density", "step", "iteration", "kept", "weights")
+COLUMNS = ("density", "sparsity", "compression_ratio", "step", "iteration", "kept", "weights")
 """Columns of every results table (``iteration`` of its curves) that can be an axis; probes and sweeps have others."""
 
 NUMBERS = ("int", "float")
@@ -105,7 +106,9 @@ def check_axis(name: Any, swept: Mapping[str, Sequence[Any]], measured: Mapping[
         SpecError: there is none such, or its values are no numbers.
     """
     paths = {path: values for path, values in swept.items() if path != "seed"}
-    known = [*paths, *COLUMNS, *(column for column, kind in measured.items() if kind in NUMBERS)]
+    numbers = [column for column, kind in measured.items() if kind in NUMBERS]
+    made = [name for name in MADE if name not in COLUMNS and set(sources(name)) <= set(numbers)]
+    known = [*paths, *COLUMNS, *numbers, *made]
     column = name if name in known else _by_last_part(name, paths) or name
     if not isinstance(column, str) or not (column in known or open_ended):
         near = suggest(str(name), [*known, *(path.rpartition(".")[2] for path in paths)])

@@ -56,7 +56,7 @@ def curve(arm: Arm, y: Sequence[str], *, every: bool = False) -> pl.DataFrame:
     over_seeds = over_seeds.with_columns(end for column in y for end in _ends(column, len(arm.seeds)))
     heads = list(dict.fromkeys([*keys, arm.axis.column, *(["kept"] if arm.has("kept") else []), "n"]))
     means = arm.mean(every).select(name for name in heads if name not in y or name in keys)
-    if "kept" in means.columns:
+    if "kept" in means.columns and arm.key != "kept":
         means = means.with_columns(pl.col("kept").round().cast(pl.Int64))
     joined = means.join(over_seeds, on=keys, how="left", maintain_order="left")
     return joined.drop(f"{column}_{part}" for column in y for part in ("n", "std"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,11 @@ from overparam.errors import SpecError
 from overparam.registry import suggest
 from overparam.report.arms import Arm, does, labels
 
-CONDITIONS = frozenset({"world", "network", "train", "dataset", "noise_rate"})
-"""First parts of columns that tell under what methods are compared: data, noise, network and training."""
+DATA = frozenset({"world", "dataset", "noise_rate"})
+"""First parts of columns that tell on what data networks were trained."""
+
+CONDITIONS = DATA | {"network", "train"}
+"""First parts of columns that tell under what methods are compared: data, network and training."""
 
 FAMILY, BRANCH = "family", "branch"
 """What ``variant`` says where a study has branches: the trunk that they go out from, and their own names."""
@@ -109,16 +112,25 @@ def by_condition(arms: Sequence[Arm]) -> list[tuple[str, list[Arm], list[str]]]:
 
     Where each condition has one arm, it is the conditions that are compared.
     """
-    values = values_of(arms)
+    found = _grouped(arms, is_condition)
+    together = len(found) == 1 or all(len(inside) == 1 for _, inside, _ in found)
+    return [("", list(arms), [arm.label for arm in arms])] if together else found
+
+
+def by_data(arms: Sequence[Arm]) -> list[tuple[str, list[Arm], list[str]]]:
+    """Return the same for each kind of data alone, whatever network and training."""
+    return _grouped(arms, lambda name: name.partition(".")[0] in DATA)
+
+
+def _grouped(arms: Sequence[Arm], tells: Callable[[str], bool]) -> list[tuple[str, list[Arm], list[str]]]:
+    values, found = values_of(arms), []
     differing = [name for name in varying(values) if name not in (FAMILY, BRANCH)]
-    under = words_of(values, filter(is_condition, differing))
-    if len(set(under)) in (1, len(under)):
-        return [("", list(arms), [arm.label for arm in arms])]
-    methods, found = [name for name in differing if not is_condition(name)], []
+    under = words_of(values, filter(tells, differing))
     for word in dict.fromkeys(under):
         inside = [place for place, own in enumerate(under) if own == word]
-        names = words_of([values[place] for place in inside], methods)
-        found.append((word, [arms[place] for place in inside], names))
+        names = words_of([values[place] for place in inside], [name for name in differing if not tells(name)])
+        shown = [name or arms[place].label for name, place in zip(names, inside, strict=True)]
+        found.append((word, [arms[place] for place in inside], shown))
     return found
 
 

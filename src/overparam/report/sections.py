@@ -11,6 +11,7 @@ import polars as pl
 from overparam.report.arms import Arm, arms, gaps, sweep_columns
 from overparam.report.axis import Axis, fitting_axis
 from overparam.report.claims import Verdict
+from overparam.report.costs import with_costs
 from overparam.report.marks import Marks
 from overparam.report.panels import Panel
 
@@ -121,7 +122,7 @@ class Material:
     def drawn(self) -> pl.DataFrame:
         """The table that tables and charts are made of: the results, or over iterations the curves behind them."""
         if self.named != "iteration" or self.frame.is_empty():
-            return self.frame
+            return with_costs(self.frame)
         evaluated = self.curves
         if "test_accuracy" in evaluated.columns:
             evaluated = evaluated.filter(pl.col("test_accuracy").is_not_null())

@@ -86,6 +86,10 @@ def theme(dark: bool = False, columns: int = 3) -> dict[str, Any]:
             "band-label": {"color": faint, "fontSize": 12.5, "fontWeight": 600},
             "border": {"color": faint, "opacity": 0.55, "strokeDash": [2, 3], "strokeWidth": 1},
             "behind": {"color": faint, "opacity": 0.22, "strokeWidth": 1},
+            "front": {"color": faint, "strokeWidth": 1.2, "strokeDash": [3, 2]},
+            "other": {"color": faint, "opacity": 0.35, "size": 35},
+            "dense": {"fill": "transparent", "stroke": ink, "strokeWidth": 1.5, "size": 170, "shape": "circle"},
+            "dense-label": {"color": ink, "fontSize": 11.5, "fontWeight": 600},
             "cursor": {"color": faint, "strokeWidth": 1},
             "turn": {
                 "fill": look["paper"],

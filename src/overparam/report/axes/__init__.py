@@ -8,5 +8,6 @@ from overparam.report.axes.rank import RANK
 from overparam.report.axes.step import STEP
 from overparam.report.axes.train_size import TRAIN_SIZE
 from overparam.report.axes.width import WIDTH
+from overparam.report.cost_axes import COST_AXES
 
-__all__ = ["BITS", "DENSITY", "ITERATION", "LABEL_NOISE", "RANK", "STEP", "TRAIN_SIZE", "WIDTH"]
+__all__ = ["BITS", "COST_AXES", "DENSITY", "ITERATION", "LABEL_NOISE", "RANK", "STEP", "TRAIN_SIZE", "WIDTH"]
