@@ -161,8 +161,9 @@ def arms(frame: pl.DataFrame, axis: Axis | str = DENSITY, by: Sequence[str] | No
     if frame.is_empty():
         return []
     sweeps = sweep_columns(frame)
-    key = _key(frame, axis.column, sweeps)
-    amounts = _amounts(frame, axis, sweeps) if key == "level" else []
+    amounts = _amounts(frame, axis, sweeps)
+    key = _key(frame, axis.column, sweeps, "level" if amounts else axis.column)
+    amounts = amounts if key == "level" else []
     stages = [] if key in ("level", "step") else _varying(frame, "level", "step")
     named = by if by is not None else [name for name in ("variant", *sweeps, *TRAITS) if name in frame.columns]
     named = [name for name in named if name not in amounts and not _goes_with(frame, name, key)]
@@ -199,7 +200,7 @@ def _placed(frame: pl.DataFrame, axis: Axis) -> pl.DataFrame:
     return frame.filter(pl.col(axis.column).is_not_null())
 
 
-def _key(frame: pl.DataFrame, column: str, sweeps: Sequence[str]) -> str:
+def _key(frame: pl.DataFrame, column: str, sweeps: Sequence[str], otherwise: str) -> str:
     """Return the column that tells the places of an axis from each other in each seed, and is the same in all."""
     if column in sweeps or column == "step":
         return column
@@ -211,7 +212,7 @@ def _key(frame: pl.DataFrame, column: str, sweeps: Sequence[str]) -> str:
         return "level"
     # What is measured may differ a little from seed to seed, so its places are those of the sweep that it goes with.
     numbers = [name for name in sweeps if not numbers_of(frame, name).null_count()]
-    return min(numbers, key=lambda name: _scatter(frame, column, name), default=column)
+    return min(numbers, key=lambda name: _scatter(frame, column, name), default=otherwise)
 
 
 def _scatter(frame: pl.DataFrame, column: str, name: str) -> float:

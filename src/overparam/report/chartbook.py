@@ -14,7 +14,7 @@ from overparam.report.charts import Chart, Data, Extent, panel_data, panel_layer
 from overparam.report.marks import NONE
 from overparam.report.multiples import comparison_chart
 from overparam.report.panels import series_of
-from overparam.report.sections import ArmCharts, Comparison, Section, name_of
+from overparam.report.sections import ArmCharts, Comparison, Picture, Section, name_of
 from overparam.report.theme import light_for_dark, theme
 
 ESCAPES: dict[str, str | int | None] = {
@@ -45,6 +45,9 @@ class Chartbook:
             if isinstance(chart, ArmCharts):
                 extent = Extent.of(chart.arms)
                 self.charts[chart.panel.name] = [self._of_arm(chart, arm, extent) for arm in chart.arms]
+            elif isinstance(chart, Picture):
+                drawn = [chart.draw(arm, "container") for arm in chart.drawn_of]
+                self.charts[chart.name] = [one and self._whole(one, chart.letters) for one in drawn]
             else:
                 self.charts[name_of(chart)] = [self._compared(chart)]
 
@@ -56,21 +59,24 @@ class Chartbook:
         key = (panel.name, str(bool(marks.points)), marks.word, *series)
         if key not in self._numbers:
             self._numbers[key] = self._stored(panel_layers(panel, series, extent, "container", marks=marks))
-        return _entry(self._numbers[key], data, list(series.values()))
+        return _entry(self._numbers[key], data, max(map(len, series.values())))
 
     def _compared(self, chart: Comparison) -> dict[str, Any] | None:
         drawn = comparison_chart(chart.arms, column=chart.column, title=chart.title, width="container")
-        if drawn is None:
-            return None
+        return drawn and self._whole(drawn, max(len(arm.label) for arm in chart.arms))
+
+    def _whole(self, drawn: Chart, letters: int) -> dict[str, Any]:
+        """Store a chart that has its data."""
         data, drawn.datasets = drawn.datasets, alt.Undefined
-        return _entry(self._stored(drawn), data, [arm.label for arm in chart.arms])
+        return _entry(self._stored(drawn), data, letters)
 
     def _stored(self, chart: Chart) -> int:
-        """Store a drawing and return its number."""
+        """Store a drawing, unless there is an equal one, and return its number."""
         spec = chart.to_dict()
         del spec["$schema"]  # an address, and a page names none
-        self.specs.append(spec)
-        return len(self.specs) - 1
+        if spec not in self.specs:
+            self.specs.append(spec)
+        return self.specs.index(spec)
 
     def json(self) -> str:
         """Return the book as JSON that is safe inside a script element."""
@@ -95,6 +101,6 @@ def chartbook(sections: Sequence[Section], arms: list[tuple[str, str]], main: in
     return book
 
 
-def _entry(spec: int, data: Data, names: Sequence[str]) -> dict[str, Any]:
+def _entry(spec: int, data: Data, letters: int) -> dict[str, Any]:
     # About seven pixels a letter, and the line beside it.
-    return {"spec": spec, "data": data, "legend": 7 * max(len(name) for name in names) + 60}
+    return {"spec": spec, "data": data, "legend": 7 * letters + 60}

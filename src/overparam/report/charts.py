@@ -16,6 +16,7 @@ import altair as alt
 from overparam.report.arms import Arm
 from overparam.report.axis import Axis
 from overparam.report.curves import curve
+from overparam.report.curves import place_of as place_of
 from overparam.report.marks import NONE, Band, Marks
 from overparam.report.panels import Panel, rows_with, series_of
 
@@ -223,10 +224,3 @@ def _levels(
         }
         for row, start, end in zip(rows, edges[:-1], edges[1:], strict=True)
     ]
-
-
-def place_of(arm: Arm, row: Mapping[str, Any]) -> str:
-    """Return a place in words: its value on the axis, weights and level."""
-    kept = "" if row.get("kept") is None or arm.axis.column == "kept" else f", {row['kept']:,} weights"
-    level = f" (level {row['level']})" if arm.key == "level" else ""
-    return f"{arm.axis.write(row[arm.axis.column])}{kept}{level}"

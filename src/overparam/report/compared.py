@@ -54,28 +54,36 @@ class Compared:
         names: what each is called among them.
         of: what is compared; where nobody knows which way is better, none is best.
         condition: in words, under what; empty: there is but one.
+        same_size: whether at a place only networks of as many kept weights are set against each other: a small dense
+            network is no rival of a large one, though both have density 1.
     """
 
     arms: Sequence[Arm]
     names: Sequence[str]
     of: Measure
     condition: str = ""
+    same_size: bool = True
 
     @cached_property
     def places(self) -> list[tuple[float, Keys]]:
         """The places that several arms have, in the axis's order: where on it, and the key of each arm there."""
-        every = [(at, number, key) for number, arm in enumerate(self.arms) for key, at in self._measured(arm)]
-        every.sort(key=lambda spot: -spot[0] if self.arms[0].axis.falling else spot[0])
-        found: list[tuple[float, dict[int, Any]]] = []
-        for at, arm, key in every:
-            if found and arm not in found[-1][1] and isclose(at, found[-1][0], rel_tol=APART):
-                found[-1][1][arm] = key
+        every = [spot for number, arm in enumerate(self.arms) for spot in self._spots(number, arm)]
+        every.sort(key=lambda spot: (-spot[0] if self.arms[0].axis.falling else spot[0], -spot[1]))
+        found: list[tuple[float, float, dict[int, Any]]] = []
+        for at, size, arm, key in every:
+            near = found and isclose(at, found[-1][0], rel_tol=APART) and isclose(size, found[-1][1], rel_tol=APART)
+            if near and arm not in found[-1][2]:
+                found[-1][2][arm] = key
             else:
-                found.append((at, {arm: key}))
-        return [(at, keys) for at, keys in found if len(keys) > 1]
+                found.append((at, size, {arm: key}))
+        return [(at, keys) for at, _, keys in found if len(keys) > 1]
 
-    def _measured(self, arm: Arm) -> list[tuple[Any, float]]:
-        return [(key, at) for key, at in spots(arm) if self._values(arm, key)]
+    def _spots(self, number: int, arm: Arm) -> list[tuple[float, float, int, Any]]:
+        """Return the places of an arm: where on the axis, how many weights are kept there, its number, and the key."""
+        measured = [(key, at) for key, at in spots(arm) if self._values(arm, key)]
+        sized = self.same_size and arm.has("kept")
+        sizes = [estimate(arm.at("kept", key).values()).mean or 0.0 if sized else 0.0 for key, _ in measured]
+        return [(at, size, number, key) for (key, at), size in zip(measured, sizes, strict=True)]
 
     def _values(self, arm: Arm, key: Any) -> dict[int, float]:
         found = arm.at(self.of.column, key).items()

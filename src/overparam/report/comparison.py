@@ -8,7 +8,7 @@ from overparam.report.arms import Arm
 from overparam.report.compared import Compared, Standing
 from overparam.report.measure import Measure
 from overparam.report.paired import Difference
-from overparam.report.roles import by_condition
+from overparam.report.roles import by_condition, values_of, varying
 from overparam.report.sections import Cell, Column, Table
 from overparam.report.words import count, listing, number, seeds
 
@@ -19,8 +19,13 @@ NAMED = 3
 def compared(arms: Sequence[Arm], of: Measure) -> list[Compared]:
     """Return the arms that have ``of``, compared under each condition, but conditions of a single arm."""
     measured = [arm for arm in arms if arm.has(of.column)]
-    groups = [Compared(found, names, of, condition) for condition, found, names in by_condition(measured)]
-    return [group for group in groups if len(group.arms) > 1]
+    groups = [group for group in by_condition(measured) if len(group[1]) > 1]
+    return [Compared(found, names, of, condition, not _sizes(found)) for condition, found, names in groups]
+
+
+def _sizes(arms: Sequence[Arm]) -> bool:
+    """Whether it is networks of several sizes that are compared."""
+    return any(name.partition(".")[0] == "network" for name in varying(values_of(arms)))
 
 
 def headline(found: Sequence[Compared]) -> str:
@@ -74,7 +79,8 @@ def comparison_table(found: Compared, lacks: str | None = None) -> Table:
     ``lacks`` rows no sentence says which arm is best.
     """
     axis, upright = found.arms[0].axis, len(found.arms) <= len(found.places)
-    order = list(range(len(found.arms))) if upright else found.order
+    shared = {arm for row in found.standings for arm in row}
+    order = [arm for arm in (range(len(found.arms)) if upright else found.order) if arm in shared]
     rows = [[_cell(found, row.get(arm)) for arm in order] for row in found.standings]
     best = {
         (n, place) for n, row in enumerate(found.standings) for place, arm in enumerate(order) if _open(row.get(arm))
@@ -121,6 +127,9 @@ def _note(found: Compared) -> str:
         f"{means} Beside each the difference to the best, paired by seeds, with its 95 % interval. “≈” cannot be told "
     )
     text += "from the best: the truly best arm is among these with 95 % confidence (Bonferroni)."
+    alone = [f"“{name}”" for arm, name in enumerate(found.names) if not any(arm in row for row in found.standings)]
+    if alone:
+        text += f" Of no size and place that another arm has: {listing(alone)}."
     if found.ranks:
         over = f"{count(len(found.ranks), 'arm')} over the {count(len(found.ranked[1]), 'place')} that they share"
         text += f" Mean rank: 1 is best; of {over}, seed by seed."

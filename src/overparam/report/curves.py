@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -81,3 +82,10 @@ def _ends(column: str, seeds: int) -> list[pl.Expr]:
         ends = ((low, (mean - half).clip(0, 1)), (high, (mean + half).clip(0, 1)))
     shown = [pl.when(n >= FEW).then(wide).when(n > 1).then(narrow) for narrow, wide in ends]
     return [end.alias(f"{column}{part}") for end, part in zip(shown, ("_low", "_high"), strict=True)]
+
+
+def place_of(arm: Arm, row: Mapping[str, Any]) -> str:
+    """Return a place in words: its value on the axis, weights and level."""
+    kept = "" if row.get("kept") is None or arm.axis.column == "kept" else f", {row['kept']:,} weights"
+    level = f" (level {row['level']})" if arm.key == "level" else ""
+    return f"{arm.axis.write(row[arm.axis.column])}{kept}{level}"

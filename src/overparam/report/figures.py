@@ -16,7 +16,7 @@ from overparam.report.charts import WIDTH, Chart, Data, Extent, panel_data, pane
 from overparam.report.marks import NONE
 from overparam.report.multiples import comparison_chart
 from overparam.report.panels import series_of
-from overparam.report.sections import ArmCharts, Comparison, Section, name_of
+from overparam.report.sections import ArmCharts, Comparison, Picture, Section, name_of
 from overparam.report.statistics import spread_is
 from overparam.report.theme import theme
 
@@ -39,6 +39,11 @@ def write_charts(
     for chart in (chart for section in sections for chart in section.charts):
         if isinstance(chart, Comparison):
             charts[name_of(chart)] = comparison_chart(chart.arms, column=chart.column, title=chart.title)
+        if isinstance(chart, Picture):
+            drawn = {
+                f"{arm.label} {chart.name}" if arm else chart.name: chart.draw(arm, WIDTH) for arm in chart.drawn_of
+            }
+            charts |= {_file_name(name): one for name, one in drawn.items()}
     return [
         save_chart(chart, goal / f"{name}{suffix}")
         for name, chart in charts.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from overparam.report.arms import Arm
 from overparam.report.claims import Verdict
@@ -21,8 +22,9 @@ from overparam.report.panels import (
     other_panels,
     rows_with,
 )
+from overparam.report.pareto import cost_table, tradeoffs, words
 from overparam.report.roles import TOGETHER
-from overparam.report.sections import ArmCharts, Column, Comparison, Material, Section, Table
+from overparam.report.sections import ArmCharts, Column, Comparison, Material, Picture, Section, Table
 from overparam.report.statistics import spread_is
 from overparam.report.tables import Extra, words_table
 from overparam.report.turning import LEAST
@@ -42,6 +44,7 @@ def general_sections(material: Material, verdicts: Sequence[Verdict] = ()) -> li
         lead(material, said or told[0], text=text, tiles=tiles),
         *side_by_side(material.arms, material.lacks),
         *claims(verdicts),
+        *costs(material.arms),
         *other_charts(material.arms),
         places(material.arms, told),
     ]
@@ -149,6 +152,25 @@ def side_by_side(shown: Sequence[Arm], lacks: str | None = None) -> list[Section
             note=note,
         )
     ]
+
+
+def costs(shown: Sequence[Arm]) -> list[Section]:
+    """Return what networks cost beside what they do; nothing where that is no more than the curve of a single arm."""
+    of = measure_of(shown)
+    found = [each for each in tradeoffs(shown, of) if len(each.drawn) > (len(shown) == 1)]
+    if not found:
+        return []
+
+    def draw(_: Arm | None, width: int | str) -> Any:
+        from overparam.report.pareto_chart import pareto_chart  # which loads Altair
+
+        return pareto_chart(found, f"{of.title} over cost")
+
+    note = f"{words(found[0])} The line joins the networks that no other beats in both; faint ones are beaten."
+    says = f"{of.title} over what networks cost; the numbers are in the table below."
+    letters = max(len(each.arm) for each in found[0].networks)
+    chart = Picture("cost", says, draw, letters=letters)
+    return [Section("What it costs", tables=[cost_table(each) for each in found], charts=[chart], note=note)]
 
 
 def claims(verdicts: Sequence[Verdict]) -> list[Section]:

@@ -13,7 +13,7 @@ from overparam.files import write_file
 from overparam.report.chartbook import chartbook
 from overparam.report.claims import Number
 from overparam.report.figures import vega_lite_version
-from overparam.report.sections import ArmCharts, Comparison, Section, Table, name_of
+from overparam.report.sections import ArmCharts, Comparison, Picture, Section, Table, name_of
 from overparam.report.tables import tables_of
 
 
@@ -88,13 +88,17 @@ def _environment() -> Environment:
     made.filters["chart_name"] = name_of
     made.filters["label"] = _label
     made.filters["parts"] = lambda cell: (cell, "") if isinstance(cell, str) else cell
-    made.tests["by_arm"] = lambda chart: isinstance(chart, ArmCharts)
-    made.tests["folded"] = lambda table: isinstance(table, Table) and table.look in ("levels", "compared")
+    made.tests["by_arm"] = lambda chart: (
+        isinstance(chart, ArmCharts) or (isinstance(chart, Picture) and bool(chart.arms))
+    )
+    made.tests["folded"] = lambda table: isinstance(table, Table) and table.look in ("levels", "compared", "costs")
     return made
 
 
-def _label(chart: ArmCharts | Comparison) -> str:
+def _label(chart: ArmCharts | Comparison | Picture) -> str:
     """Return what a screen reader says of a chart."""
+    if isinstance(chart, Picture):
+        return chart.says
     axis = chart.arms[0].axis.word
     if isinstance(chart, ArmCharts):
         return f"{chart.panel.title} over {axis}; the numbers are in the tables below."

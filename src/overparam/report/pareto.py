@@ -9,13 +9,12 @@ from math import inf, isclose
 from typing import Any
 
 from overparam.report.arms import Arm
-from overparam.report.charts import place_of
 from overparam.report.costs import COSTS, Cost
-from overparam.report.curves import curve
+from overparam.report.curves import curve, place_of
 from overparam.report.measure import Measure
 from overparam.report.panels import rows_with
 from overparam.report.roles import by_data
-from overparam.report.sections import Column, Table
+from overparam.report.sections import Cell, Column, Table
 from overparam.report.turning import LEAST
 from overparam.report.words import count
 
@@ -139,7 +138,7 @@ def cost_table(found: Tradeoff) -> Table:
     fronts = {id(each) for cost in found.drawn for each in found.front(cost)}
     shown = [each for each in found.networks if len(found.networks) <= ROWS or id(each) in fronts or each.kind]
     heads = [Column("network", words=True), Column(found.of.title.lower()), *(Column(cost.title) for cost in costs)]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             (each.arm, each.kind or each.place),
             found.of.write(each[found.of.column]),

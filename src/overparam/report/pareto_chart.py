@@ -92,10 +92,8 @@ def _layers(named: Sequence[str], trade: Tradeoff) -> list[Chart]:
         tooltip=tooltip,
     )
     labels = [
-        base.transform_filter(f"datum.side == '{side}'")
-        .mark_text(style="dense-label", dy=-15, align=align, dx=shift, aria=False)
-        .encode(text="kind:N")
-        for side, align, shift in (("left", "right", 8), ("right", "left", -8))
+        base.transform_filter(f"datum.side == '{side}'").mark_text(style=["dense-label", side], dy=-15, aria=False)
+        for side in ("left", "right")
     ]
     return [
         base.transform_filter("datum.front").mark_line(style="front", aria=False, interpolate="step-after"),
@@ -103,5 +101,5 @@ def _layers(named: Sequence[str], trade: Tradeoff) -> list[Chart]:
         told.mark_rule(aria=False, opacity=0.35).encode(y=alt.Y("low:Q", title=None), y2="high:Q", color=color),
         marks,
         base.transform_filter("datum.kind != ''").mark_point(style="dense", aria=False),
-        *labels,
+        *(label.encode(text="kind:N") for label in labels),
     ]

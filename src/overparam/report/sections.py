@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -39,8 +40,8 @@ class Table:
         title: of which arm it is, where a page has a table for each.
         note: what to know of its numbers.
         strong: the rows that stand out.
-        look: ``plain``; ``tiles``, one row of large numbers; or, which commands print too, ``levels``, a row for each
-            measured place, and ``compared``, arms against each other.
+        look: ``plain``; ``tiles``, one row of large numbers; ``costs``; or, which commands print too, ``levels``, a row
+            for each measured place, and ``compared``, arms against each other.
         finding: what a ``levels`` or ``compared`` table says, in a sentence.
         best: cells that stand out, as (row, column).
     """
@@ -74,7 +75,32 @@ class Comparison:
     name: str = "comparison"
 
 
-def name_of(chart: ArmCharts | Comparison) -> str:
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A chart of any kind.
+
+    Args:
+        name: of the chart on its page, and of its file.
+        says: what a screen reader says of it.
+        draw: makes the chart (of Altair), of an arm or of all, for a width in pixels or ``"container"``; None: there
+            is nothing to draw.
+        arms: those that have one each, of which the reader picks; none: there is one for all.
+        letters: of the longest name in its legend.
+    """
+
+    name: str
+    says: str
+    draw: Callable[[Arm | None, int | str], Any]
+    arms: Sequence[Arm] = ()
+    letters: int = 20
+
+    @property
+    def drawn_of(self) -> list[Arm | None]:
+        """The arms that have a chart each, or None for all together."""
+        return [*self.arms] or [None]
+
+
+def name_of(chart: ArmCharts | Comparison | Picture) -> str:
     """Return the name of a chart on its page, and of its file."""
     return chart.panel.name if isinstance(chart, ArmCharts) else chart.name
 
@@ -95,7 +121,7 @@ class Section:
     title: str
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
-    charts: Sequence[ArmCharts | Comparison] = ()
+    charts: Sequence[ArmCharts | Comparison | Picture] = ()
     note: str = ""
     verdicts: Sequence[Verdict] = ()
 

@@ -90,6 +90,8 @@ def theme(dark: bool = False, columns: int = 3) -> dict[str, Any]:
             "other": {"color": faint, "opacity": 0.35, "size": 35},
             "dense": {"fill": "transparent", "stroke": ink, "strokeWidth": 1.5, "size": 170, "shape": "circle"},
             "dense-label": {"color": ink, "fontSize": 11.5, "fontWeight": 600},
+            "left": {"align": "right", "dx": 8},  # of a point
+            "right": {"align": "left", "dx": -8},
             "cursor": {"color": faint, "strokeWidth": 1},
             "turn": {
                 "fill": look["paper"],
