@@ -216,11 +216,28 @@ class Results:
             remarks=self.remarks,
         )
 
-    def charts(self, folder: str | Path, suffixes: Sequence[str] = (".png", ".svg")) -> list[Path]:
+    def charts(self, folder: str | Path, suffixes: Sequence[str] = (".pdf", ".png", ".svg")) -> list[Path]:
         """Write the charts of the page as files into ``folder`` and return their paths."""
         from overparam.report import write_charts
 
         return write_charts(self.sections()[0], folder, suffixes)
+
+    def figure(self, path: str | Path, chart: str = "", *, width: str | float = "single", points: float = 8.0) -> Path:
+        """Write one chart as wide as a paper's column, as PDF, PNG (300 dots an inch) or SVG, and return its path.
+
+        Args:
+            path: ends in ``.pdf``, ``.png`` or ``.svg``.
+            chart: its name, such as ``"comparison"``, an arm's file name, or that and a panel (``"magnitude-loss"``);
+                empty: the one that compares arms, if there are several.
+            width: ``"single"`` (3.25 inches), ``"double"`` (6.75), inches, or a length such as ``"140mm"``.
+            points: size of the smallest type.
+
+        Raises:
+            SpecError: one of these is wrong, or the chart cannot be so narrow.
+        """
+        from overparam.report.sized import Page, chart_named, save_figure
+
+        return save_figure(chart_named(self.sections()[0], chart), path, Page(width, points))
 
 
 def load_results(

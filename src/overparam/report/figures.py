@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import altair as alt
@@ -19,37 +21,102 @@ from overparam.report.panels import series_of
 from overparam.report.sections import ArmCharts, Comparison, Picture, Section, name_of
 from overparam.report.statistics import spread_is
 from overparam.report.theme import theme
+from overparam.report.words import listing
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A chart of a page that can be a file.
+
+    Args:
+        draw: makes it; None where nothing of it was measured.
+        caption: what it shows, in a sentence or two.
+        main: whether it is one that compares arms, or the main one of an arm.
+    """
+
+    draw: Callable[[], Chart | None]
+    caption: str
+    main: bool
+
+
+def figures(sections: Sequence[Section]) -> dict[str, Figure]:
+    """Return the charts of a page by name: what compares arms, other pictures, each arm's main one, then its others.
+
+    An arm's main one is called as the arm is, its others have the panel's name behind that (``magnitude-loss``).
+    """
+    drawn = [chart for section in sections for chart in section.charts]
+    found = {name_of(one): _comparing(one) for one in drawn if isinstance(one, Comparison)}
+    found |= {name: one for chart in drawn if isinstance(chart, Picture) for name, one in _pictures(chart)}
+    main = [chart for chart in sections[0].charts if isinstance(chart, ArmCharts)]
+    names = _names([arm for chart in main[:1] for arm in chart.arms], found)
+    found |= {name: _of_arm(arm, main, True) for name, arm in names}
+    others = [chart for chart in drawn if isinstance(chart, ArmCharts)]
+    return found | {f"{name}-{name_of(one)}": _of_arm(arm, [one], False) for name, arm in names for one in others}
+
+
+def _names(arms: Sequence[Arm], taken: Collection[str]) -> list[tuple[str, Arm]]:
+    """Return names for files of arms, no two of them the same."""
+    names: dict[str, Arm] = {}
+    for arm in arms:
+        name = _file_name(arm.label)
+        while name in names or name in taken:
+            name += "-"
+        names[name] = arm
+    return list(names.items())
+
+
+def _comparing(one: Comparison) -> Figure:
+    draw = partial(comparison_chart, one.arms, column=one.column, title=one.title)
+    return Figure(draw, f"{one.title}, over {one.arms[0].axis.title}. {_lines(one.arms)}", True)
+
+
+def _pictures(one: Picture) -> Iterator[tuple[str, Figure]]:
+    for arm in one.drawn_of:
+        name = _file_name(f"{arm.label} {one.name}") if arm else one.name
+        yield name, Figure(partial(one.draw, arm, WIDTH), f"{one.says}{f' Of {arm.label}.' if arm else ''}", True)
+
+
+def _of_arm(arm: Arm, charts: Sequence[ArmCharts], main: bool) -> Figure:
+    shown = listing([chart.panel.title for chart in charts if series_of(arm, chart.panel)])
+    return Figure(partial(figure, arm, charts), f"{shown} of {arm.label}, over {arm.axis.title}. {_lines([arm])}", main)
+
+
+def _lines(arms: Sequence[Arm]) -> str:
+    """Say what lines and bands are."""
+    counts = sorted({len(arm.seeds) for arm in arms})
+    if counts == [1]:
+        return "One seed."
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    return f"Lines are means over {seeds} seeds, bands {listing(list(dict.fromkeys(map(spread_is, counts))))}."
 
 
 def write_charts(
-    sections: Sequence[Section], folder: str | Path, suffixes: Sequence[str] = (".png", ".svg")
+    sections: Sequence[Section], folder: str | Path, suffixes: Sequence[str] = (".pdf", ".png", ".svg")
 ) -> list[Path]:
     """Write each arm's main charts, and one that compares the arms where there are several; return the paths.
 
+    They are as wide as on a page; :func:`overparam.report.sized.write_figures` has them as wide as a paper's column.
     Files are named after the arms. ``sections`` are those of a page; the first has the main charts. ``suffixes`` are of
     ``.png``, ``.svg``, ``.pdf`` and ``.json`` (Vega-Lite). Raises :class:`DataError` if the folder cannot be made.
     """
-    goal = Path(folder)
-    try:
-        goal.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"charts cannot be written to {str(folder)!r} ({why(error, goal)}); name a folder") from None
-    main = [chart for chart in sections[0].charts if isinstance(chart, ArmCharts)]
-    charts = {_file_name(arm.label): figure(arm, main) for arm in (main[0].arms if main else ())}
-    for chart in (chart for section in sections for chart in section.charts):
-        if isinstance(chart, Comparison):
-            charts[name_of(chart)] = comparison_chart(chart.arms, column=chart.column, title=chart.title)
-        if isinstance(chart, Picture):
-            drawn = {
-                f"{arm.label} {chart.name}" if arm else chart.name: chart.draw(arm, WIDTH) for arm in chart.drawn_of
-            }
-            charts |= {_file_name(name): one for name, one in drawn.items()}
+    goal = made_folder(folder)
+    charts = {name: one.draw() for name, one in figures(sections).items() if one.main}
     return [
         save_chart(chart, goal / f"{name}{suffix}")
         for name, chart in charts.items()
         if chart is not None
         for suffix in suffixes
     ]
+
+
+def made_folder(folder: str | Path) -> Path:
+    """Return a folder for charts, which is made if it is not there; raises :class:`DataError`."""
+    goal = Path(folder)
+    try:
+        goal.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"charts cannot be written to {str(folder)!r} ({why(error, goal)}); name a folder") from None
+    return goal
 
 
 def figure(arm: Arm, charts: Sequence[ArmCharts]) -> Chart | None:

@@ -22,7 +22,9 @@ def report(
     store: StoreOption = Path("runs"),
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="The page; default: STUDY.html.")] = None,
-    charts: Annotated[Path | None, typer.Option(help="Also write the charts as PNG and SVG into this folder.")] = None,
+    charts: Annotated[
+        Path | None, typer.Option(help="Also write the charts as PDF, PNG and SVG into this folder.")
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page with the curves, the phases and the claims."""
     with clear_errors():
