@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+Keys = tuple[str | int, ...]
+"""Keys of mappings and places in lists that lead to a thing, outermost first."""
 
 
 def suggest(given: str, allowed: Iterable[str]) -> str:
@@ -51,7 +55,25 @@ class OverparamError(Exception):
 
 
 class SpecError(OverparamError, ValueError):
-    """A wrong argument or a wrong study file: names the field, what was given and what is allowed."""
+    """A wrong argument or a wrong study file: names the field, what was given and what is allowed.
+
+    Attributes:
+        at: the keys that lead to it, in a study's mapping; empty where they are not known.
+    """
+
+    def __init__(self, message: str = "", at: Keys = ()) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+@contextlib.contextmanager
+def within(*keys: str | int) -> Iterator[None]:
+    """Let a :class:`SpecError` know that what is wrong lies at these keys of what is around it."""
+    try:
+        yield
+    except SpecError as error:
+        error.at = (*keys, *error.at)
+        raise
 
 
 class DataError(OverparamError):

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import core_schema
 
-from overparam.errors import SpecError, suggest
+from overparam.errors import Keys, SpecError, suggest
 
 C = TypeVar("C")
 
@@ -57,7 +57,7 @@ def spec(cls: type[C]) -> type[C]:
         try:
             original(self, *args, **kwargs)
         except ValidationError as error:
-            raise SpecError(explain(error, made)) from None
+            raise SpecError(explain(error, made), _keys(error)) from None
         except TypeError as error:
             raise SpecError(f"{made.__name__}: {str(error).replace('__init__() ', '')}") from None
 
@@ -129,6 +129,13 @@ def _owner(cls: type, path: tuple[int | str, ...]) -> type:
         candidates = [annotation, *typing.get_args(annotation)]
         cls = next((c for c in candidates if isinstance(c, type) and dataclasses.is_dataclass(c)), cls)
     return cls
+
+
+def _keys(error: ValidationError) -> Keys:
+    """Return the keys that lead to the first of pydantic's findings, and on to what is wrong within it."""
+    path, found = _furthest(error)[0]
+    within = getattr(found.get("ctx", {}).get("error"), "at", ())
+    return () if path and isinstance(path[0], int) else (*path, *within)
 
 
 def explain(error: ValidationError, cls: type) -> str:

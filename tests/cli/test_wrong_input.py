@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def check(document: Any, *args: str) -> Result:
 
 SPECS: list[tuple[dict[str, Any], str]] = [
     # unknown keys
-    ({"wrold": 1}, "wrong.yaml: no such field 'wrold'; did you mean 'world'? (known: name,"),
+    ({"wrold": 1}, "no such field 'wrold'; did you mean 'world'? (known: name,"),
     ({"world/train_sise": 3}, "World.train_sise: no such field; did you mean 'train_size'?"),
     (
         {"world/label_noise": {"rat": 0.2}},
@@ -292,7 +293,9 @@ def test_wrong_spec(changes: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize("null", [True, False])
 def test_missing_field(key: str, null: bool) -> None:
     document = {**BASE, key: None} if null else {k: v for k, v in BASE.items() if k != key}
-    assert the_error(check(document)) == f"wrong.yaml: {key} is required"
+    said = the_error(check(document))
+    assert re.sub(r", line \d+", "", said) == f"wrong.yaml: {key} is required"
+    assert (", line " in said) == null, "what is not there stands in no line"
 
 
 @pytest.mark.parametrize(
@@ -302,10 +305,10 @@ def test_missing_field(key: str, null: bool) -> None:
         ("a: b: c", "wrong.yaml, line 1, column 5: not valid YAML ("),
         ("\tname: x", "wrong.yaml, line 1, column 1: not valid YAML ("),
         ("name: !!python/object:os.system x", "wrong.yaml, line 1, column 7: not valid YAML ("),
-        ("", "wrong.yaml must hold a mapping with the fields name, "),
-        ("- train\n- prune\n", "wrong.yaml must hold a mapping with the fields name, "),
-        ("just words", "wrong.yaml must hold a mapping with the fields name, "),
-        ("3: 4", "wrong.yaml: no such field '3'"),
+        ("", "wrong.yaml: a study must hold a mapping with the fields name, "),
+        ("- train\n- prune\n", "wrong.yaml: a study must hold a mapping with the fields name, "),
+        ("just words", "wrong.yaml: a study must hold a mapping with the fields name, "),
+        ("3: 4", "wrong.yaml, line 1: no such field '3'"),
         ("name: x\n---\nname: y\n", "wrong.yaml, line 2, column 1: not valid YAML (but found another document)"),
         ("&a [*a]", "wrong.yaml: not valid YAML (it is nested too deeply, or contains itself)"),
         (
@@ -316,6 +319,75 @@ def test_missing_field(key: str, null: bool) -> None:
 )
 def test_wrong_file(text: str, expected: str) -> None:
     assert expected in the_error(check(text))
+
+
+LINES = """\
+name: wrong
+world:
+  dataset: digits
+  train_size: 60
+network: {name: mlp,
+          hidden: [8]}
+train: {lr: 0.1, batch_size: 20, epochs: 1}
+prune:
+  fraction: 0.5
+chain:
+- train
+- repeat: 1
+  steps:
+  - prune
+  - rewind: init
+  - train: {lr: 0.2}
+variants:
+  plain:
+  other:
+    prune.criterion: random
+    sweep: {train.lr: [0.1, 0.3]}
+sweep:
+  seed: [0, 1]
+  world.train_size:
+  - 50
+axis: density
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("name: wrong", "name: a b", 1),
+        ("dataset: digits", "dataset: digit", 3),
+        ("  train_size: 60", "  train_sise: 60", 4),
+        ("hidden: [8]", "hiden: [8]", 6),
+        ("{lr: 0.1, batch", "{lr: fast, batch", 7),
+        ("  fraction: 0.5", "  fracton: 0.5", 9),
+        ("- train\n- repeat", "- trian\n- repeat", 11),
+        ("- repeat: 1", "- repeat: -1", 12),
+        ("  - rewind: init", "  - rewind: {too: init}", 15),
+        ("{lr: 0.2}", "{lr: -0.2}", 16),
+        ("    prune.criterion: random", "    prune.criterion: randm", 20),
+        ("    prune.criterion: random", "    prune.critrion: random", 20),
+        ("{train.lr: [0.1, 0.3]}", "{train.lr: [0.1, 0]}", 21),
+        ("{train.lr: [0.1, 0.3]}", "{train.lr: 0.1}", 21),
+        ("seed: [0, 1]", "seed: {range: [0]}", 23),
+        ("seed: [0, 1]", "seed: [0, -1]", 23),
+        ("  - 50", "  - many", 24),
+        ("axis: density", "axis: densty", 26),
+        ("axis: density", "axes: density", 26),
+        ("fraction: 0.5", "fraction: 0.999", 8),  # found out by a rehearsal, of the whole step
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_by_its_line(old: str, new: str, line: int) -> None:
+    assert LINES.count(old) == 1
+    Path("wrong.yaml").write_text(LINES.replace(old, new))
+    assert the_error(invoke("check", "wrong.yaml")).startswith(f"wrong.yaml, line {line}: ")
+
+
+def test_what_the_command_line_has_changed_stands_in_no_line() -> None:
+    Path("wrong.yaml").write_text(LINES.replace("{lr: 0.1, batch", "{lr: fast, batch"))
+    said = the_error(invoke("check", "wrong.yaml", "--set", "train.lr=quick"))
+    assert said == "chain[0]: Train.lr: input should be a valid number, got 'quick'"
+    said = the_error(invoke("check", "wrong.yaml", "--sweep", "seed=0,x", "--set", "train.lr=0.1"))
+    assert said == "seed must be a whole number, 0 or more, got 'x'"
 
 
 @pytest.mark.parametrize(

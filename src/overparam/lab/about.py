@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from overparam.errors import SpecError, suggest
+from overparam.errors import SpecError, suggest, within
 from overparam.lab.record import stated_columns
 from overparam.papers import check_paper
 
@@ -53,8 +53,13 @@ def check_about(
     ``worlds`` are asked for only where an axis must be looked for among what is measured in them.
     """
     if edition not in EDITIONS:
-        raise SpecError(f"edition must be laptop or paper, got {edition!r}{suggest(str(edition), EDITIONS)}")
-    return About(_axis(axis, swept, probes, worlds), check_paper(paper), edition, _minutes(laptop_minutes))
+        said = f"edition must be laptop or paper, got {edition!r}{suggest(str(edition), EDITIONS)}"
+        raise SpecError(said, ("edition",))
+    over = _axis(axis, swept, probes, worlds)
+    with within("paper"):
+        of = check_paper(paper)
+    with within("laptop_minutes"):
+        return About(over, of, edition, _minutes(laptop_minutes))
 
 
 def _axis(
@@ -65,10 +70,12 @@ def _axis(
     from overparam.report.axis import check_axis, is_simple
 
     if is_simple(name, swept):
-        return check_axis(name, swept, {}, False)
+        with within("axis"):
+            return check_axis(name, swept, {}, False)
     there = worlds()
     open_ended = any(not probe.columns_in(world) for probe in probes for world in there)
-    return check_axis(name, swept, stated_columns(probes, there), open_ended)
+    with within("axis"):
+        return check_axis(name, swept, stated_columns(probes, there), open_ended)
 
 
 def _minutes(given: Any) -> float | None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from overparam.errors import SpecError
+from overparam.errors import SpecError, within
 from overparam.spec import field_names
 from overparam.steps import STEPS, Step
 
@@ -125,7 +125,8 @@ def chain_from(entries: Any, settings: Mapping[str, Mapping[str, Any]]) -> Chain
     Raises:
         SpecError: naming the entry that is wrong.
     """
-    return Chain(*_entries(entries, settings, "chain"))
+    with within("chain"):
+        return Chain(*_entries(entries, settings, "chain"))
 
 
 def _entries(entries: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> list[Any]:
@@ -133,7 +134,11 @@ def _entries(entries: Any, settings: Mapping[str, Mapping[str, Any]], where: str
         entries = entries.steps
     if not isinstance(entries, list | tuple):
         raise SpecError(f"{where} must be a list of steps, got {entries!r}")
-    return [_entry(entry, settings, f"{where}[{index}]") for index, entry in enumerate(entries)]
+    made: list[Any] = []
+    for index, entry in enumerate(entries):
+        with within(index):
+            made.append(_entry(entry, settings, f"{where}[{index}]"))
+    return made
 
 
 def _entry(entry: Any, settings: Mapping[str, Mapping[str, Any]], where: str) -> Step | Repeat | Branch:
@@ -158,11 +163,12 @@ def _nested(kind: str, entry: Mapping[str, Any], settings: Mapping[str, Any], wh
     if set(entry) != {kind, "steps"}:
         got = ", ".join(map(str, entry))
         raise SpecError(f"{where}: a {kind} has the form {{{kind}: {NESTED[kind]}, steps: [...]}}, got the keys {got}")
-    steps = _entries(entry["steps"], settings, f"{where}.steps")
+    with within("steps"):
+        steps = _entries(entry["steps"], settings, f"{where}.steps")
     try:
         return Repeat(entry["repeat"], *steps) if kind == "repeat" else Branch(entry["branch"], *steps)
     except SpecError as error:
-        raise SpecError(f"{where}: {error}") from None
+        raise SpecError(f"{where}: {error}", (kind,)) from None
 
 
 def _with_steps(part: Repeat | Branch, steps: Iterable[Any]) -> Repeat | Branch:
@@ -184,7 +190,7 @@ def _step(name: str, own: Any, settings: Mapping[str, Mapping[str, Any]], where:
         called = {"called": name} if name in STEPS.names() and name != kind.kind else {}
         return STEPS.resolve({name: {**called, **kind.merged(settings.get(name, {}), own)}})
     except SpecError as error:
-        raise SpecError(f"{where}: {error}") from None
+        raise SpecError(f"{where}: {error}", (name, *error.at)) from None
 
 
 def with_field(chain: Any, name: str, kind: type[Step], field: str, change: Callable[[Any], Any]) -> Any:

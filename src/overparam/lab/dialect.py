@@ -8,12 +8,12 @@ so, and text everywhere else; keys are always text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import yaml
 
-from overparam.errors import SpecError
+from overparam.errors import Keys, SpecError
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -82,6 +82,28 @@ def parse_yaml(text: str, source: str) -> Any:
         raise SpecError(f"{source}{where}: not valid YAML ({what})") from None
     except RecursionError:
         raise SpecError(f"{source}: not valid YAML (it is nested too deeply, or contains itself)") from None
+
+
+def lines_of(text: str) -> dict[Keys, int]:
+    """Return the line, from 1 on, of each key and each entry of a list in a document that can be parsed, by its keys.
+
+    >>> lines_of("a:\\n  b: 1\\nc: [x]")
+    {('a',): 1, ('a', 'b'): 2, ('c',): 3, ('c', 0): 3}
+    """
+    document = yaml.compose(text, _Loader)
+    return {} if document is None else dict(_lines(document, ()))
+
+
+def _lines(node: yaml.Node, at: Keys) -> Iterator[tuple[Keys, int]]:
+    if isinstance(node, yaml.MappingNode):
+        below = [(key, (*at, key.value), value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        below = [(value, (*at, place), value) for place, value in enumerate(node.value)]
+    else:
+        below = []
+    for marked, keys, value in below:
+        yield keys, marked.start_mark.line + 1
+        yield from _lines(value, keys)
 
 
 def dump_yaml(value: Any) -> str:

@@ -8,8 +8,9 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from overparam.errors import SpecError
+from overparam.errors import Keys, SpecError, within
 from overparam.lab.chain import Chain, chain_from, with_field
+from overparam.lab.source import concerns
 from overparam.networks import Network
 from overparam.registry import suggest
 from overparam.spec import check_field, field_names
@@ -57,14 +58,33 @@ def experiments(
         swept = {path: values for path, values in own.items() if values is not None}
         for values in itertools.product(*swept.values()):
             coordinates = dict(zip(swept, values, strict=True))
-            here = copy.copy(document)
-            values_by_path = {**changes, **coordinates}
-            for path in sorted(values_by_path, key=lambda path: path.count(".")):  # a whole before its parts
-                here = with_value(here, path, values_by_path[path])
-            made.append(_experiment(here, variant, coordinates))
+            places = {path: ("variants", variant, path) for path in changes}
+            places |= {path: _swept_at(path, variant, given or {}) for path in coordinates}
+            made.append(_changed(document, {**changes, **coordinates}, places, variant, coordinates))
     for path in sweep:
         _check_sweep(path, made)
     return with_branches(made, variants)
+
+
+def _swept_at(path: str, variant: str, given: Mapping[str, Any]) -> Keys:
+    """Return where the study has the values of a sweep: in the variant's own, or in that of all."""
+    return ("variants", variant, "sweep", path) if path in given.get("sweep", {}) else ("sweep", path)
+
+
+def _changed(
+    document: Document, values: Mapping[str, Any], places: Mapping[str, Keys], variant: str, at: Mapping[str, Any]
+) -> Experiment:
+    """Return the experiment of a document with other values by path; what is wrong with one stands at its place."""
+    here = copy.copy(document)
+    try:
+        for path in sorted(values, key=lambda path: path.count(".")):  # a whole before its parts
+            with within(path):
+                here = with_value(here, path, values[path])
+        return _experiment(here, variant, at)
+    except SpecError as error:
+        blamed = [place for path, place in places.items() if error.at[:1] == (path,) or concerns(path, error.at)]
+        error.at = blamed[-1] if blamed and error.at else error.at
+        raise
 
 
 def with_branches(trunks: Sequence[Experiment], variants: Collection[str]) -> list[Experiment]:
@@ -90,7 +110,8 @@ def _check_sweep(path: str, made: Sequence[Experiment]) -> None:
     if alike and all(
         len(group) > 1 and all(_what(experiment) == _what(group[0]) for experiment in group) for group in alike.values()
     ):
-        raise SpecError(f"sweep.{path} changes nothing: no chain has a step that it could change")
+        said = f"sweep.{path} changes nothing: no chain has a step that it could change"
+        raise SpecError(said, ("sweep", path))
 
 
 def _what(experiment: Experiment) -> tuple[Any, ...]:
@@ -100,7 +121,7 @@ def _what(experiment: Experiment) -> tuple[Any, ...]:
 def _experiment(document: Document, variant: str, coordinates: Mapping[str, Any]) -> Experiment:
     seed = document.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise SpecError(f"seed must be a whole number, 0 or more, got {seed!r}")
+        raise SpecError(f"seed must be a whole number, 0 or more, got {seed!r}", ("seed",))
     settings = {name: given for name, given in document.items() if name not in NO_STEPS and given}
     return Experiment(
         world=world_from(document["world"]),
@@ -116,9 +137,9 @@ def world_from(given: Any) -> World:
     """Read a world as a study file writes it: a dataset's name, a mapping of fields, or a world object."""
     if isinstance(given, World):
         return given
-    if isinstance(given, Mapping):
-        return World(**{str(key): value for key, value in given.items()})
-    return World(given)
+    with within("world"):
+        fields = {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else {"dataset": given}
+        return World(**fields)
 
 
 def network_from(given: Any) -> Network:
@@ -126,6 +147,11 @@ def network_from(given: Any) -> Network:
 
     That is a name, a mapping ``{name, init, **options}``, ``{name: {options}}``, or an object.
     """
+    with within("network"):
+        return _network(given)
+
+
+def _network(given: Any) -> Network:
     if isinstance(given, Network):
         return given
     if isinstance(given, Mapping) and len(given) == 1 and isinstance(next(iter(given.values())), Mapping):

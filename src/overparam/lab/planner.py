@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from overparam.errors import SpecError
+from overparam.errors import SpecError, within
 from overparam.lab.experiment import Experiment
 from overparam.lab.fingerprint import fingerprint, part_identity
 from overparam.lab.materials import Materials
@@ -107,15 +107,20 @@ class _Planner:
                 raise SpecError(f"references go in a circle: {', and '.join(way)}")
             self._under_way[chain] = ""
             while len(made) <= position + 1:
-                made.append(self._step(chain, len(made) - 1))
+                with within(self.chains.steps[chain][len(made) - 1].name):
+                    made.append(self._step(chain, len(made) - 1))
             del self._under_way[chain]
         return made[position + 1]
 
     def _begin(self, chain: int) -> None:
         """Add the initialisation of a chain."""
         experiment = self.chains.experiments[chain]
-        world, network = self.materials.world(experiment.world), self.materials.network(experiment.network)
-        init = self.materials.initial(network, world, experiment.seed)
+        with within("world"):
+            world = self.materials.world(experiment.world)
+            self.materials.form(world)
+        with within("network"):
+            network = self.materials.network(experiment.network)
+            init = self.materials.initial(network, world, experiment.seed)
         node = Node(init, "initialisation", None, None, {}, world, network, experiment.seed, -1)
         self.plan.nodes.setdefault(init, node)
         self._made[chain], self._levels[chain], self._at[chain] = [init], 0, (network, world)

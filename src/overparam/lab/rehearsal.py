@@ -76,7 +76,8 @@ class _Rehearsal:
                 found = step.rehearse(start, self.modules.context(node, start, given))
         except (SpecError, DataError) as error:
             said = str(error)
-            raise SpecError(said if said.startswith(step.name) else f"{node.title}: {said}") from None
+            said = said if said.startswith(step.name) else f"{node.title}: {said}"
+            raise SpecError(said, (step.name, *getattr(error, "at", ()))) from None
         except Exception:  # noqa: BLE001 (a user's module, criterion or loss may raise anything)
             found = None
         return self._initial(node) if found is None else found

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from overparam.errors import SpecError, StoreError
+from overparam.errors import SpecError, StoreError, within
 from overparam.lab.about import check_about
 from overparam.lab.cards import study_card
 from overparam.lab.dialect import dump_yaml, parse_yaml
@@ -32,8 +32,9 @@ from overparam.lab.repository import made_by
 from overparam.lab.results import Results, load_results
 from overparam.lab.rows import table_rows
 from overparam.lab.running import run_study
+from overparam.lab.source import NO_FILE, Source
 from overparam.lab.store import Store
-from overparam.lab.study_files import built_in_studies, file_of, study_name
+from overparam.lab.study_files import built_in_studies, study_name, text_of
 from overparam.probes import PROBES, Probe
 from overparam.registry import suggest
 from overparam.spec import native
@@ -99,11 +100,16 @@ class Study:
         laptop_minutes: float | None = None,
         **settings: Mapping[str, Any],
     ) -> None:
-        self.name, self.folder = study_name(name), None
+        with within("name"):
+            self.name = study_name(name)
+        self.folder, self.source = None, NO_FILE
         if not isinstance(description, str):
-            raise SpecError(f"description must be text, got {description!r}")
+            raise SpecError(f"description must be text, got {description!r}", ("description",))
         self.description = description
-        self.engine, self.device = check_engine(engine), check_device(device)
+        with within("engine"):
+            self.engine = check_engine(engine)
+        with within("device"):
+            self.device = check_device(device)
         self.document = {
             **settings_from(settings),
             "world": world,
@@ -134,8 +140,11 @@ class Study:
     @classmethod
     def from_file(cls, path: str | Path) -> Study:
         """Read a study from a YAML file; raises :class:`SpecError` naming the file and the place."""
-        study = cls.from_mapping(file_of(path), str(path))
-        study.folder = Path(path).absolute().parent
+        source = Source(str(path), text_of(path))
+        given = parse_yaml(source.text, source.path)
+        with source.located():
+            study = cls(**fields_of(given))
+        study.source, study.folder = source, Path(path).absolute().parent
         return study
 
     @classmethod
@@ -158,7 +167,7 @@ class Study:
         kept = {path: values for path, values in self.sweep.items() if path not in (changes or {})}
         made = object.__new__(Study)
         made.name, made.description, made.document = self.name, self.description, document
-        made.folder = self.folder
+        made.folder, made.source = self.folder, self.source.without({*(changes or {}), *(sweep or {})})
         made.sweep = {**kept, **sweep_from(sweep)}
         made.variants, made.engine, made.device = self.variants, self.engine, self.device
         made.probes, made.probes_given = self.probes, self.probes_given
@@ -168,12 +177,15 @@ class Study:
     @cached_property
     def experiments(self) -> list[Experiment]:
         """One experiment for each variant and combination of swept values."""
-        return experiments(self.document, self.variants, self.sweep)
+        with self.source.located():
+            return experiments(self.document, self.variants, self.sweep)
 
     @property
     def plan(self) -> Plan:
         """Every step and measurement of the study, each once; made anew each time: a user's code may have changed."""
-        return plan(self.experiments, self.probes)
+        found = self.experiments
+        with self.source.located():
+            return plan(found, self.probes)
 
     def checked(self, engine: str | None = None, device: str | None = None) -> Plan:
         """Return the plan, every step of which was tried in small, on the real network and data, without training.
@@ -182,7 +194,8 @@ class Study:
         """
         planned = self.plan
         chosen = self.engine if engine is None else engine, self.device if device is None else device
-        rehearse(planned, *chosen)
+        with self.source.located():
+            rehearse(planned, *chosen)
         return planned
 
     def run(

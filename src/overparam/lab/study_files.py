@@ -14,8 +14,8 @@ from overparam.lab.dialect import parse_yaml
 LARGEST = 1_000_000  # bytes of a study file
 
 
-def file_of(path: str | Path) -> Any:
-    """Return what a study file holds; raises :class:`SpecError` naming the file and the place."""
+def text_of(path: str | Path) -> str:
+    """Return the text of a study file; raises :class:`SpecError` if there is none."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(LARGEST + 1)
@@ -25,7 +25,7 @@ def file_of(path: str | Path) -> Any:
         raise SpecError(f"study file {str(path)!r} cannot be read ({reason})") from None
     if len(content) > LARGEST:
         raise SpecError(f"study file {str(path)!r} cannot be a study: it has more than {LARGEST:,} bytes")
-    return parse_yaml(text, str(path))
+    return text
 
 
 def built_in_studies() -> dict[str, str]:

@@ -152,10 +152,12 @@ def option_parameters(factory: Factory, label: str, given: Mapping[str, Any]) ->
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in given:
         if name in GIVEN:
-            raise SpecError(f"options.{name}: is given by the world, so it cannot be an option; leave it out")
+            raise SpecError(f"options.{name}: is given by the world, so it cannot be an option; leave it out", (name,))
         if name not in known and not open_ended:
             names = f"known: {', '.join(known)}" if known else "it takes none"
-            raise SpecError(f"options.{name}: no such option of network {label!r}{suggest(name, known)} ({names})")
+            raise SpecError(
+                f"options.{name}: no such option of network {label!r}{suggest(name, known)} ({names})", (name,)
+            )
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in given:
             raise SpecError(
