@@ -179,6 +179,25 @@ def test_rounds_compound_under_one_hold() -> None:
         assert not clean(module, masks)  # given back, they move
 
 
+@pytest.mark.parametrize("criterion", ["exact-obs", "refit"])
+def test_new_values_come_with_the_masks_as_when_they_are_applied(criterion: str) -> None:
+    module, twin = net(), net()
+    optimiser = torch.optim.Adam(module.parameters())
+    first = prune(module, criterion, density=0.5, batch=batch(0))
+    assert first.weights
+    for again in (first.copy(), copy.copy(first), copy.deepcopy(first)):
+        assert again.weights.keys() == first.weights.keys()
+    apply_masks(twin, first)
+    with hold(module, first.copy(), optimiser) as held:
+        assert all(torch.equal(value, twin.state_dict()[name]) for name, value in module.state_dict().items())
+        second = prune(module, criterion, density=0.2, batch=batch(0), masks=first)
+        apply_masks(twin, second)
+        held.update(second)
+        assert all(torch.equal(value, twin.state_dict()[name]) for name, value in module.state_dict().items())
+        train(module, optimiser)
+        assert clean(module, second)
+
+
 def test_groups_several_optimisers_and_frozen_layers() -> None:
     module = net()
     masks = prune(module, density=0.3, scope="erk")

@@ -40,9 +40,10 @@ class Hold:
     def update(self, masks: Masks) -> None:
         """Hold under other masks from now on, such as those of the next round, and apply them at once.
 
-        A weight that they give back starts at zero. Raises :class:`SpecError` as :func:`hold` does.
+        A weight that they give back starts at zero; new values that come with them are put in, as by
+        :func:`apply_masks`. Raises :class:`SpecError` as :func:`hold` does.
         """
-        masks = by_first_names(self._module, masks)
+        given, masks = masks, by_first_names(self._module, masks)
         weights = parameters_under(self._module, masks)
         moved = {
             id(each) for optimiser in self._optimisers for group in optimiser.param_groups for each in group["params"]
@@ -53,7 +54,7 @@ class Hold:
                 f"the optimizer does not train {', '.join(missing)}, which the masks are for; give the one that was "
                 "made from this module's parameters, or a list of all that train it"
             )
-        apply_masks(self._module, masks)
+        apply_masks(self._module, given)
         self._pruned = [
             (weight, ~masks[name].to(weight.device)) for name, weight in weights.items() if not masks[name].all()
         ]
@@ -114,7 +115,7 @@ def hold(module: nn.Module, masks: Masks, optimizer: Optimizer | Sequence[Optimi
     Nothing is put on the module: the optimiser's own step hooks clear weights outside the masks, their gradients and
     momenta before and after each step, and after each call of a closure. So the step is that of a network without these
     weights, whatever the optimiser, its decay, its momentum from before or a state loaded later. The masks are applied
-    at once, as by :func:`apply_masks`.
+    at once, as by :func:`apply_masks`, with the new values that criteria such as Optimal Brain Surgeon give to the rest.
 
     Args:
         module: any network.

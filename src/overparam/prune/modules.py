@@ -162,6 +162,10 @@ class Pruned(dict[str, Tensor]):
         super().__init__(masks)
         self.weights = weights
 
+    def copy(self) -> Pruned:
+        """Return the same masks with the same new values; the tensors are shared."""
+        return Pruned(self, self.weights)
+
     def then(self, masks: Masks, weights: Mapping[str, Tensor]) -> Pruned:
         """Return what a further round makes of this: its masks, and the newest value of whatever was moved."""
         before = {name: moved.masked_fill(~masks[name].to(moved.device), 0) for name, moved in self.weights.items()}
