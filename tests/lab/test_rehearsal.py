@@ -75,6 +75,14 @@ REFUSED: dict[str, tuple[Study, str]] = {
         study(world=World(tokens()), network=RECURRENT, prune={"fraction": 0.2, "pattern": "units"}),
         r"that can go.*: recurrent.weight_ih_l0 \(it is no layer .*; output.weight \(it is an output of the network\)",
     ),
+    "a density above the present one": (
+        early({"prune": {"density": 0.4}}, "train", "prune", "rewind", {"prune": {"density": 0.5}}),
+        r"^prune \(level 3\): density 0.5 is more than the 0.4 that a step before it leaves; pruning never revives",
+    ),
+    "nothing to complement": (
+        study([{"train": {**TRAIN, "label": "dense"}}, "prune", {"complement": ["dense"]}, "train"]),
+        r"^complement.*: nothing is pruned in dense, so there is no rest to turn to; name a checkpoint after a step",
+    ),
     "no initial weights": (early({"prune": {"criterion": "test_rehearsal:movement"}}), "a method references"),
 }  # fmt: skip
 
@@ -106,6 +114,8 @@ def test_a_refused_try_is_not_the_newest_revision(tmp_path: Path) -> None:
         study(),
         study([*LEVELS, "redense", "train"], prune={"density": 0.5}),
         early({"prune": {"density": 0.05}}, "redense", {"prune": {"density": 0.5}}),
+        early({"prune": {"density": 0.3, "exclude": ["output"]}}, {"prune": {"density": 0.4}}),
+        early({"prune": {"density": 0.4, "label": "one"}}, {"complement": ["one"]}, {"prune": {"density": 0.5}}),
         early("prune", "quantise", "train", "prune"),
         early("prune", {"hold": "initial"}, "train", "prune", {"rewind": "1it"}),
         early({"supermask": 0.5}, "train", {"hold": "zero"}, "train", "prune"),

@@ -40,5 +40,7 @@ def test_what_leaves_nothing_is_refused() -> None:
     context = context_of(CONV, DATA, references={"one": one, "rest": rest})
     with pytest.raises(SpecError, match=r"one, rest keep every weight of '0.weight', so none is left to look in"):
         Complement(("one", "rest")).run(start, context)
+    with pytest.raises(SpecError, match=r"complement: nothing is pruned in dense, so there is no rest to turn to"):
+        Complement(("dense",)).run(one, context_of(CONV, DATA, references={"dense": start}))
     with pytest.raises(SpecError, match="of must name at least one checkpoint"):
         Complement()

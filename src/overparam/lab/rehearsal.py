@@ -72,6 +72,9 @@ class _Rehearsal:
         Only what is refused counts: with a network that is not trained, and few examples, much else may go wrong.
         """
         try:
+            step.check_after(
+                self._before(node.start), {n: self._before(source.node) for n, source in node.given.items()}
+            )
             with global_stream(node.seed, "rehearsal", node.position):
                 found = step.rehearse(start, self.modules.context(node, start, given))
         except (SpecError, DataError) as error:
@@ -81,6 +84,15 @@ class _Rehearsal:
         except Exception:  # noqa: BLE001 (a user's module, criterion or loss may raise anything)
             found = None
         return self._initial(node) if found is None else found
+
+    def _before(self, name: str | None) -> list[Step]:
+        """Return the steps that lead from the initialisation to the result of a node, the first of them first."""
+        steps = []
+        while name is not None:
+            if isinstance(part := self.plan.steps[name].part, Step):
+                steps.append(part)
+            name = self.plan.steps[name].start
+        return steps[::-1]
 
     def _given(self, node: Node, source: Source) -> Checkpoint:
         """Return what stands for a checkpoint that was named."""

@@ -115,7 +115,8 @@ def hold(module: nn.Module, masks: Masks, optimizer: Optimizer | Sequence[Optimi
     Nothing is put on the module: the optimiser's own step hooks clear weights outside the masks, their gradients and
     momenta before and after each step, and after each call of a closure. So the step is that of a network without these
     weights, whatever the optimiser, its decay, its momentum from before or a state loaded later. The masks are applied
-    at once, as by :func:`apply_masks`, with the new values that criteria such as Optimal Brain Surgeon give to the rest.
+    at once, as by :func:`apply_masks`, with the new values that a criterion such as Optimal Brain Surgeon gave to the
+    rest.
 
     Args:
         module: any network.

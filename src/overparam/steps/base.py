@@ -88,6 +88,7 @@ class Step:
     main: ClassVar[str | None] = None  # the field that a bare value in a study file sets
     quick: ClassVar[bool] = False  # whether it is run to try a study: it then must not refuse by counts or weights
     next_level: ClassVar[bool] = False  # whether its result is at the next level of a chain, as that of pruning is
+    keeps_counts: ClassVar[bool] = False  # whether each tensor has as many weights left as before, in any network
 
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()  # fields of which only one can be given
 
@@ -142,6 +143,12 @@ class Step:
         is ``quick``: such a one is run.
         """
         return self.outcome(start, context).checkpoint if self.quick else None
+
+    def check_after(self, before: Sequence["Step"], given: Mapping[str, Sequence["Step"]]) -> None:
+        """Raise :class:`SpecError` for what :meth:`run` would refuse in any network after the steps ``before``.
+
+        ``given`` has the steps that lead to each checkpoint that it names; all are from the initialisation on.
+        """
 
     def saving(self, points: tuple[Length, ...]) -> "Step":
         """Return this step so that it also keeps ``points`` on its way; only a training can."""

@@ -1,6 +1,6 @@
 """The step that turns to what other networks have left."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -41,12 +41,18 @@ class Complement(Step):
         """Return the checkpoints named."""
         return self.of
 
+    def check_after(self, before: Sequence[Step], given: Mapping[str, Sequence[Step]]) -> None:
+        """Raise :class:`SpecError` for a checkpoint before which nothing has pruned."""
+        for name in self.of:
+            if all(step.keeps_counts for step in given[name]):
+                raise SpecError(_nothing_left(name))
+
     def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
         """Return ``start``: which weights are kept is not known before."""
         return start
 
     def run(self, start: Checkpoint, context: Context) -> Outcome:
-        """Return ``start`` under the masks of the rest; raises :class:`SpecError` if a layer would have none left."""
+        """Return ``start`` under the masks of the rest; refuses what leaves a layer empty, or all whole."""
         others = [context.given[name].checkpoint.masks for name in self.of]
         rest = {
             name: _rest([each[name] for each in others if name in each], mask) for name, mask in start.masks.items()
@@ -56,7 +62,16 @@ class Complement(Step):
             raise SpecError(
                 f"complement: {', '.join(self.of)} keep every weight of {empty!r}, so none is left to look in"
             )
+        if all(bool(mask.all()) for mask in rest.values()):
+            raise SpecError(_nothing_left(", ".join(self.of)))
         return Outcome(start.masked(rest).counted(self.kind))
+
+
+def _nothing_left(names: str) -> str:
+    return (
+        f"complement: nothing is pruned in {names}, so there is no rest to turn to; name a checkpoint after a "
+        "step that prunes"
+    )
 
 
 def _rest(masks: Sequence[Tensor], like: Tensor) -> Tensor:

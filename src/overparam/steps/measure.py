@@ -14,6 +14,7 @@ class Measure(Step):
 
     kind: ClassVar[str] = "measure"
     quick: ClassVar[bool] = True
+    keeps_counts: ClassVar[bool] = True
 
     @property
     def measured(self) -> bool:

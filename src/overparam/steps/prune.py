@@ -1,7 +1,7 @@
 """The step that prunes: score what is alive, keep the best, set the rest to zero."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from overparam.checkpoint import Checkpoint
+from overparam.errors import SpecError
 from overparam.networks.collapse import almost_empty
 from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, Scores, coverage
 from overparam.prune.rounds import densities
@@ -116,6 +117,25 @@ class Prune(Step):
         if few := almost_empty(pruned.masks, start.masks):
             notes.append(f"at level {start.level + 1} {', '.join(few)}; {COLLAPSE_REMEDY}")
         return Outcome(pruned.counted("prune"), notes=[f"prune: {note}" for note in dict.fromkeys(notes)])
+
+    def check_after(self, before: Sequence[Step], given: Mapping[str, Sequence[Step]]) -> None:
+        """Raise :class:`SpecError` for a density above one that the chain has already been pruned to."""
+        for step in reversed(before):
+            if isinstance(step, Prune):
+                if self.density is not None and self._counts_like(step) and self.density > (step.density or 1):
+                    raise SpecError(
+                        f"density {self.density:g} is more than the {step.density:g} that a step before it leaves; "
+                        "pruning never revives a weight: prune to less, give a fraction of what is left, or put a step "
+                        "'redense' between them"
+                    )
+            elif not step.keeps_counts:
+                return
+
+    def _counts_like(self, other: "Prune") -> bool:
+        """Tell whether densities are of the same weights, in the same units."""
+        return all(
+            getattr(self, name) == getattr(other, name) for name in ("pattern", "include", "exclude", "counting")
+        )
 
     def rehearse(self, start: Checkpoint, context: Context) -> Checkpoint:
         """Return ``start`` without a weight of each tensor that is pruned.

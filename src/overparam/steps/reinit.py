@@ -20,6 +20,7 @@ class Reinit(Step):
 
     kind: ClassVar[str] = "reinit"
     quick: ClassVar[bool] = True
+    keeps_counts: ClassVar[bool] = True
 
     def traits(self) -> Mapping[str, str]:
         """Return how is retrained from here on."""

@@ -44,6 +44,7 @@ class Restart(Step):
 
     kind: ClassVar[str] = "restart"
     quick: ClassVar[bool] = True
+    keeps_counts: ClassVar[bool] = True
     main: ClassVar[str | None] = "values"
 
     values: Values = "rewind"

@@ -29,6 +29,7 @@ class Rewind(Step):
 
     kind: ClassVar[str] = "rewind"
     quick: ClassVar[bool] = True
+    keeps_counts: ClassVar[bool] = True
     main: ClassVar[str | None] = "to"
 
     to: str = "init"
@@ -61,6 +62,7 @@ class LrRewind(Step):
 
     kind: ClassVar[str] = "lr-rewind"
     quick: ClassVar[bool] = True
+    keeps_counts: ClassVar[bool] = True
     main: ClassVar[str | None] = "to"
 
     to: str = "init"

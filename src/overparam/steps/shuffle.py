@@ -26,6 +26,7 @@ class Shuffle(Step):
 
     kind: ClassVar[str] = "shuffle"
     quick: ClassVar[bool] = True
+    keeps_counts: ClassVar[bool] = True
 
     def traits(self) -> Mapping[str, str]:
         """Return that masks are not where a criterion put them."""

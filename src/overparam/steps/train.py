@@ -31,6 +31,11 @@ class Train(Step, TrainSettings):
     main: ClassVar[str | None] = "length"
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("epochs", "length"),)
 
+    @property
+    def keeps_counts(self) -> bool:  # type: ignore[override]
+        """Whether it has no events, which change masks."""
+        return not self.events
+
     def references(self) -> tuple[str, ...]:
         """Return the references of its loss, such as one to a teacher."""
         return references_of(self.loss)
