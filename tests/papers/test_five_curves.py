@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from overparam.papers import claims_for, sections_for
-from overparam.papers.learning_weights_connections.claims import CLAIMS, free, iterative, penalties, table
+from overparam.papers.learning_weights_connections.claims import CLAIMS, biases, free, iterative, penalties, table
 from overparam.report import Material
 from overparam.report.sections import Comparison
 
@@ -43,7 +43,19 @@ def made(knees: Mapping[str, float] = KNEES, seeds: int = 3, noise: float = 0.00
     return pl.DataFrame(rows)
 
 
+BIASES = {"weights": 0.1, "weights and biases": 0.2}
+
+
+def with_biases(knees: Mapping[str, float] = BIASES, **others: float) -> pl.DataFrame:
+    counts = pl.when(pl.col("variant") == "weights").then(266_200).otherwise(266_610)
+    return made(knees, **others).with_columns(weights=counts)  # type: ignore[arg-type]
+
+
 CASES = [
+    (biases, with_biases(), "supported"),
+    (biases, with_biases({"weights": 0.2, "weights and biases": 0.1}), "contradicted"),
+    (biases, with_biases(noise=0.1), "inconclusive"),
+    (biases, with_biases().filter(variant="weights"), "not tested"),
     (penalties, made(), "supported"),
     (penalties, made(KNEES | {"L1, retrained": 0.04}), "contradicted"),
     (penalties, made(KNEES | {"L1, not retrained": 0.5}), "contradicted"),

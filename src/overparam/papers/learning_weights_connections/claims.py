@@ -84,6 +84,31 @@ def table(frame: pl.DataFrame) -> Finding:
     return all_of([_free([found], "L2, kept as in Table 2", found.positions[-1])])
 
 
+@claim(
+    "E2-8",
+    "To prune biases too, at the densities of the weights, saves next to nothing and costs accuracy.",
+    needs=(*NEEDS, "weights"),
+)
+def biases(frame: pl.DataFrame) -> Finding:
+    """Supported when weights alone are above weights and biases, as the mean over all densities.
+
+    Biases that stay are not counted as kept by the first: what they would save is told beside it.
+    """
+    found = arms(frame)
+    alone, both = (arm_of(found, variant=name) for name in ("weights", "weights and biases"))
+    if alone is None or both is None:
+        return lacks("the variants weights and weights and biases of han-biases")
+    pairs = [each for each in paired(alone, both) if each.at < 1]
+    gap, most = pooled(pairs), pairs[-1]
+    few, many = (frame.filter(variant=name)["weights"].max() for name in ("weights", "weights and biases"))
+    share = (many - few) / many  # type: ignore[operator]
+    text = (
+        f"weights alone minus weights and biases: {gap.text()} points, {most.estimate.text()} at {density(most.at)} "
+        f"density; biases are {100 * share:.2f} % of the parameters ({seeds(gap.n)})"
+    )
+    return judged(gap, text, {"difference": gap.mean, "share of biases": share})
+
+
 def losses(arm: Arm, place: object) -> Estimate:
     """Return the dense network's test accuracy minus that at a place, seed by seed, as one estimate."""
     dense, there = arm.at("test_accuracy", arm.places[0]), arm.at("test_accuracy", place)
@@ -144,4 +169,4 @@ def _lacking(names: list[str]) -> Finding:
     return lacks(f"the variant {listing(names)} of han-five-curves")
 
 
-CLAIMS = (penalties, iterative, free, table)
+CLAIMS = (penalties, iterative, free, table, biases)
