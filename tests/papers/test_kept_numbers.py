@@ -97,6 +97,8 @@ def test_the_readme_gives_the_verdicts_of_the_numbers(name: str, told: tuple[str
         ("lottery-ticket-retraining", "lottery-ticket", {"LTH-7", "LRR-1"}, set()),
         ("lottery-ticket-spare", "lottery-ticket", {"LTH-1", "LTH-3", "E1-9s"}, set()),
         ("network-slimming", "network-slimming", {f"SLIM-{place}" for place in range(1, 5)}, set()),
+        ("rethinking", "rethinking", {"RETH-2", "RETH-4", "RETH-5", "RETH-6"}, set()),
+        ("rethinking-scratch", "rethinking", {"RETH-1"}, set()),
         ("deconstructing-criteria", "deconstructing", {"ZHOU-C"}, set()),
         ("deconstructing-kept-weights", "deconstructing", {"ZHOU-1"}, set()),
         ("deconstructing-supermasks", "deconstructing", {"ZHOU-3"}, set()),
