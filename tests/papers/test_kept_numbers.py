@@ -84,6 +84,7 @@ def test_the_readme_says_what_the_numbers_say(name: str) -> None:
         ("sparse-double-descent-noise", ("SDD-10a", "SDD-10p")),
         ("sparse-double-descent-arms", ("SDD-11", "SDD-12", "SDD-13")),
         ("sparse-double-descent-early", ("SDD-14",)),
+        ("sparse-double-descent-distilled", ("DSD-1", "DSD-2", "DSD-3")),
     ],
 )
 def test_the_readme_gives_the_verdicts_of_the_numbers(name: str, told: tuple[str, ...]) -> None:
@@ -99,6 +100,7 @@ def test_the_readme_gives_the_verdicts_of_the_numbers(name: str, told: tuple[str
         ("lottery-ticket-instability", "lottery-ticket", set(), {"LMC-1"}),
         ("lottery-ticket-transfer", "lottery-ticket", {"E2-7"}, set()),
         ("lottery-ticket-retraining", "lottery-ticket", {"LTH-7", "LRR-1"}, set()),
+        ("lottery-ticket-widths", "lottery-ticket", {"E1-9"}, set()),
         ("lottery-ticket-spare", "lottery-ticket", {"LTH-1", "LTH-3", "E1-9s"}, set()),
         ("network-slimming", "network-slimming", {f"SLIM-{place}" for place in range(1, 5)}, set()),
         ("han-five-curves", "learning-weights-connections", {"HAN-2", "HAN-T1", "E2-1"}, set()),

@@ -253,3 +253,15 @@ def test_taylor_is_the_derivative_of_a_gate_on_each_head() -> None:
 def test_a_network_without_heads_is_refused() -> None:
     with pytest.raises(SpecError, match="nothing that can go as a whole"):
         pruned(Heads(), *perceptron(), fraction=0.5)
+
+
+def test_taylor_scores_units_whose_readers_are_not_scored() -> None:
+    module, sample = perceptron()
+    inputs, targets = torch.randn(7, 5), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    look = Look(lambda: module, lambda: ([(inputs, targets)], nn.functional.cross_entropy))
+    weights = {name: module.get_parameter(name).detach() for name in ("0.weight", "2.weight", "4.weight")}
+    first = {"0.weight": weights["0.weight"]}
+    whole, alone = (CRITERIA.resolve("taylor")(Evidence(named, look=look)) for named in (weights, first))
+    for group in groups(module, sample):
+        if min(group.outputs).path == "0":
+            assert alone.units(group) == pytest.approx(whole.units(group), rel=1e-6)

@@ -91,10 +91,12 @@ class Evidence:
         return self._once("gradients", lambda: self._mean(gradients, names=self.weights))
 
     def gradient(self, name: str) -> Tensor:
-        """Return dL/dw of tensor ``name``; raises :class:`SpecError` where it is missing."""
-        if name not in self.gradients:
+        """Return dL/dw of tensor ``name``, scored or not; raises :class:`SpecError` where it is missing."""
+        if name in self.gradients:
+            return self.gradients[name]
+        if self._look is None or name not in self.parameters:
             raise SpecError(_missing(f"the gradient of {name!r}", "gradients"))
-        return self.gradients[name]
+        return self._once(("gradients", name), lambda: self._mean(gradients, names=[name]))[name]
 
     def curvature(self, draws: int = 1, kind: Curvature = "hutchinson") -> Named:
         """Return d2L/dw2, shaped like the weights, in evaluation mode, the mean over mini-batches.

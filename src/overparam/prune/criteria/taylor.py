@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
+from torch import Tensor
 
 from overparam.errors import SpecError
 from overparam.networks.units import Group
@@ -26,19 +28,21 @@ class Taylor:
     """
 
     def __call__(self, seen: Evidence) -> Scores:
-        """Return |w * dL/dw|, and the sums for units; raises :class:`SpecError` where a gradient is missing."""
-        products = {}
-        for name, weight in seen.weights.items():
+        """Return |w * dL/dw|, and the sums for units, be what reads them scored or not."""
+
+        @cache
+        def product(name: str) -> Tensor:
+            weight = seen.weights[name] if name in seen.weights else seen.parameters[name]
             dtype = torch.promote_types(weight.dtype, torch.float32)
-            products[name] = weight.to(dtype) * seen.gradient(name).to(dtype)
-        matrices = {name: each for name, each in products.items() if each.dim() > 1}
-        sums = {name: each.double().transpose(0, 1).flatten(1).sum(1) for name, each in matrices.items()}
+            return weight.to(dtype) * seen.gradient(name).to(dtype)
+
+        @cache
+        def read(name: str) -> Tensor:
+            return product(name).double().transpose(0, 1).flatten(1).sum(1)
 
         def score(group: Group) -> float:
-            missing = [place.path for place in group.inputs if place.name not in sums]
-            if missing or not group.inputs:
-                what = f"{missing[0]!r}, whose weights are not scored" if missing else "nothing"
-                raise SpecError(f"criterion taylor: units of {min(group.outputs).path!r} are read by {what}")
-            return abs(sum(float(sums[place.name][place.position]) for place in sorted(group.inputs)))
+            if not group.inputs:
+                raise SpecError(f"criterion taylor: nothing reads the units of {min(group.outputs).path!r}")
+            return abs(sum(float(read(place.name)[place.position]) for place in sorted(group.inputs)))
 
-        return Scores({name: each.abs() for name, each in products.items()}, units=score)
+        return Scores({name: product(name).abs() for name in seen.weights}, units=score)
