@@ -101,7 +101,7 @@ def biases(frame: pl.DataFrame) -> Finding:
     pairs = [each for each in paired(alone, both) if each.at < 1]
     gap, most = pooled(pairs), pairs[-1]
     few, many = (frame.filter(variant=name)["weights"].max() for name in ("weights", "weights and biases"))
-    share = (many - few) / many  # type: ignore[operator]
+    share = 1 - float(few) / float(many)  # type: ignore[arg-type]
     text = (
         f"weights alone minus weights and biases: {gap.text()} points, {most.estimate.text()} at {density(most.at)} "
         f"density; biases are {100 * share:.2f} % of the parameters ({seeds(gap.n)})"
