@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from overparam.errors import SpecError
+from overparam.errors import SpecError, suggest
 from overparam.files import why
 from overparam.lab.dialect import parse_yaml
 
@@ -44,6 +44,25 @@ def _name(text: str, source: str) -> str:
     """Return the name of a study that comes with overparam; to parse all of them takes longer than a command may."""
     found = re.search(r"^name: *([\w.-]+)$", text, re.M)
     return found[1] if found else str(parse_yaml(text, source)["name"])
+
+
+def starter(path: Path, like: str = "") -> str:
+    """Return the text of a study to begin with, to be written to ``path``, after which it is named.
+
+    Args:
+        path: of the file.
+        like: the name of a study that comes with overparam, whose text is then returned; none: the one with comments.
+
+    Raises:
+        SpecError: no such study comes with overparam.
+    """
+    if like:
+        if like not in (known := built_in_studies()):
+            raise SpecError(f"no study {like!r} comes with overparam{suggest(like, known)} (known: {', '.join(known)})")
+        return known[like]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("._-")[:100] or "my-study"
+    text = resources.files("overparam.lab").joinpath("starter.yaml").read_text(encoding="utf-8")
+    return text.replace("{name}", name).replace("{file}", str(path))
 
 
 def study_name(name: Any) -> str:

@@ -27,12 +27,12 @@ def in_words(annotation: Any, linked: Linked, metadata: Iterable[Any] = ()) -> s
     if typing.get_origin(annotation) is typing.Annotated:
         inner, *more = typing.get_args(annotation)
         return in_words(inner, linked, (*more, *metadata))
-    flat = _flat(metadata)
-    registry = next((each for each in flat if isinstance(each, Registry)), None)
+    found = flat(metadata)
+    registry = next((each for each in found if isinstance(each, Registry)), None)
     if registry is not None:
         return linked(registry) or registry.kind
     words = PLAIN.get(annotation) or _made_of(annotation, linked)
-    return f"{words}{_limits(flat)}"
+    return f"{words}{_limits(found)}"
 
 
 def description(annotation: Any) -> str:
@@ -42,11 +42,11 @@ def description(annotation: Any) -> str:
     return next((each.description for each in annotation.__metadata__ if getattr(each, "description", None)), "")
 
 
-def _flat(metadata: Iterable[Any]) -> list[Any]:
+def flat(metadata: Iterable[Any]) -> list[Any]:
     """Return metadata with that of pydantic's fields beside it, which nest."""
     found = []
     for each in metadata:
-        found += _flat(each.metadata) if isinstance(each, FieldInfo) else [each]
+        found += flat(each.metadata) if isinstance(each, FieldInfo) else [each]
     return found
 
 

@@ -44,7 +44,7 @@ def fields_of(thing: Any, given: Collection[str] = (), linked: Linked = lambda t
     said = words_of(thing)
     return tuple(
         Field(name, in_words(kind, linked), default, said.get(name) or description(kind))
-        for name, kind, default in _declared(thing)
+        for name, kind, default in declared(thing)
         if name not in given
     )
 
@@ -62,7 +62,7 @@ def words_of(thing: Any) -> dict[str, str]:
     return said
 
 
-def _declared(thing: Any) -> Iterator[tuple[str, Any, Any]]:
+def declared(thing: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield name, annotation and default of each field."""
     if dataclasses.is_dataclass(thing) and isinstance(thing, type) and not _own_init(thing):
         checked = getattr(thing, "__pydantic_fields__", {})

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from importlib import import_module
 
-COMMANDS = ("run", "check", "table", "report", "claims", "figure", "cite", "list", "store", "scan", "doctor")
+COMMANDS = (
+    "init",
+    "run",
+    "check",
+    "table",
+    "report",
+    "claims",
+    "figure",
+    "cite",
+    "list",
+    "store",
+    "scan",
+    "doctor",
+    "schema",
+)
 
 for name in COMMANDS:
     import_module(f"{__name__}.{name}")
