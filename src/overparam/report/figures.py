@@ -73,7 +73,8 @@ def _comparing(one: Comparison) -> Figure:
 def _pictures(one: Picture) -> Iterator[tuple[str, Figure]]:
     for arm in one.drawn_of:
         name = _file_name(f"{arm.label} {one.name}") if arm else one.name
-        yield name, Figure(partial(one.draw, arm, WIDTH), f"{one.says}{f' Of {arm.label}.' if arm else ''}", True)
+        shows = one.says.partition(";")[0].rstrip(".")  # what follows is about the page
+        yield name, Figure(partial(one.draw, arm, WIDTH), f"{shows}{f' of {arm.label}' if arm else ''}.", True)
 
 
 def _of_arm(arm: Arm, charts: Sequence[ArmCharts], main: bool) -> Figure:
