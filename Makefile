@@ -3,6 +3,8 @@
 #   make test   set up, run the tests: all but nine tenths of the cases of sampled suites
 # make docs writes the documentation as a site into build/site.
 # make test-all runs every case of the sampled suites, which takes longer.
+# make dist builds wheel and source distribution into build/dist and runs the demo, on one seed, from the installed wheel.
+# make test-lowest runs the tests with the lowest versions that pyproject.toml states; it installs them anew.
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint docs setup clean
+.PHONY: demo test test-all test-lowest lint docs dist setup clean
 
 setup: $(READY)
 
@@ -36,6 +38,26 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/build.py
+
+dist: $(READY)
+	rm -rf build/dist build/empty build/tried
+	$(BIN)/python -m build --outdir build/dist . >/dev/null
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/pip install --quiet --constraint constraints.txt build/dist/*.whl
+	mkdir build/tried
+	cd build/tried && ../empty/bin/overparam --version && ../empty/bin/overparam doctor >doctor.txt
+	cd build/tried && ../empty/bin/overparam run sparse-double-descent --sweep seed=0 --report report.html
+	cd build/tried && ../empty/bin/overparam figure sparse-double-descent --format pdf
+	ls -l build/dist
+
+# Older versions warn of newer ones of what they use, so warnings are no errors here.
+test-lowest: $(READY)
+	rm -rf build/lowest
+	$(BIN)/uv venv --quiet --python $(BIN)/python build/lowest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra dev pyproject.toml -o build/lowest/versions.txt
+	$(BIN)/uv pip install --quiet --python build/lowest -r build/lowest/versions.txt
+	$(BIN)/uv pip install --quiet --python build/lowest --no-deps --editable .
+	build/lowest/bin/pytest -W default
 
 clean:
 	rm -rf $(VENV) demo build

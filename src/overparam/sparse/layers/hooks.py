@@ -14,6 +14,11 @@ KINDS = (
     *("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
     "_post_accumulate_grad_hooks",
 )
+OF_ALL = (
+    *("_global_forward_hooks", "_global_forward_pre_hooks"),
+    *("_global_backward_hooks", "_global_backward_pre_hooks"),
+)
+"""Where torch keeps the hooks of all modules; older versions have no function that tells of them."""
 
 
 def has_hooks(owner: nn.Module | Tensor) -> bool:
@@ -23,7 +28,7 @@ def has_hooks(owner: nn.Module | Tensor) -> bool:
 
 def calls_more(parts: Iterable[nn.Module]) -> bool:
     """Tell, at little cost, whether a call of one of these modules calls more than the forward of its class."""
-    if torchs._has_any_global_hook():  # type: ignore[no-untyped-call]
+    if any(getattr(torchs, kind) for kind in OF_ALL):
         return True
     return any(_calls_more(vars(part)) for part in parts)
 
