@@ -18,7 +18,7 @@ from overparam.networks.surgery import Replace, operate
 from overparam.registry import suggest
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
     """Weights and constraints of a network at one moment; immutable once made.
 
@@ -48,6 +48,10 @@ class Checkpoint:
             if name not in self.state:
                 raise SpecError(f"constraints: there is no tensor {name!r} in the state{suggest(name, self.state)}")
             check_constraint(name, constraint, self.state[name])
+
+    def __repr__(self) -> str:
+        what = f"{len(self.state)} tensors, {self.kept:,} of {self.weights:,} weights kept, level {self.level}"
+        return f"Checkpoint({what}, position {self.position})"
 
     @cached_property
     def masks(self) -> Mapping[str, Tensor]:

@@ -11,6 +11,7 @@ from overparam.lab import Store, built_in_studies, parse_yaml
 from overparam.lab.inventory import Inventory
 from overparam.lab.record import records, studies
 from overparam.lab.specification import differences
+from overparam.loggers import LOGGERS
 from overparam.networks import NETWORKS
 from overparam.probes import PROBES
 from overparam.prune import CRITERIA, PATTERNS, SCOPES
@@ -33,6 +34,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "schedules": SCHEDULES,
     "events": EVENTS,
     "constraints": CONSTRAINTS,
+    "loggers": LOGGERS,
 }
 
 

@@ -21,7 +21,8 @@ from typer.testing import CliRunner, Result
 from overparam import SpecError
 from overparam.cli import app
 from overparam.files import check_writable, why, write_file
-from overparam.lab.progress import LiveReporter, PlainReporter, Reporter, reporter_for
+from overparam.lab.progress import LiveReporter, PlainReporter, Reporter
+from overparam.lab.showing import reporter_for
 from overparam.report import export
 from overparam.terminal import OutputError, clear_errors, say, say_exactly, show, tell
 

@@ -24,6 +24,7 @@ from overparam.constraints import CONSTRAINTS
 from overparam.lab import parse_yaml
 from overparam.lab.journal import FileJournal
 from overparam.lab.results import MEASURED
+from overparam.loggers import LOGGERS
 from overparam.probes import PROBES
 from overparam.prune import CRITERIA, PATTERNS, SCOPES
 from overparam.registry import Registry
@@ -58,6 +59,7 @@ KINDS = {
     "optimiser": Kind(OPTIMISERS, "train/optimisers", "train/test_optimisers.py", "SAMPLES", "Optimisers"),
     "schedule": Kind(SCHEDULES, "train/schedules", "train/test_schedules.py", "SAMPLES", "Schedules"),
     "event": Kind(EVENTS, "train/events", "train/test_events.py", "CASES", "Events"),
+    "logger": Kind(LOGGERS, "loggers", "loggers/test_loggers.py", "CASES", "Loggers"),
     "constraint": Kind(CONSTRAINTS, "constraints", "constraints/test_constraint_contract.py", None, "Constraints"),
 }
 

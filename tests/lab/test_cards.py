@@ -78,3 +78,9 @@ def test_what_a_terminal_would_obey_is_not_printed() -> None:
 
 def test_a_card_of_results_reads_no_store(results: Results, tmp_path: Path) -> None:
     assert repr(replace(results, store=tmp_path / "gone")) == repr(results)
+
+
+def test_what_is_behind_them_is_a_line_each(results: Results) -> None:
+    assert repr(study().checked()) == "Plan of 36 steps (14 trainings), 56 measurements and 16 rows"
+    checkpoint = results.at(variant="other", seed=0, level=2).checkpoint
+    assert repr(checkpoint) == "Checkpoint(4 tensors, 14 of 56 weights kept, level 2, position 0it)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,51 @@ def test_the_test_set_never_chooses_unasked(bare: Results) -> None:
         bare.best(on="train")
     with pytest.raises(SpecError, match=r"test set has no 'acuracy' \(there are: loss, accuracy, soft_error\)"):
         bare.best(on="test", metric="acuracy")
+
+
+@pytest.mark.parametrize("table", ["frame", "layers", "curves"])
+def test_tables_of_pandas_have_the_same_cells(made: Results, table: str) -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: pip install 'overparam[pandas]'")
+    frame = made.to_pandas(table)
+    ours = getattr(made, table)
+    assert list(frame.columns) == ours.columns
+    for name in ours.columns:
+        there = frame[name].astype(object).where(pandas.notna(frame[name]), None)
+        assert there.to_list() == ours[name].to_list(), name
+    assert frame["seed"].dtype == "int64"
+
+
+def test_without_pandas_it_says_what_to_do(made: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(SpecError, match=r"needs the package pandas; pip install 'overparam\[pandas\]'"):
+        made.to_pandas()
+    with pytest.raises(SpecError, match="table must be frame, layers or curves, got 'curve'; did you mean 'curves'"):
+        made.to_pandas("curve")
+
+
+def test_a_study_is_taken_up_from_its_store_and_extended(made: Results) -> None:
+    study = Study("kept", "digits", {"mlp": {"hidden": [4]}}, ["train"], train={"epochs": 1}, sweep={"seed": [0]})
+    study = study.with_changes({"world.train_size": 50, "world.test_size": 50})
+    first = study.run(made.store, jobs=1, threads=1)
+    again = Study.from_store(made.store, "kept").with_changes(sweep={"seed": range(3)})
+    results = again.run(made.store, jobs=1, threads=1)
+    assert results.facts["run"].startswith("4 steps run and 2 found in the store")
+    assert results.frame.filter(seed=0).equals(first.frame)
+    assert Study.from_store(made.store, f"kept@{first.revision}").sweep == {"seed": [0]}
+
+
+def mlp() -> torch.nn.Module:
+    """A network of one's own, called as one of overparam's is."""
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+
+
+def test_a_study_of_python_s_objects_is_never_taken_for_another(made: Results) -> None:
+    with pytest.raises(SpecError, match=r"study reach@.* cannot be made from its record alone"):
+        Study.from_store(made.store, "reach")
+    own = Study("own", {"dataset": "digits", "train_size": 50, "test_size": 50}, mlp, ["train"], train={"epochs": 1})
+    own.run(made.store, jobs=1, threads=1)
+    with pytest.raises(SpecError, match=r"own@.* cannot be made from its record alone .*it comes to other steps"):
+        Study.from_store(made.store, "own")
 
 
 def test_one_network_needs_no_naming(bare: Results) -> None:

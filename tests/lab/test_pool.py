@@ -74,7 +74,7 @@ def loss(outputs, labels):
 training = Train(epochs=2, batch_size=10, loss=loss)
 chain = Chain(training, Repeat(1, Prune("magnitude", 0.5), training))
 study = Study("script", World(vectors()), network, chain, sweep={"seed": range(2)})
-results = study.run("runs", jobs=3, threads=1)
+results = study.run("runs", jobs=3, threads=1, progress=False)
 print(len(results.frame), results.missing)
 """
 

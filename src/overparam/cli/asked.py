@@ -49,6 +49,7 @@ def run_or_tell(
     device: str | None,
     reporter: Reporter,
     retry_failed: bool,
+    log: Sequence[Any] = (),
 ) -> Results:
     """Run a study; what failed of it stands in the results, for :func:`complain` to say."""
     from overparam.errors import IncompleteWarning, RunError
@@ -64,6 +65,7 @@ def run_or_tell(
                 device=device,
                 reporter=reporter,
                 retry_failed=retry_failed,
+                log=list(log),
             )
         except RunError as error:
             results: Results = error.results

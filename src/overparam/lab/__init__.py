@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from overparam.lab.chain import Branch, Chain, Repeat
     from overparam.lab.dialect import parse_yaml
     from overparam.lab.loading import load_checkpoint, load_module
-    from overparam.lab.progress import LogReporter, PlainReporter, Reporter, reporter_for
+    from overparam.lab.progress import LogReporter, PlainReporter, Reporter
     from overparam.lab.results import Results, load_results
+    from overparam.lab.showing import reporter_for
     from overparam.lab.store import Store
     from overparam.lab.study import Study
     from overparam.lab.study_files import built_in_studies
@@ -22,7 +23,8 @@ _HOMES = {
     "chain": ("Branch", "Chain", "Repeat"),
     "dialect": ("parse_yaml",),
     "loading": ("load_checkpoint", "load_module"),
-    "progress": ("LogReporter", "PlainReporter", "Reporter", "reporter_for"),
+    "progress": ("LogReporter", "PlainReporter", "Reporter"),
+    "showing": ("reporter_for",),
     "results": ("Results", "load_results"),
     "store": ("Store",),
     "study": ("Study",),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from overparam.errors import counted
 from overparam.networks import Network
 from overparam.probes import Probe
 from overparam.steps import Step
@@ -96,7 +97,7 @@ class Row:
     measurements: tuple[str, ...]
 
 
-@dataclass
+@dataclass(repr=False)
 class Plan:
     """Nodes by fingerprint, in an order in which they can run, and the rows of the table."""
 
@@ -105,6 +106,13 @@ class Plan:
     networks: list[Network] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        trainings = sum(node.trains for node in self.nodes.values())
+        return (
+            f"Plan of {counted(len(self.steps), 'step')} ({counted(trainings, 'training')}), "
+            f"{counted(len(self.measurements), 'measurement')} and {counted(len(self.rows), 'row')}"
+        )
 
     @cached_property
     def steps(self) -> dict[str, Node]:

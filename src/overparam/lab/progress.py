@@ -100,15 +100,6 @@ class Tally:
         self.reporter.failed(node, reason, len(blocked))
 
 
-def reporter_for(stream: TextIO | None) -> Reporter:
-    """Return a live display for a terminal that can change lines in place, plain lines for anything else."""
-    if stream is None:  # closed
-        return Reporter()
-    console = Console(file=stream)
-    live = console.is_terminal and not console.is_dumb_terminal
-    return LiveReporter(console) if live else PlainReporter(stream)
-
-
 def duration(seconds: float) -> str:
     """Return seconds as ``42 s``, ``3 min 20 s`` or ``2 h 05 min``.
 
@@ -255,11 +246,42 @@ class LiveReporter(Reporter):
         self.bars.stop()
 
 
-class LogReporter(Reporter):
+class Passing(Reporter):
+    """Passes everything on to another reporter."""
+
+    def __init__(self, inner: Reporter) -> None:
+        self.inner = inner
+
+    def expect(self, forecast: Forecast) -> None:
+        self.inner.expect(forecast)
+
+    def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
+        self.inner.begin(nodes, finished, jobs, trainings)
+
+    def started(self, node: Node) -> None:
+        self.inner.started(node)
+
+    def progress(self, node: Node, done: int, total: int, row: Mapping[str, float]) -> None:
+        self.inner.progress(node, done, total, row)
+
+    def finished(self, node: Node, done: Done) -> None:
+        self.inner.finished(node, done)
+
+    def failed(self, node: Node, reason: str, blocked: int) -> None:
+        self.inner.failed(node, reason, blocked)
+
+    def note(self, text: str) -> None:
+        self.inner.note(text)
+
+    def end(self) -> None:
+        self.inner.end()
+
+
+class LogReporter(Passing):
     """Passes everything on to another reporter and writes it to a file, one JSON object a line."""
 
     def __init__(self, inner: Reporter, path: Path) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.file: BinaryIO | None = path.open("ab", buffering=0)
 
     def _write(self, event: str, **facts: Any) -> None:
@@ -271,34 +293,28 @@ class LogReporter(Reporter):
             name, self.file = self.file.name, None
             self.inner.note(f"the log {name} cannot be written ({error.strerror}) and ends here")
 
-    def expect(self, forecast: Forecast) -> None:
-        self.inner.expect(forecast)
-
     def begin(self, nodes: int, finished: int, jobs: int, trainings: int) -> None:
         self._write("begin", nodes=nodes, finished=finished, jobs=jobs)
-        self.inner.begin(nodes, finished, jobs, trainings)
+        super().begin(nodes, finished, jobs, trainings)
 
     def started(self, node: Node) -> None:
         self._write("started", step=node.fingerprint, title=node.title, seed=node.seed)
-        self.inner.started(node)
-
-    def progress(self, node: Node, done: int, total: int, row: Mapping[str, float]) -> None:
-        self.inner.progress(node, done, total, row)
+        super().started(node)
 
     def finished(self, node: Node, done: Done) -> None:
         self._write("finished", step=node.fingerprint, ran=done.ran, seconds=done.seconds)
-        self.inner.finished(node, done)
+        super().finished(node, done)
 
     def failed(self, node: Node, reason: str, blocked: int) -> None:
         self._write("failed", step=node.fingerprint, reason=reason, blocked=blocked)
-        self.inner.failed(node, reason, blocked)
+        super().failed(node, reason, blocked)
 
     def note(self, text: str) -> None:
         self._write("note", text=text)
-        self.inner.note(text)
+        super().note(text)
 
     def end(self) -> None:
         self._write("end")
         if self.file is not None:
             self.file.close()
-        self.inner.end()
+        super().end()

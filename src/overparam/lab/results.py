@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from overparam.errors import SpecError, suggest
 from overparam.lab.about import About
 from overparam.lab.cards import results_card
 from overparam.lab.curves import curve_table
@@ -20,6 +21,7 @@ from overparam.lab.store import DamagedError, Store
 from overparam.remarks import remarks
 
 if TYPE_CHECKING:
+    import pandas
     from torch import Tensor, nn
 
     from overparam.lab.citing import Citation
@@ -139,6 +141,18 @@ class Results:
     def module(self, module: nn.Module | None = None, **place: Any) -> nn.Module:
         """Return the network at a place (see :meth:`at`) with its weights; ``module`` as for :func:`load_module`."""
         return self.at(**place).module(module)
+
+    def to_pandas(self, table: str = "frame") -> pandas.DataFrame:
+        """Return one of the tables, ``frame``, ``layers`` or ``curves``, as one of pandas (the extra ``pandas``).
+
+        Raises :class:`SpecError` for another table, or where pandas is not installed.
+        """
+        from overparam.lab.pandas_table import pandas_table
+
+        tables = {"frame": self.frame, "layers": self.layers, "curves": self.curves}
+        if table not in tables:
+            raise SpecError(f"table must be frame, layers or curves, got {table!r}{suggest(str(table), tables)}")
+        return pandas_table(tables[table])
 
     @property
     def _labelled(self) -> pl.DataFrame:
@@ -270,12 +284,12 @@ def load_results(
                 step = manifests[row["node"]] = store.numbers("steps", row["node"])
             except DamagedError as damage:
                 found.append(f"{damage}; run the study again to repair it")
-        columns = _columns(name, row, step)
+        columns = row_columns(name, row, step)
         rows.append({**columns, **{k: v for m in measured for k, v in m["values"].items() if step}})
         if step:
             layers += _layer_rows(columns, measured)
             curves.append((columns, step["curve"]))
-    head = list(_columns(name, record.rows[0], None))
+    head = list(row_columns(name, record.rows[0], None))
     planned = _frame(rows, head, TYPES, record.columns)
     here = pl.col("density").is_not_null()
     coordinates = [name for name in head if name not in ("kept", "weights", "density")]
@@ -297,7 +311,7 @@ def load_results(
     )
 
 
-def _columns(name: str, row: Mapping[str, Any], step: Mapping[str, Any] | None) -> dict[str, Any]:
+def row_columns(name: str, row: Mapping[str, Any], step: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what a row says before anything is measured; densities only where its step is there."""
     kept, weights = (step["kept"], step["weights"]) if step else (None, None)
     return {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from overparam.errors import IncompleteWarning, RunError, SpecError, counted, warn
 from overparam.lab.in_use import using
 from overparam.lab.journal import journal_seconds
+from overparam.lab.logs import logged, loggers_from
 from overparam.lab.plan import Plan
 from overparam.lab.progress import Reporter
 from overparam.lab.record import Record, lost
@@ -27,6 +29,7 @@ def run_study(
     device: str,
     reporter: Reporter | None,
     retry_failed: bool,
+    log: Any = None,
 ) -> Results:
     """Compute what ``store`` lacks of a plan, keep the record of it, and return the results.
 
@@ -37,11 +40,13 @@ def run_study(
     for option, value in (("jobs", jobs), ("threads", threads)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise SpecError(f"{option} must be a whole number, 1 or more, got {value!r}")
-    journal_seconds()  # a wrong setting is told before anything is kept
+    journal_seconds()  # a wrong setting is told before anything is kept, and so is a log that cannot be
+    observers = loggers_from(log)
     opened = store if isinstance(store, Store) else Store(store)
     began = time.perf_counter()
     with using(opened, str(record), planned.steps, planned.measurements):
         _open(record, planned, opened)
+        logging = logged(reporter or Reporter(), *observers, record, opened)
         summary = execute(
             planned,
             opened,
@@ -49,14 +54,14 @@ def run_study(
             threads=threads,
             engine=engine,
             device=device,
-            reporter=reporter,
+            reporter=logging,
             retry_failed=retry_failed,
             repository=record.made.get("repository", ""),
         )
         spent = time.perf_counter() - began
         line = f"{counted(summary.ran, 'step')} run and {summary.found} found in the store, in {spent:.1f} s"
         replace(record, failures=_failures(planned, summary), run=line).write(opened)
-        results = load_results(opened, record.name, record.revision, summary.notes)
+        results = load_results(opened, record.name, record.revision, [*summary.notes, *logging.troubles])
     _tell_failures(results)
     return results
 

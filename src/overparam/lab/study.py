@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -32,6 +33,7 @@ from overparam.lab.repository import made_by
 from overparam.lab.results import Results, load_results
 from overparam.lab.rows import table_rows
 from overparam.lab.running import run_study
+from overparam.lab.showing import reporter_for
 from overparam.lab.source import NO_FILE, Source
 from overparam.lab.store import Store
 from overparam.lab.study_files import built_in_studies, study_name, text_of
@@ -157,6 +159,28 @@ class Study:
             )
         return cls.from_mapping(parse_yaml(known[name], name), name)
 
+    @classmethod
+    def from_store(cls, store: str | Path | Store, name: str) -> Study:
+        """Return a study as it was run in ``store``: ``name``, or ``NAME@REVISION``; to be extended, and run again.
+
+        Raises:
+            StoreError: there is none such.
+            SpecError: its record does not make what was run: objects of Python's were part of it, or what it is made
+                of has changed since.
+        """
+        found = load_results(store, name)
+        reason = "it comes to other steps, as what it is made of has changed"
+        try:
+            made = cls.from_mapping(parse_yaml(found.spec, name))
+            if made._record(made.plan).revision == found.revision:
+                return made
+        except SpecError as error:
+            reason = str(error)
+        raise SpecError(
+            f"study {found.name}@{found.revision} cannot be made from its record alone ({reason}); make it in Python, "
+            "or from its file, as it was made"
+        )
+
     def with_changes(
         self, changes: Mapping[str, Any] | None = None, sweep: Mapping[str, Sequence[Any]] | None = None
     ) -> Study:
@@ -208,6 +232,8 @@ class Study:
         device: str | None = None,
         reporter: Reporter | None = None,
         retry_failed: bool = False,
+        progress: bool = True,
+        log: Any = None,
     ) -> Results:
         """Compute what the store lacks and return the results; running again is resuming.
 
@@ -215,16 +241,21 @@ class Study:
         (:class:`IncompleteWarning`), which ``results.failures`` explains.
 
         Args: see :func:`overparam.lab.run.execute`; ``engine`` and ``device`` None mean the study's own.
+            progress: show how far it is on the standard error: bars in a terminal, a line for each training elsewhere,
+                a display that changes in a notebook. Where there is a ``reporter``, it alone hears.
+            log: loggers that hear of each row as it comes in (:mod:`overparam.loggers`), one or a list: objects, names
+                with their target such as ``"csv:rows.csv"`` or ``"tensorboard:logs"``, or files for every event.
 
         Raises:
-            SpecError: see :meth:`checked`; nothing is run or kept.
+            SpecError: see :meth:`checked`, or a log that cannot be written; nothing is run or kept.
             RunError: there is not a single row; the error's ``results`` tell of each failure.
             StoreError, KeyboardInterrupt: see :func:`overparam.lab.run.execute`.
         """
         planned = self.checked(engine, device)
         chosen = self.engine if engine is None else engine, self.device if device is None else device
         record = replace(self._record(planned), made=made_by(self.folder))
-        return run_study(record, planned, store, jobs, threads, *chosen, reporter, retry_failed)
+        reporter = reporter or (reporter_for(sys.stderr) if progress else Reporter())
+        return run_study(record, planned, store, jobs, threads, *chosen, reporter, retry_failed, log)
 
     def results(self, store: str | Path | Store = "runs") -> Results:
         """Return what ``store`` has of this study as it is now; nothing is computed.

@@ -68,6 +68,8 @@ KINDS = {
             "train: {{epochs: 10, optimizer: {}}}", "Train(epochs=10, optimizer={})", "from overparam import Train"),
         Kind("schedules", "The learning rate over the training, as a factor of `train.lr`: `train.schedule`.",
             "train: {{epochs: 60, schedule: {}}}", "Train(epochs=60, schedule={})", "from overparam import Train"),
+        Kind("loggers", "What hears of each row of a run: `--log` of a command, `log` of `Study.run`, no part of a "
+            "study. `NAME:VALUE` is short for the first field.", "{}", "{}"),
     )
 }  # fmt: skip
 

@@ -28,6 +28,7 @@ KINDS = {
     "schedules": "how the learning rate changes",
     "events": "what changes masks within a training",
     "constraints": "how a tensor is made from what is trained",
+    "loggers": "what hears of a run's rows",
 }
 
 

@@ -36,22 +36,29 @@ def run(
     device: DeviceOption = None,
     data: DataOption = None,
     report: Annotated[Path | None, typer.Option(help="Write the report page here when done.")] = None,
-    log: Annotated[Path | None, typer.Option(help="Append every event to this file, a JSON object a line.")] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND:TARGET",
+            help="Tell each row as it comes in: csv:FILE, jsonl:FILE, tensorboard:FOLDER, wandb:PROJECT, mlflow:URI, "
+            "or a logger with its fields as YAML. FILE alone: append every event to it, a JSON object a line.",
+        ),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed steps again.")] = False,
 ) -> None:
     """Run a study. What the store has already is not run again: running again is resuming."""
     with clear_errors():
-        from overparam.lab import LogReporter, reporter_for
+        from overparam.lab import parse_yaml, reporter_for
+        from overparam.lab.logs import loggers_from
 
         chosen = study_for(study, set_, sweep, data)
-        for option, path in (("--log", log), ("--report", report)):
-            if path is not None:
-                check_writable(path, option)
-        reporter = reporter_for(sys.stderr)
-        if log is not None:
-            reporter = LogReporter(reporter, log)
+        logs = [parse_yaml(text, "--log") if text.startswith("{") else text for text in log or ()]
+        loggers_from(logs, "--log")
+        if report is not None:
+            check_writable(report, "--report")
         try:
-            results = run_or_tell(chosen, store, jobs, threads, engine, device, reporter, retry_failed)
+            reporter = reporter_for(sys.stderr)
+            results = run_or_tell(chosen, store, jobs, threads, engine, device, reporter, retry_failed, logs)
         except (KeyboardInterrupt, Stopped) as stop:
             tell(f"\nstopped; every finished step of {chosen.name} is in {store}. Run the same command again to go on.")
             raise typer.Exit(stop.code if isinstance(stop, Stopped) else 130) from None
