@@ -54,7 +54,7 @@ def one_line(text: str) -> str:
     return re.sub(" +", " ", printed).strip(" ")
 
 
-def row(cells: Iterable[str]) -> str:
+def joined(cells: Iterable[str]) -> str:
     """Join escaped cells to a row; ``[`` or ``*`` at its beginning must be no option of the end of the row above."""
     line = " & ".join(cells)
     return f"{'{}' if line.startswith(('[', '*')) else ''}{line} \\\\"

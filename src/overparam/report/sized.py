@@ -16,9 +16,9 @@ from typing import Any
 from overparam.errors import SpecError
 from overparam.files import write_file
 from overparam.registry import suggest
-from overparam.report import latex
 from overparam.report.charts import WIDTH, Chart
 from overparam.report.figures import Figure, figures, made_folder, vega_lite_version
+from overparam.report.latex import escape
 from overparam.report.sections import Section
 from overparam.report.theme import theme
 
@@ -146,11 +146,11 @@ def _named(there: Mapping[str, Figure], name: str) -> Figure:
 
 def _included(name: str, caption: str, page: Page, study: str) -> str:
     kind = "figure*" if page.inches > WIDTHS["single"] * 1.2 else "figure"
-    source = f" Study {latex.escape(study)}, overparam~\\cite{{overparam}}." if study else ""
+    source = f" Study {escape(study)}, overparam~\\cite{{overparam}}." if study else ""
     return (
         f"\\begin{{{kind}}}\n  \\centering\n"
         f"  \\includegraphics[width={page.inches:.2f}in]{{{name}}}\n"
-        f"  \\caption{{{latex.escape(caption)}{source}}}\n"
+        f"  \\caption{{{escape(caption)}{source}}}\n"
         f"  \\label{{fig:{name.lower()}}}\n\\end{{{kind}}}\n"
     )
 

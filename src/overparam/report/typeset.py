@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from overparam.errors import SpecError
 from overparam.registry import suggest
-from overparam.report import latex
 from overparam.report.claims import Verdict
+from overparam.report.latex import escape, joined, one_line
 from overparam.report.references import Source
 from overparam.report.sections import Cell, Column, Section, Table
 from overparam.report.tables import compared_of, tables_of
@@ -79,7 +79,7 @@ def to_latex(tables: Sequence[Table], study: str, made: str) -> str:
     Labels are ``tab:NAME-TITLE``; rows that stand out are bold. As in a terminal, columns for which a page of paper is
     too narrow are left out.
     """
-    head = f"% In the preamble: \\usepackage{{booktabs}}\n% {latex.one_line(made)}\n"
+    head = f"% In the preamble: \\usepackage{{booktabs}}\n% {one_line(made)}\n"
     return head + "".join(f"\n{_float(_narrow(table), study)}" for table in tables)
 
 
@@ -96,11 +96,11 @@ def _narrow(table: Table) -> Table:
 
 
 def _float(table: Table, study: str) -> str:
-    told = [f"\\textbf{{{latex.escape(table.title)}.}}" if table.title else "", *map(latex.escape, _told(table))]
-    told.append(f"Study {latex.escape(study)}, overparam~\\cite{{overparam}}.")
+    told = [f"\\textbf{{{escape(table.title)}.}}" if table.title else "", *map(escape, _told(table))]
+    told.append(f"Study {escape(study)}, overparam~\\cite{{overparam}}.")
     name = re.sub(r"[^A-Za-z0-9]+", "-", f"{study.partition('@')[0]}-{table.title}").strip("-").lower()
-    lines = [latex.row(latex.escape(column.head) for column in table.columns), "\\midrule"]
-    lines += [latex.row(cells) for cells in _cells(table, _cell, "\\textbf{{{}}}")]
+    lines = [joined(escape(column.head) for column in table.columns), "\\midrule"]
+    lines += [joined(cells) for cells in _cells(table, _cell, "\\textbf{{{}}}")]
     body = "\n".join(f"    {line}" for line in lines)
     return (
         "\\begin{table}\n  \\centering\n"
@@ -127,7 +127,7 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, Whose):
         return cell.latex
     text, small = (cell, "") if isinstance(cell, str) else cell
-    return latex.escape(text) + (f" {{\\footnotesize {latex.escape(small)}}}" if small else "")
+    return escape(text) + (f" {{\\footnotesize {escape(small)}}}" if small else "")
 
 
 def _markdown(table: Table) -> str:
@@ -159,4 +159,4 @@ def _linked(cell: Cell) -> str:
 
 
 def _marked(text: str) -> str:
-    return MARKED.sub(r"\\\1", latex.one_line(text))
+    return MARKED.sub(r"\\\1", one_line(text))
