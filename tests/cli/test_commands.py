@@ -207,7 +207,8 @@ def test_table_of_layers_as_text(done: Path, tmp_path: Path) -> None:
     rows = [line.split() for line in said.splitlines() if ".weight" in line]
     assert len(rows) == 4 * 2  # levels and layers
     assert [" ".join(row[:3]) for row in rows][:2] == ["100 % fc1.weight", "100 % output.weight"]
-    assert "density of all" in said
+    assert "of all" in said
+    assert "The same everywhere: " in " ".join(said.split())
     assert "Means over 2 seeds." in said
 
 

@@ -91,3 +91,10 @@ def test_what_failed_is_not_waited_for_and_time_goes_by() -> None:
     assert made.left() == pytest.approx(1.0)
     clock.now += 2
     assert made.left() == 0
+
+
+def test_a_first_training_that_was_slow_is_soon_forgotten() -> None:
+    made, trainings, clock = forecast(Chain(SHORT), sweep={"seed": list(range(10))})
+    for training, seconds in zip(trainings[:3], (60.0, 1.0, 1.2), strict=True):
+        made.finished(training, seconds)
+    assert later(made, clock) == pytest.approx(7 * 1.2)

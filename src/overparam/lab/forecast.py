@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 
 from overparam.lab.plan import Node, Plan
@@ -13,7 +14,9 @@ MOST_LOOKING = 0.01  # share of the time that a run may spend on looking ahead
 
 
 class Forecast:
-    """Seconds that are left of a run: trainings by their iterations, at the pace of those of the same arm so far.
+    """Seconds that are left of a run: trainings by their iterations, at the median pace of their arm so far.
+
+    (The first training of a worker is slow, as kernels are loaded for it; a mean would remember that for long.)
 
     An arm of which nothing is known yet goes at the pace of the same steps on its network, or else of anything. The
     rest ends no sooner than its longest chain, however many jobs there are.
@@ -31,7 +34,7 @@ class Forecast:
         self.plan, self.jobs, self._clock = plan, jobs, clock
         self._iterations = dict(_trainings(plan, missing))
         self._waiting: dict[str, float] = dict(self._iterations)  # the iterations that are left of each
-        self._spent: dict[object, tuple[float, float]] = {}  # seconds and iterations of what has ended, by whose it was
+        self._paces: dict[object, list[float]] = {}  # seconds an iteration of what has ended, sorted, by whose it was
         self._said = (-math.inf, 0.0, 0.0)  # when, what, and how long it took to find out
 
     def progress(self, node: Node, share: float) -> None:
@@ -45,8 +48,7 @@ class Forecast:
             return
         iterations = self._iterations[node.fingerprint]
         for whose, amount in self._owners(node, iterations):
-            before = self._spent.get(whose, (0.0, 0.0))
-            self._spent[whose] = before[0] + seconds, before[1] + amount
+            insort(self._paces.setdefault(whose, []), seconds / amount)
 
     def abandoned(self, names: Iterable[str]) -> None:
         """Hear that steps will not be run, as they or what they start from failed."""
@@ -55,7 +57,7 @@ class Forecast:
 
     def left(self) -> float | None:
         """Return the seconds that are left; None as long as no training has ended."""
-        if not self._spent:
+        if not self._paces:
             return None
         when, said, took = self._said
         now = self._clock()
@@ -78,8 +80,8 @@ class Forecast:
     def _seconds(self, node: Node) -> float:
         """Return how long what is left of a training takes."""
         owners = self._owners(node, self._waiting[node.fingerprint])
-        (seconds, done), amount = next((self._spent[whose], left) for whose, left in owners if whose in self._spent)
-        return seconds / done * amount
+        paces, amount = next((self._paces[whose], left) for whose, left in owners if whose in self._paces)
+        return (paces[(len(paces) - 1) // 2] + paces[len(paces) // 2]) / 2 * amount
 
     def _owners(self, node: Node, iterations: float) -> Iterator[tuple[object, float]]:
         """Yield whose pace a training has, the nearest first, and how much it is by that measure."""

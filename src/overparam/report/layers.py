@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
 
 from overparam.report.arms import Arm
 from overparam.report.sections import Column, Table
-from overparam.report.words import count, density, plain_number
+from overparam.report.words import count, density, listing, plain_number
 
 NAMED = ("chain", "step", "fingerprint", "layer")
 NO_NUMBERS = frozenset({"study", "variant", "seed", "level", *NAMED})
@@ -22,25 +21,30 @@ def layer_tables(layers: pl.DataFrame, shown: Sequence[Arm]) -> list[Table]:
         layers: a row for each checkpoint and layer, with ``chain``, ``step``, ``fingerprint``, ``layer`` and numbers.
         shown: the arms of the same study.
     """
-    measured = [
-        n for n, kind in layers.schema.items() if n not in NO_NUMBERS and kind.is_numeric() and layers[n].count()
-    ]
-    tables = [_table(layers, arm, measured) for arm in shown] if measured else []
+    numbers = [name for name, kind in layers.schema.items() if name not in NO_NUMBERS and kind.is_numeric()]
+    known = [name for name in numbers if layers[name].count()]
+    same = [name for name in known if layers[name].n_unique() == 1]
+    measured = [name for name in known if name not in same]
+    told = [f"{_words(name)} {_number(name, layers[name][0])}" for name in same]
+    note = f" The same everywhere: {listing(told)}." if told else ""
+    tables = [_table(layers, arm, measured, note) for arm in shown] if known else []
     return [table for table in tables if table.rows]
 
 
-def _table(layers: pl.DataFrame, arm: Arm, measured: Sequence[str]) -> Table:
+def _table(layers: pl.DataFrame, arm: Arm, measured: Sequence[str], note: str) -> Table:
     means = _means(layers, arm, measured)
-    columns = [Column(_place(arm)), Column("layer", words=True), *(Column(name.replace("_", " ")) for name in measured)]
+    heads = [Column(_words(name).replace(" ", "\n")) for name in measured]
+    columns = [Column(_place(arm)), Column("layer", words=True), *heads]
     rows = [
-        [arm.axis.write(row["place"]), row["layer"], *_numbers(row, measured)] for row in means.iter_rows(named=True)
+        [arm.axis.write(row["place"]), row["layer"], *(_number(name, row[name]) for name in measured)]
+        for row in means.to_dicts()
     ]
-    return Table(columns, rows, arm.label, f"Means over {count(len(arm.seeds), 'seed')}.")
+    return Table(columns, rows, arm.label, f"Means over {count(len(arm.seeds), 'seed')}.{note}")
 
 
 def _place(arm: Arm) -> str:
     """Return the head of where a row stands, which is not that of a layer's own number."""
-    return f"{arm.axis.word} of all" if arm.axis.column == "density" else arm.axis.word
+    return f"{arm.axis.word}\nof all" if arm.axis.column == "density" else arm.axis.word
 
 
 def _means(layers: pl.DataFrame, arm: Arm, measured: Sequence[str]) -> pl.DataFrame:
@@ -54,5 +58,12 @@ def _means(layers: pl.DataFrame, arm: Arm, measured: Sequence[str]) -> pl.DataFr
     return grouped.sort("at", "order", descending=[arm.backwards, False])
 
 
-def _numbers(row: Mapping[str, Any], measured: Sequence[str]) -> list[str]:
-    return [density(row[name]) if name == "density" else plain_number(row[name]) for name in measured]
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _number(name: str, value: float | None) -> str:
+    """Write what was measured; means of large counts without a fraction."""
+    if name == "density":
+        return density(value)
+    return plain_number(round(value) if value is not None and abs(value) >= 1000 else value)

@@ -22,7 +22,7 @@ from overparam.cli.root import app
 from overparam.terminal import clear_errors, say
 
 
-@app.command()
+@app.command(short_help="Say what would run, what is in the store, and what is wrong.")
 def check(
     study: Annotated[
         str,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from overparam.lab.citing import Citation
 
 
-@app.command()
+@app.command(short_help="Say how results came about and which works to cite.")
 def cite(
     name: Annotated[
         str,

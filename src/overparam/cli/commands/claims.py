@@ -15,7 +15,7 @@ from overparam.terminal import clear_errors, say, tell
 MARGIN = "    "
 
 
-@app.command()
+@app.command(short_help="Test the claims of a study's paper on its results.")
 def claims(
     study: ResultsArgument,
     set_: SetOption = None,

@@ -12,7 +12,7 @@ from overparam.cli.root import app
 from overparam.terminal import clear_errors, say, show
 
 
-@app.command()
+@app.command(short_help="Say what this machine is and which layers are sparse on it.")
 def doctor(
     threads: Annotated[int | None, typer.Option(min=1, help="Torch's threads; default: torch's own.")] = None,
     format: FormOption = "text",

@@ -13,7 +13,7 @@ from overparam.cli.root import app
 from overparam.terminal import clear_errors, say
 
 
-@app.command()
+@app.command(short_help="Write charts for a paper, as PDF, PNG and SVG.")
 def figure(
     study: ResultsArgument,
     charts: Annotated[

@@ -15,7 +15,7 @@ from overparam.terminal import clear_errors, say
 SCHEMA = "overparam-study.schema.json"
 
 
-@app.command()
+@app.command(short_help="Write a study file with comments to begin with.")
 def init(
     file: Annotated[Path, typer.Argument(help="Where to write it.", metavar="[FILE]")] = Path("study.yaml"),
     like: Annotated[

@@ -32,7 +32,7 @@ KINDS = {
 }
 
 
-@app.command("list")
+@app.command("list", short_help="List what there is of a kind: studies, criteria, steps, ...")
 def list_(
     kind: Annotated[
         str,

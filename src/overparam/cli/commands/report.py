@@ -14,7 +14,7 @@ from overparam.files import check_writable
 from overparam.terminal import clear_errors, say
 
 
-@app.command()
+@app.command(short_help="Write one HTML page: curves, phases, claims.")
 def report(
     study: ResultsArgument,
     set_: SetOption = None,

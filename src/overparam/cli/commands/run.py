@@ -24,7 +24,7 @@ from overparam.signals import Stopped
 from overparam.terminal import clear_errors, say, tell
 
 
-@app.command()
+@app.command(short_help="Run a study; what is there already is not run again.")
 def run(
     study: StudyArgument,
     set_: SetOption = None,

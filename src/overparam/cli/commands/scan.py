@@ -23,7 +23,7 @@ from overparam.files import check_writable
 from overparam.terminal import clear_errors, say, show
 
 
-@app.command()
+@app.command(short_help="Prune each layer alone: which layer bears how much.")
 def scan(
     study: StudyArgument,
     set_: SetOption = None,

@@ -12,7 +12,7 @@ from overparam.cli.root import app
 from overparam.terminal import clear_errors, say, say_exactly
 
 
-@app.command()
+@app.command(short_help="Print the JSON Schema of study files, for editors.")
 def schema(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:

@@ -23,7 +23,7 @@ NO_LAYERS = (
 )
 
 
-@app.command()
+@app.command(short_help="Print results: as text, or every checkpoint as csv or json.")
 def table(
     study: ResultsArgument,
     set_: SetOption = None,
