@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from html.parser import HTMLParser
@@ -46,13 +48,18 @@ def make(tmp_path, frame, paper="", missing=0, axis="density", verdicts=(), **ch
         "name": "my-study",
         "spec_yaml": "name: my-study",
         "facts": FACTS,
-        "lacks": material.lacks,
         "main": main,
     }
-    path = write_page(tmp_path / "report.html", sections=sections, **(settings | changes))
+    path = write_page(tmp_path / "report.html", sections=sections, material=material, **(settings | changes))
     return path.read_text(encoding="utf-8")
 
 
 def book_of(text: str) -> dict[str, Any]:
-    """Return the charts of a page."""
-    return json.loads(re.search(r'id="charts">(.*?)</script>', text, re.S).group(1))
+    """Return what the scripts of a page know: charts, rows, packed tables."""
+    return json.loads(unpacked(text, "book"))
+
+
+def unpacked(text: str, name: str) -> str:
+    """Return a packed text of a page."""
+    packet = re.search(rf'id="{name}">(.*?)</script>', text, re.S).group(1)
+    return gzip.decompress(base64.b64decode(packet, validate=True)).decode()

@@ -1,149 +1,258 @@
-"""The page in a real browser, opened from disk: are the charts there, do they tell values, is nothing wrong?"""
+"""The page in a real browser, opened from disk: charts, controls, widths, schemes, keyboard, print, no complaint."""
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import subprocess
-from html import unescape
+from pathlib import Path
 
+import polars as pl
 import pytest
+from browser import CHROMIUM, Browser
 from pages import make
 from synthetic import arm, study
 
+from overparam.report import arms, curves
+from overparam.report.charts import panel_data
+from overparam.report.panels import ACCURACY
 from overparam.report.theme import DARK
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (Debian: apt install chromium)"),
 ]
 
-# Added to a copy of the page: moves a pointer over the charts, prints, and writes down what happened.
-PROBE = """
-<script>
-const log = {errors: [], tips: [], fetched: []};
-window.addEventListener("error", (event) => log.errors.push(String(event.message)));
-window.addEventListener("unhandledrejection", (event) => log.errors.push(String(event.reason)));
-document.addEventListener("securitypolicyviolation", (event) => log.errors.push(event.blockedURI));
-for (const kind of ["error", "warn"]) console[kind] = (...words) => log.errors.push(kind + ": " + words.join(" "));
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-const paths = (box) => box.querySelectorAll("svg path").length;
-const rect = (box) => [...box.querySelectorAll("svg .mark-rect.role-mark")].pop().querySelectorAll("path");
-(async () => {
-  for (let turn = 0; turn < 200 && !document.documentElement.dataset.drawn; turn += 1) await wait(50);
-  const boxes = [...document.querySelectorAll(".chart")].filter((box) => !box.parentElement.hidden);
-  log.charts = Object.fromEntries(boxes.map((box) => [box.dataset.panel, paths(box)]));
-  const words = (box) => [...box.querySelectorAll("svg text")].map((text) => text.textContent);
-  log.words = Object.fromEntries(boxes.map((box) => [box.dataset.panel, words(box)]));
-  for (const strip of [...rect(boxes[0])].slice(10, 13)) {
-    const place = strip.getBoundingClientRect();
-    const at = {clientX: place.x + place.width / 2, clientY: place.y + 20, bubbles: true};
-    for (const kind of ["pointerover", "pointermove", "mouseover", "mousemove"]) {
-      strip.dispatchEvent(new PointerEvent(kind, at));
-    }
-    await wait(100);
-    log.tips.push(document.getElementById("vg-tooltip-element").textContent);
-  }
-  const axis = [...boxes[0].querySelectorAll(".role-axis-label text")].map((text) => {
-    return [text.textContent, text.getBoundingClientRect().x];
-  });
-  log.axis = axis.filter(([text]) => ["100%", "10%", "1%"].includes(text));
-  log.wide = document.documentElement.scrollWidth - window.innerWidth;
-  log.drawn = boxes.map((box) => box.querySelector("svg").outerHTML);
-  log.plots = boxes.slice(0, 2).map((box) => {
-    const plot = box.querySelector(".role-frame > g > path.background").getBoundingClientRect();
-    return [Math.round(plot.left), Math.round(plot.right)];
-  });
-  window.dispatchEvent(new Event("beforeprint"));
-  log.printed = boxes.map((box) => box.querySelector("svg").outerHTML);
-  log.shown = document.getElementById("errors").hidden ? "" : document.getElementById("errors").textContent;
-  log.fetched = performance.getEntriesByType("resource").map((entry) => entry.name);
-  const place = document.createElement("pre");
-  place.id = "log";
-  place.textContent = JSON.stringify(log);
-  document.body.append(place);
-})();
-</script>
-"""
+WIDTHS = (390, 700, 1300)
+EVIL = '</script><img src=x onerror="window.pwned=1"><script>window.pwned=1</script>\\input{/etc/passwd}'
+CHECKS = Path(__file__).with_name("checks.js").read_text(encoding="utf-8")
+FRAME = study(
+    arm(variant="magnitude", seeds=range(4)),
+    arm(variant="<b>random</b>", seeds=range(4), criterion="random", worst=0.2, best=0.03),
+    arm(variant="a variant with a name that is longer than it need be", seeds=range(4), noise_rate=0.0, depth=0),
+)
 
 
-def visit(page, folder, *, width=1280, dark=False, anchor=""):
-    """Open the page, with the probe in it, and return what the probe wrote down."""
-    copy = folder / "probed.html"
-    copy.write_text(page.read_text(encoding="utf-8").replace("</main>", "</main>" + PROBE), encoding="utf-8")
-    command = [
-        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *(f"--user-data-dir={folder / 'profile'}", f"--window-size={width},900", "--virtual-time-budget=20000"),
-        *(["--blink-settings=preferredColorScheme=0"] if dark else []),
-        *("--dump-dom", f"{copy.as_uri()}{anchor}"),
-    ]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    found = re.search(r'<pre id="log">(.*?)</pre>', run.stdout, re.S)
-    assert found, f"the page did not finish: {run.stderr[-2000:]}"
-    return json.loads(unescape(found.group(1)))
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    started = Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    frame = study(
-        arm(variant="magnitude"),
-        arm(variant="<b>random</b>", criterion="random", worst=0.2, best=0.03),
-        arm(variant="clean", noise_rate=0.0, depth=0),
-    )
     folder = tmp_path_factory.mktemp("page")
-    make(folder, frame, "sparse-double-descent", name="browser")
+    make(folder, FRAME, "sparse-double-descent", name="browser")
     return folder / "report.html"
 
 
-@pytest.fixture(scope="module")
-def log(page, tmp_path_factory):
-    return visit(page, tmp_path_factory.mktemp("visit"))
+def shown(browser, name):
+    """Return the words of a chart."""
+    return browser.run(
+        f"[...document.querySelectorAll('[data-panel={name}] svg text')].map((text) => text.textContent)"
+    )
 
 
-def test_every_chart_is_drawn_and_tells_its_values(log):
-    assert log["errors"] == []
-    assert log["shown"] == ""
-    assert log["fetched"] == []
-    assert set(log["charts"]) == {"accuracy", "distance", "kept-distance", "comparison", "loss", "soft-error"}
-    assert min(log["charts"].values()) > 10
-    for word in ("light", "critical", "sweet", "collapsed", "train (noisy labels)", "test"):
-        assert word in log["words"]["accuracy"]
-    assert "<b>random</b>" in log["words"]["comparison"]
-    assert all("density" in tip and "critical" in tip and "test" in tip for tip in log["tips"])
-    assert "(level 10)" in log["tips"][0]
+def explorer(browser, **wanted):
+    """Use the controls of the explorer; return what it says, and its points as a table."""
+    for name, value in wanted.items():
+        before = browser.run("document.documentElement.dataset.explored")
+        browser.run(f"""{{
+            const control = document.querySelector("#explorer [name={name}]");
+            control.type === "checkbox" ? (control.checked = {str(bool(value)).lower()}) : (control.value = "{value}");
+            control.dispatchEvent(new Event("change", {{ bubbles: true }}));
+        }}""")
+        assert browser.run(f'document.querySelector("#explorer [name={name}]").value') in (value, "on")
+        browser.until(f"document.documentElement.dataset.explored !== '{before}'")
+    rows = browser.run("""
+        document.getElementById("points").open = true;
+        [...document.querySelectorAll("#points tr")].map((row) => [...row.children].map((cell) => cell.textContent))
+    """) or browser.run(
+        "[...document.querySelectorAll('#points tr')].map((row) => [...row.children].map((cell) => cell.textContent))"
+    )
+    return browser.run("document.getElementById('explained').textContent"), rows
 
 
-def test_density_falls_to_the_right_and_charts_share_their_axis(log):
-    places = dict(log["axis"])
-    assert places["100%"] < places["10%"] < places["1%"]
-    assert log["plots"][0] == log["plots"][1]
+CHECKED = f"""(async () => {{
+    const check = {CHECKS};
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const found = {{ overflows: check.overflows(), contrasts: check.contrasts(), unnamed: check.unnamed() }};
+    return {{ ...found, tips: await check.tips() }};
+}})()"""
+OPENED = """document.querySelectorAll("main details, footer details").forEach((one) => {
+    one.open = !one.matches(".vega-embed *");
+})"""
+MARKED = ("place", "band")  # a place of another key, and what the paper's section marks
+
+
+def same(row):
+    """Return a row of a chart as the page has it: with fewer digits, and spaces that do not break lines."""
+    told = {
+        name: value.replace(" %", "\u00a0%") if name in ("s0", "s1", "s2") else value for name, value in row.items()
+    }
+    return {
+        name: pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+        for name, value in told.items()
+        if name not in MARKED
+    }
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_page_fits_a_telephone(page, tmp_path, dark):
-    log = visit(page, tmp_path, width=500, dark=dark)
-    assert log["errors"] == []
-    assert log["wide"] <= 0
-    assert min(log["charts"].values()) > 10
-    assert log["plots"][0] == log["plots"][1]
-    assert (DARK["paper"] in log["drawn"][0]) is dark
+def test_nothing_is_cut_off_faint_or_unnamed_at_any_width(browser, page, dark):
+    browser.open(page, width=WIDTHS[-1], dark=dark)
+    browser.run(OPENED)
+    for turn, width in enumerate(reversed(WIDTHS)):
+        browser.resize(width, dark=dark)
+        browser.drawn(turn + 1)
+        found = browser.run(CHECKED)
+        assert found == {"overflows": [], "contrasts": [], "unnamed": [], "tips": []}, f"at {width}"
+        assert browser.run("[...document.querySelectorAll('.scroll')].some((box) => box.tabIndex === 0)") is (
+            width == 390
+        )
+    assert browser.complaints == []
+    assert browser.run("document.getElementById('errors').hidden")
+    assert browser.run("performance.getEntriesByType('resource').length") == 0
+    paper = browser.run("document.querySelector('.chart svg').outerHTML")
+    assert (DARK["paper"] in paper) is dark
 
 
-def test_dark_charts_are_printed_in_light_colours(page, tmp_path):
-    log = visit(page, tmp_path, dark=True)
-    for color in (DARK["paper"], DARK["ink"], *DARK["category"][:2]):
-        assert any(color in svg for svg in log["drawn"])
-        assert not any(color in svg for svg in log["printed"])
+def test_charts_are_drawn_of_the_rows_as_python_draws_them(browser, page):
+    browser.open(page)
+    names = browser.run("[...document.querySelectorAll('[data-panel]')].map((box) => box.dataset.panel)")
+    assert set(names) >= {"accuracy", "distance", "kept-distance", "comparison", "loss", "soft-error"}
+    for number, one in enumerate(arms(FRAME)):
+        browser.run(f"location.hash = '#arm-{number}'")
+        browser.drawn(number + 1)
+        for table, expected in panel_data(one, ACCURACY).items():
+            if not expected:
+                continue
+            script = (
+                f"document.querySelector('[data-panel=accuracy]').view.data('{table}').map((row) => ({{ ...row }}))"
+            )
+            found = sorted(browser.run(script), key=lambda row: (row.get("series", ""), -row["x"]))
+            for mine, theirs in zip(
+                found, sorted(expected, key=lambda row: (row.get("series", ""), -row["x"])), strict=True
+            ):
+                assert {name: mine[name] for name in theirs if name not in MARKED} == same(theirs)
+    assert "<b>random</b>" in " ".join(shown(browser, "comparison"))
+    assert browser.complaints == []
 
 
-def test_another_arm_is_shown_by_its_address(page, tmp_path):
-    log = visit(page, tmp_path, anchor="#arm-2")
-    assert log["errors"] == []
-    assert "critical" not in log["words"]["accuracy"]
-    assert "train" in log["words"]["accuracy"]
+def test_an_arm_is_chosen_by_its_address_and_by_the_list(browser, page):
+    browser.open(page, hash="#arm-2")
+    assert "critical" not in shown(browser, "accuracy")
+    assert not browser.run("document.getElementById('said').hidden")
+    browser.run(
+        "document.getElementById('arm').value = '0'; document.getElementById('arm').dispatchEvent(new Event('change'))"
+    )
+    browser.drawn(2)
+    assert browser.run("location.hash") == "#arm-0"
+    assert "critical" in shown(browser, "accuracy")
+
+
+def test_words_are_explained_on_hover_and_on_focus(browser, page):
+    browser.open(page)
+    word = "document.querySelector('a.word[href=\"#word-level\"]')"
+    browser.run(f"{word}.scrollIntoView({{ block: 'center' }})")
+    browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    x, y = browser.run(f"(() => {{ const box = {word}.getBoundingClientRect(); return [box.x + 4, box.y + 4]; }})()")
+    browser.point(x, y)
+    assert "How many times" in browser.run("tip.textContent")
+    assert not browser.run("tip.hidden")
+    browser.press("Escape")
+    assert browser.run("tip.hidden")
+    browser.run(f"{word}.focus()")
+    assert not browser.run("tip.hidden")
+    assert browser.run(f"document.getElementById({word}.getAttribute('aria-describedby')).textContent").startswith(
+        "How many"
+    )
+
+
+def test_the_keyboard_reaches_what_a_pointer_does(browser, page):
+    browser.open(page)
+    reached = []
+    for _ in range(30):
+        browser.press("Tab")
+        reached.append(
+            browser.run("document.activeElement.matches('.chart') ? 'chart' : document.activeElement.tagName")
+        )
+        if reached[-1] == "chart":
+            break
+    assert reached[-1] == "chart"
+    assert {"A", "SELECT"} <= set(reached)
+    browser.press("ArrowRight")
+    first = browser.run("document.getElementById('spoken').textContent")
+    assert first.startswith("density: 100")
+    browser.press("End")
+    assert browser.run("document.getElementById('spoken').textContent") != first
+    assert not browser.run("tip.hidden")
+
+
+def test_the_explorer_draws_any_column_over_any_other(browser, page):
+    browser.open(page)
+    said, rows = explorer(browser, y="test_loss")
+    expected = curves(FRAME, y=["test_loss"])
+    assert said.startswith(f"{len(expected)} points in 3 lines")
+    assert len(rows) == 1 + len(expected)
+    head = rows[0]
+    found = {float(row[head.index("test loss")].split()[0]) for row in rows[1:]}
+    for mean in expected["test_loss"]:
+        assert min(abs(mean - one) for one in found) <= 0.005 * mean
+    for choice in (
+        {"colour": "learning_distance"},
+        {"colour": "criterion", "dash": "density", "facet": "variant"},
+        {"x": "learning_distance", "logx": ""},
+    ):
+        explorer(browser, **choice)
+    said, rows = explorer(browser, x="world.label_noise.rate")
+    assert rows[0][-3:-1] == ["world.label_noise.rate", "test loss"]
+    assert said.startswith(f"{3 * 28} points")
+    said, rows = explorer(browser, x="density", seeds="1", facet="", dash="")
+    assert said.startswith(f"{12 * 28} points in 12 lines")
+    hash = browser.run("location.hash")
+    browser.open(page, hash=hash)
+    assert explorer(browser)[0] == said
+    explorer(browser, seeds="", named="random")
+    assert explorer(browser)[0].startswith("28 points in 1 line")
+    assert browser.complaints == []
+
+
+def test_what_is_printed_is_light_and_whole(browser, page):
+    browser.open(page, width=718, dark=True)
+    browser.run(OPENED)
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    browser.resize(718, dark=False, media="print")
+    charts = browser.run("[...document.querySelectorAll('.chart svg')].map((svg) => svg.outerHTML).join('')")
+    assert not any(color in charts for color in (DARK["paper"], DARK["ink"], *DARK["category"][:2]))
+    right = browser.run("[...document.querySelectorAll('table, svg')].map((one) => one.getBoundingClientRect().right)")
+    assert max(right) <= 718
+    browser.resize(718)
+
+
+def test_names_of_a_user_are_text_and_nothing_else(browser, tmp_path):
+    frame = study(arm(variant=EVIL, levels=4), arm(variant="=cmd()", levels=4)).with_columns(
+        pl.lit(0.5).alias(f"{EVIL}.x")
+    )
+    make(tmp_path, frame, name=EVIL, spec_yaml=EVIL, facts={EVIL: EVIL}, failures=[EVIL], remarks=[EVIL])
+    browser.open(tmp_path / "report.html")
+    explorer(browser, colour="variant", facet="variant")
+    assert browser.run("[window.pwned === undefined, document.querySelectorAll('img').length]") == [True, 0]
+    assert browser.run("document.querySelector('h1').closest('header').textContent").count(EVIL) >= 1
+    assert browser.complaints == []
+
+
+def test_without_scripts_the_page_says_what_is_missing(browser, page):
+    browser.open(page, scripts=False)
+    seen = browser.run("document.body.innerText")
+    assert "JavaScript is switched off" in seen
+    assert "Claims from the literature" in seen
+    assert browser.run("document.querySelectorAll('table.levels tbody tr').length") == 3 * 28
+    browser.open(page)
+
+
+def test_a_large_study_has_its_tables_packed(browser, tmp_path):
+    frame = study(*(arm(variant=f"v{number}", seeds=[0]) for number in range(30)))
+    text = make(tmp_path, frame)
+    browser.open(tmp_path / "report.html")
+    assert browser.run("document.querySelectorAll('table.levels').length") == 30
+    assert "most of its tables are packed" in text
+    assert len(text) < 0.8e6
+    assert browser.complaints == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +174,7 @@ class Results:
 
         return claims_for(self.about.paper, self.frame, self.missing)
 
-    @property
+    @cached_property
     def material(self) -> Material:
         """What sections of a page are made of."""
         from overparam.report import Material
@@ -222,11 +223,11 @@ class Results:
             path,
             name=self.name,
             sections=sections,
+            material=self.material,
             main=main,
             spec_yaml=self.spec,
             facts=self.facts,
             failures=self.failures,
-            lacks=self.material.lacks,
             remarks=self.remarks,
         )
 

@@ -80,7 +80,12 @@ class Arm:
 
     def has(self, column: str) -> bool:
         """Whether ``column`` was measured on at least one checkpoint."""
-        return column in self.frame.columns and self.frame[column].count() > 0
+        return column in self._measured
+
+    @cached_property
+    def _measured(self) -> frozenset[str]:
+        counts = self.frame.select(pl.all().count())
+        return frozenset(name for name in counts.columns if counts.item(0, name))
 
     def chosen_on(self, metric: str = "accuracy") -> str:
         """Return by which set places are chosen: ``validation`` if ``metric`` was measured everywhere, or ``test``."""
@@ -91,18 +96,35 @@ class Arm:
         """Return ``{seed: value of column at a place}``; empty when column or place was not measured."""
         if place is None or not self.has(column):
             return {}
-        rows = self.frame.filter(pl.col(self.key) == place)
-        return dict(zip(rows["seed"].to_list(), rows[column].cast(pl.Float64).to_list(), strict=True))
+        if column not in self._columns:
+            self._columns[column] = self.frame[column].cast(pl.Float64).to_list()
+        seeds, values = self._seed_of_row, self._columns[column]
+        return {seeds[row]: values[row] for row in self._rows_of_place.get(place, ())}
 
     def table(self, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return ``column`` as (seeds, places), NaN where a seed lacks a place or a value."""
         seeds, places = self.seeds, self.places
         values = np.full((len(seeds), len(places)), np.nan)
         if self.has(column):
-            rows = [seeds.index(seed) for seed in self.frame["seed"].to_list()]
+            rows = [seeds.index(seed) for seed in self._seed_of_row]
             columns = [places.index(place) for place in self.frame[self.key].to_list()]
             values[rows, columns] = _floats(self.frame, column)
         return values
+
+    @cached_property
+    def _columns(self) -> dict[str, list[float | None]]:
+        return {}
+
+    @cached_property
+    def _seed_of_row(self) -> list[int]:
+        return self.frame["seed"].to_list()
+
+    @cached_property
+    def _rows_of_place(self) -> dict[Any, list[int]]:
+        found: dict[Any, list[int]] = {}
+        for row, place in enumerate(self.frame[self.key].to_list()):
+            found.setdefault(place, []).append(row)
+        return found
 
     def mean(self, every: bool = False) -> pl.DataFrame:
         """Return the mean over seeds of every measured number, one row per place, with ``n`` seeds.

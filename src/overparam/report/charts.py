@@ -91,6 +91,13 @@ def panel_data(arm: Arm, panel: Panel, marks: Marks = NONE) -> Data | None:
             for name, label in series.items()
             for row in rows_with(frame, name)
         ],
+    }
+    return {f"{panel.name}-{name}": table for name, table in tables.items()} | marks_data(panel, marks, axis)
+
+
+def marks_data(panel: Panel, marks: Marks, axis: Axis) -> Data:
+    """Return the tables of :func:`panel_layers` that hold what is marked."""
+    tables: Data = {
         "bands": [
             {"x": band.start, "end": band.end, "middle": axis.middle(band.start, band.end), **_named(band)}
             for band in marks.bands

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from overparam.report.arms import Arm, arms
@@ -54,7 +55,7 @@ def curve(arm: Arm, y: Sequence[str], *, every: bool = False) -> pl.DataFrame:
     frame = arm.every if every and arm.every is not None else arm.frame
     counted = [part for column in y for part in _counted(column)]
     over_seeds = frame.group_by(keys).agg(pl.col("kind").first() if "kind" in frame.columns else [], *counted)
-    over_seeds = over_seeds.with_columns(end for column in y for end in _ends(column, len(arm.seeds)))
+    over_seeds = over_seeds.with_columns(end for column in y for end in _ends(over_seeds, column))
     heads = list(dict.fromkeys([*keys, arm.axis.column, *(["kept"] if arm.has("kept") else []), "n"]))
     means = arm.mean(every).select(name for name in heads if name not in y or name in keys)
     if "kept" in means.columns and arm.key != "kept":
@@ -71,17 +72,22 @@ def _counted(column: str) -> list[pl.Expr]:
     return [expression.alias(f"{column}{part}") for part, expression in parts.items()]
 
 
-def _ends(column: str, seeds: int) -> list[pl.Expr]:
+def _ends(counted: pl.DataFrame, column: str) -> list[pl.Series]:
     """Return both ends of what :func:`overparam.report.statistics.spread` shows, from what :func:`_counted` counts."""
-    mean, low, high, n, deviation = (pl.col(f"{column}{part}") for part in ("", "_low", "_high", "_n", "_std"))
-    quantiles = {count: t_quantile((1 + CONFIDENCE) / 2, count - 1) for count in range(FEW, seeds + 1)}
-    factor = n.replace_strict(quantiles, default=None, return_dtype=pl.Float64)
-    half = factor * deviation / n.cast(pl.Float64).sqrt()
-    ends = ((low, mean - half), (high, mean + half))
+    mean, low, high, n, deviation = (
+        counted[f"{column}{part}"].cast(pl.Float64).to_numpy() for part in ("", "_low", "_high", "_n", "_std")
+    )
+    factor = [t_quantile((1 + CONFIDENCE) / 2, int(seeds) - 1) if seeds >= FEW else 0.0 for seeds in n]
+    half = np.asarray(factor) * deviation / np.sqrt(np.maximum(n, 1))
+    wide = [mean - half, mean + half]
     if "accuracy" in column:
-        ends = ((low, (mean - half).clip(0, 1)), (high, (mean + half).clip(0, 1)))
-    shown = [pl.when(n >= FEW).then(wide).when(n > 1).then(narrow) for narrow, wide in ends]
-    return [end.alias(f"{column}{part}") for end, part in zip(shown, ("_low", "_high"), strict=True)]
+        wide = [np.clip(end, 0, 1) for end in wide]
+    shown = [
+        np.where(n < 2, np.nan, np.where(n < FEW, narrow, end)) for narrow, end in zip((low, high), wide, strict=True)
+    ]
+    return [
+        pl.Series(f"{column}{part}", end).fill_nan(None) for part, end in zip(("_low", "_high"), shown, strict=True)
+    ]
 
 
 def place_of(arm: Arm, row: Mapping[str, Any]) -> str:

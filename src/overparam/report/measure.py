@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from overparam.report.arms import Arm
 from overparam.report.panels import ACCURACY, LOSS, Panel
 from overparam.report.turning import LEAST
-from overparam.report.words import number, percent, plain_number, points
+from overparam.report.words import percent, plain_number, points, three_digits
 
 MORE = ("accuracy", "r2")
 """Of columns whose name ends so, more is better."""
@@ -63,7 +63,7 @@ class Measure:
 
 
 ACCURATE = Measure("test_accuracy", ACCURACY, percent, points, " points", 1, share=True)
-LOSSY = Measure("test_loss", LOSS, lambda value: number(value, 3), lambda value: number(value, 3), "", -1, share=False)
+LOSSY = Measure("test_loss", LOSS, three_digits, three_digits, "", -1, share=False)
 
 
 def measure_of(arms: Iterable[Arm]) -> Measure:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from overparam.report.arms import MEASURED, TRAITS, Arm
-from overparam.report.words import number, percent, plain_number
+from overparam.report.words import FORMS, number, percent, plain_number, three_digits
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Panel:
         title: heading of the chart.
         series: column of the results table -> name in the legend; the first is drawn on top.
         form: d3 format of the y axis.
-        write: how a value is told on hover.
+        write: how a value is told on hover: one of :data:`overparam.report.words.FORMS`.
         height: in pixels.
         marked: whether points of the first series may be marked.
     """
@@ -32,6 +32,11 @@ class Panel:
     write: Callable[[float | None], str]
     height: int
     marked: bool = False
+
+    @property
+    def written(self) -> str:
+        """The name of the form in which a page writes values."""
+        return next(name for name, form in FORMS.items() if form is self.write)
 
 
 ACCURACY = Panel(
@@ -72,7 +77,7 @@ LOSS = Panel(
     "Loss",
     {"test_loss": "test", "train_loss": "train (noisy labels)", "train_loss_clean": "train (clean labels)"},
     "~g",
-    lambda value: number(value, 3),
+    three_digits,
     240,
 )
 PARTS = Panel(
@@ -102,7 +107,7 @@ def series_of(arm: Arm, panel: Panel) -> dict[str, str]:
 
 def noisy(arm: Arm) -> bool:
     """Whether an arm has label noise, without which train labels are of one kind."""
-    rates = [arm.values.get("noise_rate"), *(arm.frame["noise_rate"] if "noise_rate" in arm.frame.columns else ())]
+    rates = [arm.values.get("noise_rate"), arm.frame["noise_rate"].max() if arm.has("noise_rate") else None]
     return any(rate for rate in rates)
 
 

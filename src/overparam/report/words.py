@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 
 
@@ -46,6 +46,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None or not isfinite(value) else f"{value:z.{digits}f}"
 
 
+def three_digits(value: float | None) -> str:
+    """Return a plain number with three decimals, as losses are told."""
+    return number(value, 3)
+
+
 def plain_number(value: float | None) -> str:
     """Return a number as short as it is told: whole ones with their thousands apart, others with three digits.
 
@@ -55,6 +60,16 @@ def plain_number(value: float | None) -> str:
     if value is None or not isfinite(value):
         return "–"
     return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+
+
+FORMS: dict[str, Callable[[float | None], str]] = {
+    "percent": percent,
+    "points": points,
+    "number": number,
+    "three": three_digits,
+    "plain": plain_number,
+}
+"""The ways to write a number that a page knows too, by the names that its scripts have for them."""
 
 
 def count(how_many: int, thing: str) -> str:
