@@ -24,7 +24,7 @@ def test_the_page_says_the_finding_the_claims_and_how_it_was_made(tmp_path):
         "sparse double descent over density",
     ):
         assert words in page.text
-    assert sum("data-panel" in attrs for _, attrs in page.tags) == 5
+    assert sum("data-panel" in attrs for _, attrs in page.tags) == 6
 
 
 @pytest.mark.parametrize(

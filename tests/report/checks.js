@@ -78,8 +78,8 @@
       word.blur();
     }
     for (const chart of all(".chart")) {
-      const groups = [...chart.querySelectorAll(".mark-rect.role-mark, .mark-symbol.role-mark")];
-      const marks = groups.length ? [...groups.pop().querySelectorAll("path")] : [];
+      const groups = [...chart.querySelectorAll(".mark-rect.role-mark, .mark-symbol.role-mark")].map((group) => [...group.querySelectorAll("path")]);
+      const marks = groups.reduce((most, group) => (group.length >= most.length ? group : most), []);
       if (!marks.length) wrong.push("nothing to point at: " + chart.getAttribute("aria-label"));
       for (const mark of marks.length ? [marks[0], marks[marks.length - 1]] : []) {
         mark.scrollIntoView({ block: "center" });

@@ -79,8 +79,8 @@ def test_equal_drawings_are_stored_once(tmp_path):
     frame = study(arm(variant="a"), arm(variant="b", worst=0.2), arm(variant="c", noise_rate=0.0, depth=0))
     text = make(tmp_path, frame)
     book = book_of(text)
-    # Five panels, two of which look otherwise without noise, and the comparison.
-    assert len(book["specs"]) == 8
+    # Five panels, two of which look otherwise without noise, the comparison, and what networks cost.
+    assert len(book["specs"]) == 9
     first, second, _ = book["charts"]["accuracy"]
     assert first["spec"] == second["spec"]
     assert first["series"] == second["series"]

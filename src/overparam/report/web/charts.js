@@ -25,7 +25,7 @@ const show = async (box, spec, name) => {
   if (box.view) box.view.finalize();
   hideTip();
   const shown = await vegaEmbed(box, spec, {
-    mode: "vega-lite", renderer: "svg", tooltip: chartTip, downloadFileName: name,
+    mode: "vega-lite", renderer: "svg", logLevel: 1, tooltip: chartTip, downloadFileName: name,
     actions: { export: { svg: true, png: true }, source: false, compiled: false, editor: false },
   });
   box.view = shown.view;
@@ -87,13 +87,22 @@ const lighten = () => {
   });
 };
 
+// What a pointer is told of: the marks of the layer with the most of them, and of these the last, which lies on top.
+const pointable = (box) => {
+  const layers = new Map();
+  for (const group of box.querySelectorAll(".mark-rect.role-mark, .mark-symbol.role-mark")) {
+    const name = group.getAttribute("class");
+    layers.set(name, [...(layers.get(name) || []), ...group.querySelectorAll("path")]); // of every panel
+  }
+  return [...layers.values()].reduce((most, marks) => (marks.length >= most.length ? marks : most), []);
+};
+
 // Arrow keys go from place to place of a chart, and say what a pointer would be told.
 document.addEventListener("keydown", (event) => {
   const box = event.target.closest && event.target.closest(".chart");
   const turn = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
   if (!box || box !== event.target || turn === undefined) return;
-  const last = [...box.querySelectorAll(".mark-rect.role-mark, .mark-symbol.role-mark")].pop();
-  const places = last ? [...box.querySelectorAll(`[class="${last.getAttribute("class")}"] path`)] : []; // of every panel
+  const places = pointable(box);
   if (!places.length) return;
   event.preventDefault();
   box.at = Math.min(places.length - 1, Math.max(0, (box.at === undefined ? (turn > 0 ? -1 : places.length) : box.at) + turn));
