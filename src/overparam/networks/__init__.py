@@ -18,6 +18,7 @@ from overparam.networks.cost import applications, multiply_adds
 from overparam.networks.initialise import Init, initialise
 from overparam.networks.network import Network
 from overparam.networks.roles import PRUNABLE, ROLES, first_names, prunable, roles_by_name, tensor_roles
+from overparam.networks.weight_files import read_weights, with_weights
 
 __all__ = [
     "NETWORKS",
@@ -33,7 +34,9 @@ __all__ = [
     "initialise",
     "multiply_adds",
     "prunable",
+    "read_weights",
     "roles_by_name",
     "tensor_roles",
     "warn_of_collapse",
+    "with_weights",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -12,6 +13,9 @@ from overparam.reference.docstrings import parsed
 from overparam.reference.fields import fields_of
 from overparam.reference.linking import Links, page_of
 from overparam.reference.markdown import field_list, prose
+
+WIDE = 88
+"""Characters of a signature that stands in one line."""
 
 
 def module_page(module: str, page: str) -> str:
@@ -79,10 +83,48 @@ def _member(name: names.Name, member: str, each: Any, links: Links) -> str:
 
 
 def _signature(value: Any) -> str:
-    """Return a signature without ``self``; annotations as they stand in the source."""
+    """Return a signature without ``self``, a parameter a line where it is long."""
     try:
         found = inspect.signature(value)
     except (TypeError, ValueError):
         return "(...)"
     kept = [each for each in found.parameters.values() if each.name not in ("self", "cls")]
-    return str(found.replace(parameters=kept))
+    returned = inspect.Signature.empty if inspect.isclass(value) else found.return_annotation
+    whole = _plain(str(found.replace(parameters=kept, return_annotation=returned)))
+    if len(whole) <= WIDE:
+        return whole
+    lines = [f"    {_plain(str(each))}," for each in _with_marks(kept)]
+    end = "" if returned is inspect.Signature.empty else f" -> {_plain(inspect.formatannotation(returned))}"
+    return "\n".join(["(", *lines, f"){end}"])
+
+
+def _with_marks(parameters: list[inspect.Parameter]) -> list[Any]:
+    """Return parameters with the star before those that are given by name only."""
+    named = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
+    others = [each for each in parameters if each.kind is not each.KEYWORD_ONLY]
+    open_ended = any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    first = [each for each in others if each.kind is not each.VAR_KEYWORD]
+    star = ["*"] if named and not open_ended else []
+    return [*first, *star, *named, *(each for each in others if each.kind is each.VAR_KEYWORD)]
+
+
+def _plain(text: str) -> str:
+    """Return annotations without modules, quotes and limits, which stand with the fields."""
+    text = re.sub(r"(?<=: )'([^']*)'|(?<=-> )'([^']*)'", lambda found: found[1] or found[2], text)
+    text = re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])", "", text)
+    while (start := text.find("Annotated[")) >= 0:
+        first, end = _parts(text, start + len("Annotated["))
+        text = text[:start] + text[start + len("Annotated[") : first] + text[end + 1 :]
+    return re.sub(r"<(?:function|class) '?([\w.]+).*?>|<factory>|<\w.*>(?=\)?$)", lambda found: found[1] or "...", text)
+
+
+def _parts(text: str, start: int) -> tuple[int, int]:
+    """Return where the first of the parts in brackets ends that begin at ``start``, and where their bracket closes."""
+    depth, first = 0, 0
+    for place in range(start, len(text)):
+        if not depth and text[place] in ",]":
+            first = first or place
+            if text[place] == "]":
+                return first, place
+        depth += (text[place] in "[(") - (text[place] in ")]")
+    raise AssertionError(f"a bracket is not closed in {text!r}")
