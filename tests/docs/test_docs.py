@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,25 @@ def commands() -> list[str]:
     return sorted(set(found))
 
 
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[subprocess.Popen[str]]:
+    """The process that runs pages, see ``scripts.py``."""
+    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("scripts.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        assert process.stdin
+        process.stdin.close()
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES[1:] if blocks(page, "python")], ids=lambda page: page.name)
-def test_a_page_is_a_script_that_runs(page: Path, tmp_path: Path) -> None:
+def test_a_page_is_a_script_that_runs(page: Path, tmp_path: Path, scripts: subprocess.Popen[str]) -> None:
     (tmp_path / "page.py").write_text("\n\n".join(blocks(page, "python")))
-    command = [sys.executable, "-W", "error", "page.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
-    assert done.returncode == 0, done.stderr
-    told = [line for line in done.stderr.split("\n") if not USUAL.match(line)]
+    assert scripts.stdin
+    assert scripts.stdout
+    print(tmp_path, file=scripts.stdin, flush=True)
+    done, said = scripts.stdout.readline(), (tmp_path / "stderr").read_text()
+    assert done == "0\n", said
+    told = [line for line in said.split("\n") if not USUAL.match(line)]
     assert told == [""]
 
 
