@@ -11,7 +11,7 @@ import traceback
 
 import overparam.lab.executors
 import overparam.prune
-import overparam.report
+import overparam.report.page
 import overparam.sparse
 import overparam.steps
 import overparam.worlds  # noqa: F401

@@ -23,6 +23,7 @@ def _axis(cost: Cost) -> Axis:
 
 
 COST_AXES = {cost.column: _axis(cost) for cost in COSTS if cost.column != "density"}
+"""An axis for each cost but the density, by column."""
 
 for _column, _of in COST_AXES.items():
     AXES.register(_column, _of)
