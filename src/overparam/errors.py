@@ -13,6 +13,19 @@ Keys = tuple[str | int, ...]
 """Keys of mappings and places in lists that lead to a thing, outermost first."""
 
 
+__all__ = [
+    *(
+        "CoverageWarning",
+        "DataError",
+        "IncompleteWarning",
+        "LayerCollapseWarning",
+        "OverparamError",
+        "OverparamWarning",
+    ),
+    *("RunError", "SpecError", "StepError", "StoreError"),
+]
+
+
 def suggest(given: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` when one of ``allowed`` is close to ``given``, else an empty string."""
     close = difflib.get_close_matches(given, list(allowed), n=1)

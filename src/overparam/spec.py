@@ -16,6 +16,8 @@ from pydantic_core import core_schema
 
 from overparam.errors import Keys, SpecError, suggest
 
+__all__ = ["spec"]
+
 C = TypeVar("C")
 
 WORDS = {

@@ -6,6 +6,7 @@ signatures, from ``__all__`` and from the command line's parameters.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -105,6 +106,22 @@ def test_every_command_argument_and_option_is_described(reference: dict[str, str
 
     walk(COMMAND, "overparam")
     assert count > 50
+    assert lacking == []
+
+
+def test_what_the_pages_import_is_public() -> None:
+    """A name that a page tells to import has an entry."""
+    lacking = []
+    for path in [*ROOT.parents[1].glob("docs/*.md"), ROOT.parents[1] / "README.md"]:
+        for block in re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.M | re.S):
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("overparam"):
+                    found = {each.name: getattr(import_module(node.module or ""), each.name) for each in node.names}
+                    lacking += [
+                        f"{path.name}: {n}"
+                        for n, v in found.items()
+                        if not inspect.ismodule(v) and id(v) not in names.homes()
+                    ]
     assert lacking == []
 
 

@@ -19,7 +19,10 @@ from torch import Tensor
 
 from overparam.errors import SpecError
 
+__all__ = ["Masks"]
+
 Masks = Mapping[str, Tensor]
+"""Masks by parameter name: bool, of the weight's shape, True where it is kept."""
 
 
 def keep_top(

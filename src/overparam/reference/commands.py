@@ -36,7 +36,8 @@ def undescribed(root: Any) -> list[str]:
 def page(root: Any) -> str:
     """Return the page of all commands."""
     own = "\n\n".join(_parameter(each, "overparam") for each in parameters(root))
-    parts = [f"# Commands\n\n{root.help}\n\n```\noverparam [OPTIONS] COMMAND ...\n```\n\n{own}"]
+    intro = f"{root.help} `--help` behind a command says what stands here."
+    parts = [f"# Commands\n\n{intro}\n\n```\noverparam [OPTIONS] COMMAND ...\n```\n\n{own}"]
     return "\n\n".join([*parts, *(_command(path, each) for path, each in commands(root))]) + "\n"
 
 

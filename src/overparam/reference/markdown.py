@@ -59,8 +59,13 @@ def field_list(fields: Iterable[Field], owner: str, targets: Targets, linked: Ma
 def _definition(field: Field, owner: str, targets: Targets) -> str:
     said = prose(field.words, targets) if field.words else ""
     return (
-        f'<span id="{owner}.{field.name}">`{field.name}`</span> {field.values} · {usually(field.default)}\n\n:   {said}'
+        f'<span id="{owner}.{field.name}">`{field.name}`</span> {_values(field)}{usually(field.default)}\n\n:   {said}'
     )
+
+
+def _values(field: Field) -> str:
+    """Return what values a field takes, where its type says so, to stand before its default."""
+    return "· " if field.values == "anything" else f"{field.values} · "
 
 
 def usually(default: Any) -> str:

@@ -59,7 +59,7 @@ def _index() -> str:
             "A field is given with the values it takes and its default. In a study file, things with fields are "
             "written `{name: {field: value}}`; names alone take the defaults. Paths such as `prune.criterion` or "
             "`train.optimizer.sgd.momentum` name a field for `--set`, `--sweep`, `sweep` and `variants`.\n",
-            "| | |\n|---|---|",
+            "| kind | what there is |\n|---|---|",
             "| [Study and world](study.md) | the fields of a study, its world and its network |",
             *rows,
             "| [Axes](axes.md) | what tables and charts are over |",
@@ -189,7 +189,7 @@ def _python() -> str:
             "# Python\n",
             "Every public name. What is used most stands in `overparam` itself; each room also works alone, with plain "
             "tensors and modules.\n",
-            "| module | |\n|---|---|",
+            "| module | what it is for |\n|---|---|",
             *rows,
             "",
         ]

@@ -19,6 +19,8 @@ from overparam.report.claims import Finding, judged, lacks
 from overparam.report.statistics import Estimate, estimate
 from overparam.report.words import seeds
 
+__all__ = ["Difference", "arm_of", "paired"]
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -37,6 +37,8 @@ from overparam.report.loops import fit_pieces, gains
 from overparam.report.noise import CORRELATIONS, Floats, Noise, noise_around, ratios
 from overparam.report.statistics import CONFIDENCE, Estimate, t_quantile
 
+__all__ = ["Span", "Turning", "find_crossing", "find_turns"]
+
 Positions = npt.NDArray[np.int64]
 
 DRAWS = 499
