@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from overparam.lab.citing import Citation
     from overparam.report import Material, Section, Verdict
+    from overparam.report.charts import Chart
+    from overparam.report.contrast import Contrast
+    from overparam.report.roles import Columns
 
 LAYER_HEAD = ("study", "variant", "seed", "chain", "level", "step", "fingerprint", "layer")
 OF_WORD = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
@@ -201,6 +204,54 @@ class Results:
         from overparam.report.typeset import typeset
 
         return typeset(self.sections()[0], form, f"{self.name}@{self.revision}", self.citation().made)
+
+    def compare(
+        self,
+        y: str | None = None,
+        x: str | None = None,
+        *,
+        colour: Columns = None,
+        dash: Columns = None,
+        facet: Columns = None,
+        better: str | None = None,
+    ) -> Contrast:
+        """Set the study's arms against each other, place by place and seed by seed.
+
+        Args:
+            y: what is compared: any measured column. None: test accuracy, or test loss where there is none.
+            x: what it is compared over: any column that was swept or measured, a swept one also by its last part, or a
+                cost (:data:`overparam.report.costs.COSTS`) such as ``sparsity``. None: the study's axis.
+            colour, dash, facet: the column that each tells in the chart, or several. None: colour is the method, dash
+                the condition (data, network, training), and of more than six arms there are small multiples.
+            better: ``more`` or ``less``, where the name of ``y`` does not tell.
+
+        Raises:
+            SpecError: a column is not there, tells no arms apart, or changes along an arm.
+        """
+        from overparam.report.contrast import contrast
+
+        return contrast(self.material, y, x, colour=colour, dash=dash, facet=facet, better=better)
+
+    def learning_chart(
+        self, metric: str = "accuracy", arm: str | None = None, *, smooth: int = 1, each_seed: bool = False
+    ) -> Chart:
+        """Return the learning curves of an arm as a chart of Altair; :attr:`curves` has the numbers.
+
+        Colour is the level; the dash tells test, train, and under label noise the parts with right and wrong labels,
+        as far as they were measured while training (``train.evaluate_every``).
+
+        Args:
+            metric: ``accuracy``, ``soft_error`` or ``loss``.
+            arm: its label; None: the first one.
+            smooth: over how many neighbouring points of a seed's line means are taken; the legend tells it.
+            each_seed: whether every seed has a line of its own too.
+
+        Raises:
+            SpecError: no such metric was measured while training, or there is no such arm.
+        """
+        from overparam.report.learning_chart import chart_of
+
+        return chart_of(self.material, metric, arm, smooth, each_seed)
 
     def table(self) -> pl.DataFrame:
         """Return the means over seeds: a row for each arm and place on the study's axis."""

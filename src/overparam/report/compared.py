@@ -139,11 +139,12 @@ class Compared:
     def difference(self, one: int, other: int) -> Difference:
         """Return what a ranked arm is above another: for each seed the mean over the ranked places."""
         shared = [(self.places[n][0], self.standings[n]) for n in self.ranked[1]]
-        found = [_apart(at, row[one], row[other]) for at, row in shared]
+        found = [apart(at, row[one], row[other]) for at, row in shared]
         return Difference(found[0].at, means(found))
 
 
-def _apart(at: float, one: Standing, other: Standing) -> Difference:
+def apart(at: float, one: Standing, other: Standing) -> Difference:
+    """Return what one arm is above another at a place."""
     return Difference(
         at, {seed: one.values[seed] - other.values[seed] for seed in one.values.keys() & other.values.keys()}
     )

@@ -10,6 +10,7 @@ from overparam.report.claims import Verdict
 from overparam.report.comparison import compared, comparison_table, headline
 from overparam.report.curves import curve
 from overparam.report.finding import finding
+from overparam.report.learning import LEVELS, POINTS, Learned, measured
 from overparam.report.marks import Marks
 from overparam.report.measure import measure_of
 from overparam.report.panels import (
@@ -45,6 +46,7 @@ def general_sections(material: Material, verdicts: Sequence[Verdict] = ()) -> li
         *side_by_side(material.arms, material.lacks),
         *claims(verdicts),
         *costs(material.arms),
+        *learning_curves(material),
         *other_charts(material.arms),
         places(material.arms, told),
     ]
@@ -171,6 +173,28 @@ def costs(shown: Sequence[Arm]) -> list[Section]:
     letters = max(len(each.arm) for each in found[0].networks)
     chart = Picture("cost", says, draw, letters=letters)
     return [Section("What it costs", tables=[cost_table(each) for each in found], charts=[chart], note=note)]
+
+
+def learning_curves(material: Material) -> list[Section]:
+    """Return what was measured while networks trained, level by level; nothing where nothing was."""
+    curves, shown = material.curves, material.arms
+    if curves.is_empty() or material.named == "iteration":  # whose main chart it is
+        return []
+    single = False if len(shown) <= TOGETHER else None
+
+    def picture(what: Learned) -> Picture:
+        def draw(arm: Arm | None, width: int | str) -> Any:
+            from overparam.report.learning_chart import learning_chart  # which loads Altair
+
+            return learning_chart(curves, arm or shown[0], what, width, each_seed=single)
+
+        letters = max(map(len, what.series.values()))
+        return Picture(what.name, f"{what.title}, over iterations, level by level.", draw, shown, letters)
+
+    pictures = [picture(what) for what in measured(curves)]
+    note = f"Means over seeds{bands(shown)}, not smoothed: of {LEVELS} levels and {POINTS} points at most."
+    lines = "" if single is not None else " The lines of single seeds are drawn by results.learning_chart(arm=...)."
+    return [Section("Learning curves", charts=pictures, note=note + lines)] if pictures else []
 
 
 def claims(verdicts: Sequence[Verdict]) -> list[Section]:

@@ -12,6 +12,7 @@ LIGHT: dict[str, Any] = {
     "grid": "#e3e6ea",
     "paper": "#ffffff",
     "category": ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#444444", "#e69f00"],
+    "levels": ["#08306b", "#2171b5", "#d98200", "#a63603"],  # from the first level to the last
     "bad": "#d55e00",
     "good": "#009e73",
     "gone": "#6b7280",
@@ -24,6 +25,7 @@ DARK: dict[str, Any] = {
     "grid": "#2d333b",
     "paper": "#15181c",
     "category": ["#56b4e9", "#ff8c42", "#2fcf9f", "#e6a0c8", "#f0e442", "#3f8fd0", "#c9ced6", "#e69f00"],
+    "levels": ["#c6dbef", "#6baed6", "#ffbf5e", "#ff7f4d"],
     "bad": "#ff8c42",
     "good": "#2fcf9f",
     "gone": "#9aa4b0",
@@ -35,7 +37,11 @@ DARK: dict[str, Any] = {
 def light_for_dark() -> dict[str, str]:
     """Return which colour on light paper stands for each colour on dark paper."""
     named = {DARK[name]: LIGHT[name] for name in ("gone", "faint", "grid", "ink", "paper")}
-    return dict(zip(DARK["category"], LIGHT["category"], strict=True)) | named
+    listed = [
+        *zip(DARK["category"], LIGHT["category"], strict=True),
+        *zip(DARK["levels"], LIGHT["levels"], strict=True),
+    ]
+    return dict(listed) | named
 
 
 def theme(dark: bool = False, columns: int = 3) -> dict[str, Any]:
@@ -76,7 +82,7 @@ def theme(dark: bool = False, columns: int = 3) -> dict[str, Any]:
             "offset": 24,
             "columns": columns,
         },
-        "range": {"category": look["category"]},
+        "range": {"category": look["category"], "ordinal": look["levels"]},
         "line": {"strokeWidth": 2.5, "strokeCap": "butt"},
         "style": {
             **{

@@ -52,14 +52,14 @@ def three_digits(value: float | None) -> str:
 
 
 def plain_number(value: float | None) -> str:
-    """Return a number as short as it is told: whole ones with their thousands apart, others with three digits.
+    """Return a number as short as it is told: whole and large ones with thousands apart, others with three digits.
 
-    >>> [plain_number(value) for value in (64, 60000.0, 0.125, 2.71828)]
-    ['64', '60,000', '0.125', '2.72']
+    >>> [plain_number(value) for value in (64, 60000.0, 4923.4, 0.125, 2.71828)]
+    ['64', '60,000', '4,923', '0.125', '2.72']
     """
     if value is None or not isfinite(value):
         return "–"
-    return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"
 
 
 FORMS: dict[str, Callable[[float | None], str]] = {

@@ -10,7 +10,17 @@ from overparam.papers.sparse_double_descent.finding import asks, finding, notes
 from overparam.papers.sparse_double_descent.phases import ArmPhases, Phase, find_phases
 from overparam.papers.sparse_double_descent.shape import FITTED, Turn
 from overparam.report.claims import Verdict
-from overparam.report.general import claims, costs, lead, nothing, other_charts, places, side_by_side, tiles_of
+from overparam.report.general import (
+    claims,
+    costs,
+    lead,
+    learning_curves,
+    nothing,
+    other_charts,
+    places,
+    side_by_side,
+    tiles_of,
+)
 from overparam.report.marks import Band, Marks, Point
 from overparam.report.sections import Cell, Column, Material, Section, Table
 from overparam.report.tables import Extra
@@ -60,6 +70,7 @@ def sections(material: Material, verdicts: Sequence[Verdict] = ()) -> list[Secti
         _sizes(shown),
         *claims(verdicts),
         *costs(material.arms),
+        *learning_curves(material),
         *other_charts(material.arms),
         places(material.arms, said, {label: _extra(found) for label, found in by_arm.items() if found.phases}),
     ]
