@@ -339,3 +339,16 @@ def test_failures_are_told_by_seed(tmp_path: Path) -> None:
     assert sorted(line.partition(": training")[0] for line in failed) == [
         f"failed before: train (level 0), seed {seed}" for seed in (0, 1)
     ]
+
+
+def test_table_of_arms_against_each_other(done: Path) -> None:
+    store = ["--store", str(done / "runs")]
+    assert (
+        fine("table", "commands", *store, "--compare") == "There is one arm, so there is nothing to compare it with.\n"
+    )
+    text = fine("table", "commands", *store, "--compare", "--x", "kept", "--format", "csv")
+    assert text == "condition,arm,kept,mean,n,best,open,behind,behind_low,behind_high\n"
+    for options in (["--x", "kept"], ["--compare", "--layers"], ["--compare", "--y", "test_acuracy"]):
+        result = invoke("table", "commands", *store, *options)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.stderr

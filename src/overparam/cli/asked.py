@@ -16,6 +16,7 @@ from overparam.terminal import say, say_exactly, show, tell
 
 if TYPE_CHECKING:
     from overparam.lab import Reporter, Results, Study
+    from overparam.report.contrast import Contrast
 
 
 def is_json(form: str, allowed: Sequence[str] = ("text", "json")) -> bool:
@@ -140,6 +141,15 @@ def print_table(results: Results) -> None:
         say("no checkpoint is finished yet")
     for part in printed(results.sections()[0]) if len(results.frame) else ():
         show(part)
+
+
+def print_contrast(contrast: Contrast) -> None:
+    """Print arms against each other: a table for each condition, and what was found."""
+    from overparam.report import rich_table
+
+    for table in contrast.tables:
+        show(rich_table(table))
+    say(contrast.sentence)
 
 
 def print_layers(results: Results) -> None:

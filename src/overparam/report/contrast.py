@@ -55,6 +55,8 @@ class Contrast:
         """What was found, as far as the seeds tell."""
         if self.lacks is not None:
             return f"Incomplete: {self.lacks}. Which arm is best is told when the study is whole."
+        if len(self.arms) == 1:
+            return "There is one arm, so there is nothing to compare it with."
         if not self.compared:
             return "No two arms were measured at one place of this axis, so none is set against another."
         return headline(self.compared)
@@ -72,8 +74,10 @@ class Contrast:
         whether it is ``open`` (the best, or not to be told from it), and ``behind`` with ``behind_low`` and
         ``behind_high``: the paired difference to the best and its 95 % interval.
         """
-        rows = [row for each in self.compared for row in _rows(each)]
-        return pl.DataFrame(rows, infer_schema_length=None)
+        head = dict.fromkeys(("condition", "arm"), pl.String) | {self.arms[0].axis.column: pl.Float64}
+        truths = {"mean": pl.Float64, "n": pl.Int64, "best": pl.Boolean, "open": pl.Boolean}
+        behind = dict.fromkeys(("behind", "behind_low", "behind_high"), pl.Float64)
+        return pl.DataFrame([row for each in self.compared for row in _rows(each)], {**head, **truths, **behind})
 
     @property
     def ranks(self) -> pl.DataFrame:

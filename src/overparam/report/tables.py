@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from rich import box
@@ -161,9 +161,11 @@ def rich_table(table: Table) -> RichTable:
     shown = RichTable(title=table.title, caption=table.note, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     narrow = [place for place, column in enumerate(table.columns) if not column.wide]
     for column in (table.columns[place] for place in narrow):
-        shown.add_column(column.head.replace(" (", "\n("), justify="left" if column.words else "right", no_wrap=True)
+        justify: Literal["left", "right"] = "left" if column.words else "right"
+        shown.add_column(column.head.replace(" (", "\n("), justify=justify, no_wrap=table.look != "compared")
+    between = "\n" if table.look == "compared" else " "  # many arms beside each other
     for position, row in enumerate(table.rows):
-        cells = [cell if isinstance(cell, str) else " ".join(cell) for cell in row]
+        cells = [cell if isinstance(cell, str) else between.join(cell) for cell in row]
         shown.add_row(*(cells[place] for place in narrow), style="bold" if position in table.strong else None)
     return shown
 

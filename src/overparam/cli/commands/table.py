@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from overparam.cli.asked import complain, is_json, print_layers, print_table, results_for
+from overparam.cli.asked import complain, is_json, print_contrast, print_layers, print_table, results_for
 from overparam.cli.completing import one_of
 from overparam.cli.options import DataOption, ResultsArgument, SetOption, StoreOption, SweepOption
 from overparam.cli.root import app
@@ -42,6 +42,9 @@ def table(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="One row per layer.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="One row per epoch or evaluated iteration.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Arms against each other, paired by seeds.")] = False,
+    x: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of --compare: over what; default: the axis.")] = None,
+    y: Annotated[str | None, typer.Option(metavar="COLUMN", help="Of --compare: what; default: test accuracy.")] = None,
     save: Annotated[
         Path | None, typer.Option(help="Write the numbers of a finished study to this file, to be kept (JSON).")
     ] = None,
@@ -54,10 +57,14 @@ def table(
         is_json(format, FORMS)
         if format == "parquet" and out is None:
             raise SpecError("--format parquet needs --out FILE, since it is not text")
-        if layers and curves:
-            raise SpecError("--layers and --curves are two tables; ask for one of them")
-        if format in MEANS and (curves or (layers and format != "text")):
-            raise SpecError(f"{'--curves' if curves else '--layers'} needs --format csv, json or parquet")
+        asked = {"--layers": layers, "--curves": curves, "--compare": compare}
+        chosen = [option for option, given in asked.items() if given]
+        if len(chosen) > 1:
+            raise SpecError(f"{' and '.join(chosen)} are tables of their own; ask for one of them")
+        if format in MEANS and (curves or (chosen and format != "text")):
+            raise SpecError(f"{chosen[0]} needs --format csv, json or parquet")
+        if (x or y) and not compare:
+            raise SpecError(f"{'--x' if x else '--y'} says what is compared; give --compare too")
         if format == "text" and out is not None:
             raise SpecError("--out needs --format latex, markdown, csv, json or parquet")
         results = results_for(study, set_, sweep, store, data)
@@ -66,8 +73,13 @@ def table(
 
             say(str(keep(results, save)))
             return
-        frame = results.layers if layers else results.curves if curves else results.frame
-        if format == "text":
+        contrast = results.compare(y, x) if compare else None
+        frame = (
+            contrast.frame if contrast else results.layers if layers else results.curves if curves else results.frame
+        )
+        if format == "text" and contrast:
+            print_contrast(contrast)
+        elif format == "text":
             (print_layers if layers else print_table)(results)
         elif out is None:
             say_exactly(results.typeset(format) if format in MEANS else str(export(frame, format)))
