@@ -96,3 +96,14 @@ def test_an_arm_or_a_metric_that_is_not_there_is_refused():
         chart_of(material, "loss", "c", 1, False)
     with pytest.raises(SpecError, match="'soft_error' was not measured while training; there is accuracy, loss"):
         chart_of(material, "soft_error", None, 1, False)
+
+
+def test_where_the_axis_is_swept_lines_are_told_by_its_values():
+    wide = FRAME.filter(level=0, variant="a").with_columns(**{"network.hidden": pl.lit("[8]")})
+    more = wide.with_columns(**{"network.hidden": pl.lit("[16]")}, chain=pl.col("chain") + 50)
+    frame = pl.concat([wide, more])
+    both = pl.concat([curves().filter(chain=pl.col("seed"), level=0)] * 2)
+    both = both.with_columns(chain=pl.col("chain") + 50 * (pl.int_range(pl.len()) >= pl.len() // 2))
+    (arm,) = arms(frame, "network.hidden")
+    lines = learning(both, arm, {"test_accuracy": "test"})
+    assert lines["place"].unique(maintain_order=True).to_list() == ["width 8", "width 16"]

@@ -153,8 +153,8 @@ def thinned(lines: pl.DataFrame, points: int = POINTS) -> list[int]:
 
 
 def _positions(arm: Arm) -> list[tuple[Any, float]]:
-    means = arm.frame.group_by(arm.key).agg(pl.col(arm.axis.column).cast(pl.Float64).mean())
-    return [(place, at) for place, at in means.iter_rows()]
+    means = arm.frame.group_by(arm.key).agg(pl.col(arm.axis.column).cast(pl.Float64).mean().alias("at"))
+    return list(means.iter_rows())
 
 
 def _spaced(arm: Arm, trained: set[Any]) -> list[Any]:
