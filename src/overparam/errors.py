@@ -125,6 +125,10 @@ class LayerCollapseWarning(OverparamWarning):
     """Pruning left a layer with fewer weights than it has outputs or inputs."""
 
 
+class TiedScoresWarning(OverparamWarning):
+    """More than a few scores are equal where pruning decides, so that the position of weights does."""
+
+
 class IncompleteWarning(OverparamWarning):
     """Some rows of a study are missing, because steps failed."""
 

@@ -5,12 +5,12 @@ A mask is a bool tensor shaped like its weight tensor; True means kept. Everythi
 **Ties.** Weights are ranked by score, and equal scores by position: tensors in the order of their names
 (plain string order), then the flat index within the tensor; the lower position is kept. So exactly as many
 weights stay as were asked for, also where all scores are equal, and the order of the mappings does not
-matter.
+matter. Where that decides over more than a few weights, :func:`overparam.prune.new_masks` tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 
 import numpy as np
@@ -24,9 +24,17 @@ __all__ = ["Masks"]
 Masks = Mapping[str, Tensor]
 """Masks by parameter name: bool, of the weight's shape, True where it is kept."""
 
+Tied = Callable[[int, int], None]
+"""Told of a ranking in which position decides: how many scores equal the lowest that stays, and how many there are."""
+
 
 def keep_top(
-    scores: Mapping[str, Tensor], masks: Masks, keep: int | Mapping[str, int], *, allow_empty: bool = False
+    scores: Mapping[str, Tensor],
+    masks: Masks,
+    keep: int | Mapping[str, int],
+    *,
+    allow_empty: bool = False,
+    tied: Tied | None = None,
 ) -> dict[str, Tensor]:
     """Return new masks that keep exactly the ``keep`` best of the weights still alive; a mask never grows.
 
@@ -36,6 +44,7 @@ def keep_top(
         keep: one number for a single ranking over all tensors, or one number per tensor.
         allow_empty: unless True, every tensor that has weights keeps its best one. In a single ranking that
             one takes the place of the weakest that would have stayed elsewhere.
+        tied: called for each ranking in which position decides.
 
     Raises:
         SpecError: missing scores, wrong shapes or dtypes, scores that are not finite, or a number to keep
@@ -48,19 +57,19 @@ def keep_top(
     for name in names:
         check_scores(name, scores, masks[name])
     if isinstance(keep, Integral):
-        return _keep_top_together(names, scores, masks, int(keep), allow_empty)
+        return _keep_top_together(names, scores, masks, int(keep), allow_empty, tied)
     if not isinstance(keep, Mapping):
         raise SpecError(f"keep must be a whole number of weights, or one for each tensor, got {keep!r}")
     if set(keep) != set(names):
         raise SpecError(f"keep must give one number for each of {', '.join(names)}; got {', '.join(sorted(keep))}")
     kept: dict[str, Tensor] = {}
     for name in names:
-        kept |= _keep_top_together([name], scores, masks, keep[name], allow_empty)
+        kept |= _keep_top_together([name], scores, masks, keep[name], allow_empty, tied)
     return kept
 
 
 def _keep_top_together(
-    names: list[str], scores: Mapping[str, Tensor], masks: Masks, keep: int, allow_empty: bool
+    names: list[str], scores: Mapping[str, Tensor], masks: Masks, keep: int, allow_empty: bool, tied: Tied | None
 ) -> dict[str, Tensor]:
     """Rank the tensors ``names`` (sorted) together; see :func:`keep_top`."""
     check_room(keep, {name: count_kept({name: masks[name]}) for name in names}, allow_empty)
@@ -72,8 +81,13 @@ def _keep_top_together(
     ranked = torch.cat([_comparable(scores[name]).reshape(-1).to(device) for name in names])
     ranked = ranked.masked_fill_(~alive, -torch.inf)  # finite scores are all above; cat made a copy
     reserved = [] if allow_empty else _best_of_each(torch.split(ranked, sizes))
+    best = ranked[reserved]
     ranked[reserved] = torch.inf  # the best weight of each tensor goes before all others
     chosen = highest(ranked, keep)
+    if tied is not None and keep:
+        threshold = ranked[chosen].min()
+        if bool((ranked[~chosen] == threshold).any()):
+            tied(int((ranked == threshold).sum()) + int((best == threshold).sum()), int(alive.sum()))
     parts = torch.split(chosen, sizes)
     return {
         name: part.reshape(masks[name].shape).to(masks[name].device, copy=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from overparam.errors import CoverageWarning, SpecError, warn
+from overparam.errors import CoverageWarning, SpecError, TiedScoresWarning, warn
 from overparam.networks import first_names, prunable, warn_of_collapse
 from overparam.networks.forward import Inputs
 from overparam.networks.roles import check_shapes
@@ -84,7 +84,8 @@ def prune(
     An optimiser moves weights away from zero again: :func:`hold` keeps them there in a training loop of one's own.
     A further round is told of the one before with ``masks=masks``.
 
-    Warns with :class:`CoverageWarning` of parameters that get no masks (see :func:`dense_masks`), and with
+    Warns with :class:`CoverageWarning` of parameters that get no masks (see :func:`dense_masks`), with
+    :class:`TiedScoresWarning` where more than a few scores are equal and their position decides which stay, and with
     :class:`LayerCollapseWarning` of layers that this round leaves with fewer weights than outputs or inputs (see
     :func:`overparam.networks.collapsed_layers`).
 
@@ -126,8 +127,9 @@ def prune(
     looked = copy.deepcopy(module) if rounds > 1 else module
     batches = None if batch is None else lambda: ([batch], loss)
     look = Look(lambda: looked, batches, sample=None if sample is None else lambda: sample)
-    found = Pruned(masks, {})
+    found, ties = Pruned(masks, {}), list[str]()
     for share in densities(density, rounds, masks, spared, counting):
+        ties.clear()  # those of the last round decide which weights there are
         if rounds > 1:
             apply_masks(looked, found)
         alive = {name: mask for name, mask in found.items() if name not in spared} or found
@@ -144,9 +146,12 @@ def prune(
             exclude=spared,
             counting=counting,
             allow_empty=allow_empty,
+            tell=ties.append,
         )
         found = found.then(kept, scores.weights(kept, weights))
     _tell(left_out)
+    for sentence in ties:
+        warn(sentence, TiedScoresWarning)
     warn_of_collapse(found, named.roles, before=masks)
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor
@@ -15,6 +15,9 @@ from overparam.prune.scopes.base import SCOPES, Counted, Scope, checked_quotas, 
 from overparam.prune.selection import excluded, pruning_rates
 
 Counting = Literal["prunable", "all"]
+
+FEW_TIES, TIED_SHARE = 3, 0.01
+"""So many equal scores, or this share of a ranking, are chance: floats of half precision have few values."""
 
 
 def new_masks(
@@ -29,6 +32,7 @@ def new_masks(
     exclude: str | Iterable[str] = (),
     counting: Counting = "prunable",
     allow_empty: bool = False,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Tensor]:
     """Return the masks after one round: of the weights alive the best stay, exactly as many as asked for.
 
@@ -51,6 +55,7 @@ def new_masks(
             open_lth (which, where scores are compared with a threshold, then removes one weight more; here
             the count is exact).
         allow_empty: unless True, a tensor that has weights keeps at least one.
+        tell: called with a sentence where more than a few scores are equal and position decides which of them stay.
 
     Raises:
         SpecError: a wrong argument; too few weights left to prune that many; a density above the present one.
@@ -86,13 +91,29 @@ def new_masks(
     keep = number_to_keep(tensors, [tensor for tensor in counted if tensor.name in spared], fraction, density, counting)
     check_room(keep, {tensor.name: tensor.alive for tensor in tensors}, allow_empty)
     quotas = checked_quotas(scope, tensors, keep)
+    ties: list[tuple[int, int]] = []
     chosen = keep_top(
         scores,
         {tensor.name: masks[tensor.name] for tensor in tensors},
         keep if quotas is None else quotas,
         allow_empty=allow_empty,
+        tied=lambda equal, ranked: ties.append((equal, ranked)),
     )
+    if told := tied_sentence(ties):
+        tell(told)
     return {name: chosen[name] if name in chosen else mask.clone() for name, mask in masks.items()}
+
+
+def tied_sentence(ties: Iterable[tuple[int, int]]) -> str:
+    """Say that position decides, given how many scores of how many are equal; empty if they are few in each ranking.
+
+    >>> tied_sentence([(3, 8), (50, 10_000), (900, 1000)])
+    '90 % of 1,000 scores are equal at the threshold, so position decides between them: those that come first are kept'
+    """
+    many = [(equal, ranked) for equal, ranked in ties if equal > max(FEW_TIES, TIED_SHARE * ranked)]
+    equal, ranked = (sum(each) for each in zip(*many, strict=True)) if many else (0, 0)
+    share = f"{100 * equal / max(ranked, 1):.0f} % of {ranked:,} scores are equal at the threshold"
+    return f"{share}, so position decides between them: those that come first are kept" if many else ""
 
 
 def densities(

@@ -47,6 +47,7 @@ def keep_whole(
         fraction=asked.fraction,
         density=asked.density,
         scope=asked.scope,
+        tell=asked.tell,
     )
     made = {name: mask.clone() for name, mask in masks.items()}
     for name, each in layers.items():

@@ -112,6 +112,7 @@ class Prune(Step):
         spared = named.meant(self.exclude, "exclude") if named else ()
         notes: list[str] = []
         for density in densities(self.density, self.rounds, pruned.masks, spared, self.counting):
+            notes.clear()  # what the last round tells holds for what there is
             asked = self._asked(pruned, context, named, density, notes)
             pruned = self._once(pruned, context, asked, spared)
         if few := almost_empty(pruned.masks, start.masks):

@@ -27,4 +27,5 @@ class Weights:
             exclude=asked.exclude,
             counting=asked.counting,
             allow_empty=asked.allow_empty,
+            tell=asked.tell,
         )
