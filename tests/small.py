@@ -87,7 +87,7 @@ def context_of(
     return Context(
         world=data,
         module=lambda: network.build(shape, classes, 123),  # other weights: they must be loaded over
-        fresh=lambda draw: network.build(shape, classes, seed, draw),
+        fresh=lambda draw, surgery=(): network.fresh(shape, classes, seed, draw, surgery=surgery),
         seed=seed,
         given=given(network, data, references or {}),
         journal=journal,

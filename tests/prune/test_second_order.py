@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from overparam.errors import SpecError
+from overparam.errors import CoverageWarning, SpecError
 from overparam.prune import CRITERIA, Evidence, apply_masks, prune
 from overparam.prune.backpropagated import backpropagated_diagonal
 from overparam.prune.evidence import Look
@@ -367,3 +368,25 @@ def test_examples_that_cannot_be_taken_apart_are_told() -> None:
     given = (torch.randn(4, 5), torch.zeros(4, dtype=torch.int64))
     with pytest.raises(SpecError, match="cannot be taken apart"):
         next(curvature_roots(Looking(5, 3), given, functional.cross_entropy, "fisher"))
+
+
+def test_refit_names_the_layers_that_it_leaves_unfitted() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.fc = nn.Conv1d(2, 4, 3), nn.Linear(24, 8)
+            self.attention, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = torch.relu(self.fc(torch.relu(self.conv(x)).flatten(1)))
+            mixed = self.attention(hidden[:, None], hidden[:, None], hidden[:, None])[0][:, 0]
+            return nn.functional.linear(mixed, self.out.weight, self.out.bias)
+
+    module, batch = Mixed(), (torch.randn(20, 2, 8), torch.arange(20) % 3)
+    unseen = "conv.weight, attention.in_proj_weight, attention.out_proj.weight, out.weight as they are"
+    with pytest.warns(CoverageWarning, match=f"refit leaves the values of {unseen}: inputs are known of linear"):
+        masks = prune(module, "refit", density=0.5, scope="uniform", batch=batch)
+    assert list(masks.weights) == ["fc.weight"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prune(module, "refit", density=0.5, scope="uniform", batch=batch, exclude=["conv.*", "attention.*", "out.*"])

@@ -65,5 +65,23 @@ def test_weights_of_before_do_not_fit() -> None:
     done = Compact().run(start, context).checkpoint
     with pytest.raises(SpecError, match="weights from before a surgery"):
         Rewind().run(done, dataclasses.replace(context, given=given(CONV, context.world, {"init": start})))
-    with pytest.raises(SpecError, match="weights from before a surgery"):
-        Reinit().run(done, context)
+
+
+def test_a_new_initialisation_is_that_of_the_smaller_layers() -> None:
+    start, context = pruned(Network("mlp", {"hidden": [400]}), fraction=0.9)
+    done = Compact().run(start, context).checkpoint
+    drawn = Reinit().run(done, context).checkpoint
+    assert drawn.state["output.weight"].shape == (3, 40)
+    assert float(drawn.state["output.weight"].std()) == pytest.approx((2 / 40) ** 0.5, rel=0.25), (
+        "kaiming, of 40 inputs"
+    )
+    beside = Reinit().run(start, context).checkpoint.state["output.weight"]
+    assert float(beside[beside != 0].std()) == pytest.approx((2 / 400) ** 0.5, rel=0.25), "under masks it is of 400"
+    again, other = Reinit().run(done, context).checkpoint, Reinit().run(drawn, context).checkpoint
+    assert same_bits(again.state, drawn.state)
+    assert not same_bits(other.state, drawn.state)
+    own = Compact().run(*pruned()).checkpoint
+    one = Reinit().run(own, context_of(CONV, context.world)).checkpoint
+    two = Reinit().run(one, context_of(CONV, context.world)).checkpoint
+    assert not torch.equal(one.state["5.weight"], two.state["5.weight"]), "each draws anew, as constructed too"
+    assert one.state["5.weight"].abs().max() <= 72**-0.5

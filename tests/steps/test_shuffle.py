@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,3 +59,13 @@ def test_under_hold_the_new_places_are_held_at_their_values() -> None:
     made = Shuffle().run(held, context).checkpoint
     for name, mask in made.masks.items():
         assert torch.equal(made.state[name][~mask], init.state[name][~mask])
+
+
+@pytest.mark.parametrize(("pattern", "told"), [("units", "whole units"), ("2:4", "2:4"), ("weights", "")])
+def test_that_a_pattern_is_gone_is_told(pattern: str, told: str) -> None:
+    context = context_of(CONV, DATA)
+    asked = {} if pattern == "2:4" else {"density": 0.5, "scope": "per-layer"}
+    start = Prune(pattern=pattern, exclude=("output", "0.weight"), **asked).run(begin(CONV, DATA), context).checkpoint
+    notes = Shuffle().run(start, context).notes
+    assert not notes if not told else f"the pattern of '5.weight' ({told})" in notes[0]
+    assert len(notes) == bool(told)

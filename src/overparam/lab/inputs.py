@@ -20,7 +20,7 @@ from overparam.lab.store import DamagedError, Store
 from overparam.lab.weights import checkpoint_from_bytes
 from overparam.networks import Network, prunable, tensor_roles
 from overparam.networks.architecture import Form
-from overparam.networks.surgery import operate
+from overparam.networks.surgery import Surgery, operate
 from overparam.recent import Recent
 from overparam.spec import plain
 from overparam.steps import Context
@@ -106,10 +106,10 @@ class Modules:
             )
         return world.build()
 
-    def fresh(self, at: Node | Source, draw: str) -> nn.Module:
+    def fresh(self, at: Node | Source, draw: str, surgery: Surgery = ()) -> nn.Module:
         """Return a newly initialised module."""
         data = self.world(at.world)
-        return self.setup.networks[at.network].fresh(**data.form, seed=at.seed, draw=draw)
+        return self.setup.networks[at.network].fresh(**data.form, seed=at.seed, draw=draw, surgery=surgery)
 
     def module(self, at: Node | Source) -> nn.Module:
         """Return a module as the initialisation's was made, to load weights over.

@@ -22,6 +22,7 @@ from overparam.networks.factory import (
 )
 from overparam.networks.initialise import Init, initialise
 from overparam.networks.roles import prunable, tensor_roles
+from overparam.networks.surgery import Surgery, operate, redraw
 from overparam.spec import spec
 from overparam.streams import global_stream
 
@@ -105,17 +106,23 @@ class Network:
         seed: int,
         draw: str | int = "init",
         vocabulary: int | None = None,
+        surgery: Surgery = (),
     ) -> nn.Module:
-        """Return a new module as :meth:`build` does, without trying it: for a network that was built before."""
-        return self._fresh(Form.of(input_shape, outputs, vocabulary), seed, draw)
+        """Return a new module as :meth:`build` does, without trying it: for a network that was built before.
 
-    def _fresh(self, form: Form, seed: int, draw: str | int = "init") -> nn.Module:
+        The layers of a ``surgery`` stand in it and are initialised as its own are, by their own sizes; in a network
+        that initialises itself, as torch constructs them.
+        """
+        return self._fresh(Form.of(input_shape, outputs, vocabulary), seed, draw, surgery)
+
+    def _fresh(self, form: Form, seed: int, draw: str | int = "init", surgery: Surgery = ()) -> nn.Module:
         factory = NETWORKS.resolve(self.name)
         usual: Init = factory.init if isinstance(factory, Architecture) else "pytorch"
         with global_stream(seed, "network", draw):
             module = make(factory, self.label, form, self.options)
             if any(is_lazy(parameter) for parameter in module.parameters()):
                 check_output(module, self.label, form)  # gives lazy layers their weights
+            redraw(operate(module, surgery), surgery)
             initialise(module, self.init or usual)
         return module
 

@@ -124,6 +124,13 @@ def operate(module: nn.Module, surgery: Surgery) -> nn.Module:
     return module
 
 
+def redraw(module: nn.Module, surgery: Surgery) -> None:
+    """Draw new values of the layers of ``surgery`` from torch's global generator, as their constructors do."""
+    for replace in surgery:
+        if reset := getattr(module.get_submodule(replace.path), "reset_parameters", None):
+            reset()
+
+
 def merged(surgery: Surgery, more: Surgery) -> tuple[Replace, ...]:
     """Return one record for two surgeries in order: the later layer at a path is the one that counts."""
     return tuple({replace.path: replace for replace in (*surgery, *more)}.values())

@@ -18,6 +18,9 @@ SHARPNESS = 200.0
 ITERATIONS = 100
 """Of Dykstra's projections; more change no mask that matters, as the rounding improves what they give."""
 
+SOME, MOST = 16, 32
+"""Groups that do not all keep as many by chance, and the largest M that is looked for."""
+
 AT_ONCE = 1 << 22
 """Pairs of entries that the rounding looks at in one go."""
 
@@ -34,6 +37,24 @@ def keep_in_groups(scores: Tensor, mask: Tensor, n: int, m: int) -> Tensor:
     best = groups.argsort(dim=1, descending=True, stable=True)[:, :n]
     kept = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, best, True) & groups.isfinite()
     return kept.reshape(ranked.shape).movedim(-1, 1).contiguous()
+
+
+def structure(mask: Tensor) -> str:
+    """Say what structure a mask ``(outputs, inputs, *kernel)`` has: ``whole units``, N:M such as ``2:4``, or none.
+
+    Whole units: rows and columns are kept or pruned as a whole. N:M: at least ``SOME`` groups, all of which keep N.
+    """
+    if mask.dim() < 2 or mask.all() or not mask.any():
+        return ""
+    flat = mask.flatten(2) if mask.dim() > 2 else mask.unsqueeze(2)
+    rows, columns = flat.any(2).any(1), flat.any(2).any(0)
+    if min(rows.sum(), columns.sum()) > 1 and torch.equal(flat, (rows[:, None] & columns)[..., None].expand_as(flat)):
+        return "whole units"
+    for m in (size for size in range(2, MOST + 1) if mask.shape[1] % size == 0 and mask.numel() // size >= SOME):
+        counts = flat.movedim(1, -1).reshape(-1, m).sum(1)
+        if 0 < counts[0] < m and bool((counts == counts[0]).all()):
+            return f"{int(counts[0])}:{m}"
+    return ""
 
 
 def keep_in_blocks(scores: Tensor, mask: Tensor, n: int, m: int) -> Tensor:

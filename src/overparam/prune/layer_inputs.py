@@ -12,6 +12,7 @@ from torch.nn import functional
 from overparam.networks.forward import Call, Inputs, record
 
 KINDS = (nn.Linear, nn.Conv2d)
+UNSEEN = "inputs are known of linear layers and two-dimensional convolutions that are called as modules"
 ROOM = 2**24  # elements of unfolded patches that are held at once
 
 

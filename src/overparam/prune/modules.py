@@ -150,6 +150,7 @@ def prune(
         )
         found = found.then(kept, scores.weights(kept, weights))
     _tell(left_out)
+    _tell(scores.note)
     for sentence in ties:
         warn(sentence, TiedScoresWarning)
     warn_of_collapse(found, named.roles, before=masks)

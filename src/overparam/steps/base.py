@@ -26,7 +26,8 @@ class Context:
         world: the data of the world that the step runs in.
         module: returns a fresh module of the network that the step begins with, removed units and all; its weights are
             to be loaded over.
-        fresh: returns a newly initialised module for a draw of the initialisation stream (``"init"`` is the first).
+        fresh: returns a newly initialised module for a draw of the initialisation stream (``"init"`` is the first), and
+            for a ``surgery``, if one is given, with smaller layers in it.
         seed: of the study's streams.
         given: the checkpoints that the step named, with their networks, by name (see :meth:`Step.references`).
         progress: to be called with parts done, parts in all and the newest numbers; may be None.
@@ -38,7 +39,7 @@ class Context:
 
     world: WorldData
     module: Callable[[], nn.Module]
-    fresh: Callable[[str], nn.Module]
+    fresh: Callable[..., nn.Module]
     seed: int = 0
     given: Mapping[str, Given] = field(default_factory=dict)
     progress: Progress | None = None

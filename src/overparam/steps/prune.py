@@ -176,6 +176,8 @@ class Prune(Step):
     def _once(self, start: Checkpoint, context: Context, asked: Round, spared: Collection[str]) -> Checkpoint:
         """Return ``start`` after one round; what is ``spared`` is neither scored nor moved."""
         scores = self._scores(start, context, spared)
+        if scores.note:
+            asked.tell(scores.note)
         masks = PATTERNS.resolve(self.pattern).masks(scores, start.masks, asked)
         return start.with_state({**start.state, **scores.weights(masks, start.state)}).masked(masks)
 

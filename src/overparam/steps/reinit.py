@@ -15,7 +15,8 @@ from overparam.steps.base import STEPS, Context, Outcome, Step
 class Reinit(Step):
     """Draw a new random initialisation under the same mask: the control of the Lottery Ticket Hypothesis.
 
-    Every ``reinit`` of a chain draws anew; all parameters and buffers are fresh.
+    Every ``reinit`` of a chain draws anew; all parameters and buffers are fresh. Weights are drawn for the layer as it
+    is: under masks, whole units pruned or not, that is the dense one; after ``compact`` it is the smaller one.
     """
 
     kind: ClassVar[str] = "reinit"
@@ -29,5 +30,5 @@ class Reinit(Step):
     def run(self, start: Checkpoint, context: Context) -> Outcome:
         """Return ``start``'s masks over newly initialised weights."""
         counted = start.counted("reinit")
-        fresh = state_of(context.fresh(f"reinit-{counted.count('reinit')}"))
+        fresh = state_of(context.fresh(f"reinit-{counted.count('reinit')}", surgery=start.surgery))
         return Outcome(dataclasses.replace(counted.with_state(fresh), position=START))

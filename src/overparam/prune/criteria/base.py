@@ -26,11 +26,13 @@ class Scores:
             are. What it gives outside the masks does not count.
         units: returns the score of units that can only go together, for patterns that take these as a whole; None: it
             is the sum of the scores of their weights. It raises :class:`SpecError` where it can tell nothing.
+        note: a sentence that the user should hear; empty for none.
     """
 
     scores: Mapping[str, Tensor]
     values: Callable[[Masks], Mapping[str, Tensor]] | None = None
     units: Callable[[Group], float] | None = None
+    note: str = ""
 
     @classmethod
     def of(cls, found: Scores | Mapping[str, Tensor]) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic import Field
 from overparam.prune.criteria.base import CRITERIA, Scores
 from overparam.prune.criteria.layer_wise import moved
 from overparam.prune.evidence import Evidence
+from overparam.prune.layer_inputs import UNSEEN
 from overparam.prune.layer_problem import layer_problems
 from overparam.spec import spec
 
@@ -19,7 +21,8 @@ class Refit:
     """Scores of another criterion; what stays of each layer's rows is fitted to the layer's outputs anew.
 
     The exact least-squares values for the masks, row by row: what Optimal Brain Surgeon in a layer, SparseGPT and their
-    like come near to. Layers other than linear ones and two-dimensional convolutions keep their values.
+    like come near to. Layers other than linear ones and two-dimensional convolutions keep their values; a note names
+    them.
 
     Args:
         of: the criterion that chooses.
@@ -36,4 +39,10 @@ class Refit:
 
     def __call__(self, seen: Evidence) -> Scores:
         """Return what the other criterion gives, with new values."""
-        return Scores(Scores.of(CRITERIA.resolve(self.of)(seen)).each(), moved(layer_problems(seen, self.damping)))
+        scores, problems = Scores.of(CRITERIA.resolve(self.of)(seen)).each(), layer_problems(seen, self.damping)
+        fitted = {name for each in problems for name in each.names}
+        return Scores(scores, moved(problems), note=_unfitted([name for name in seen.weights if name not in fitted]))
+
+
+def _unfitted(names: Sequence[str]) -> str:
+    return f"refit leaves the values of {', '.join(names)} as they are: {UNSEEN}" if names else ""
