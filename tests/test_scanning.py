@@ -124,6 +124,7 @@ def test_the_command_prints_a_table_and_writes_files(tmp_path: Path, monkeypatch
         (["--densities", "much"], "densities"),
         (["--criterion", "magnitud"], "did you mean 'magnitude'"),
         (["--tolerance", "0"], "tolerance"),
+        (["--pattern", "2:4"], "pattern 2:4 says how many weights stay, so there is no density to scan"),
         (["--save", "x.txt"], "a scan cannot be written as 'x.txt'; end it in .png, .svg"),
     ],
 )
@@ -134,7 +135,15 @@ def test_wrong_options_are_named(options: list[str], message: str) -> None:
 
 
 def test_a_network_that_cannot_be_pruned_is_refused() -> None:
-    with pytest.raises(SpecError, match="2:4"):
+    with pytest.raises(SpecError, match="pattern 2:4 says how many weights stay, so there is no density to scan"):
         scan(net(), WORLD, pattern="2:4")
+    with pytest.raises(
+        SpecError, match="pattern heads takes what several layers have in common, so none can be scanned"
+    ):
+        scan(net(), WORLD, pattern="heads")
+    broken = net()
+    broken[0].weight.data[0, 0] = torch.nan
+    with pytest.raises(SpecError, match=r"the module's '0.weight' is not finite in 1 of [\d,]+ places"):
+        scan(broken, WORLD)
     with pytest.raises(SpecError, match="no linear, convolution or recurrent weights"):
         overparam.scan(nn.Flatten(), WORLD)

@@ -21,6 +21,7 @@ from overparam.probes import Density, Sensitivity, View
 from overparam.probes.sensitivity import METRICS, told
 from overparam.prune import dense_masks
 from overparam.prune.masks import Masks
+from overparam.prune.modules import check_finite
 from overparam.report.arms import arms
 from overparam.report.axes import DENSITY
 from overparam.report.figures import save_chart
@@ -168,9 +169,10 @@ def scan(
             ``examples``, ...
 
     Raises:
-        SpecError: a wrong argument, or a module that nothing can be pruned of.
+        SpecError: a wrong argument, a module that nothing can be pruned of, or parameters that are not finite.
     """
     probe = Sensitivity(**how)
+    check_finite(module)
     world = data if isinstance(data, WorldData) else (data if isinstance(data, World) else World(data)).build()
     roles = tensor_roles(module, world.test.inputs[:1])
     alive = dense_masks(module, world.test.inputs[:1]) if masks is None else masks

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import overparam.prune
 from overparam.errors import LayerCollapseWarning, SpecError
-from overparam.prune import SCOPES, apply_masks, dense_masks, density, gradients, prune
+from overparam.prune import SCOPES, Heads, Round, Scores, apply_masks, dense_masks, density, gradients, prune
 
 
 def small_net(seed: int = 0) -> nn.Module:
@@ -134,6 +134,7 @@ def test_apply_masks_writes_positive_zeros_and_touches_nothing_else():
 
 
 @pytest.mark.filterwarnings("ignore::overparam.errors.LayerCollapseWarning")  # the worst weights stay
+@pytest.mark.filterwarnings("ignore::overparam.errors.TiedScoresWarning")  # of dead units all gradients are zero
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_dtypes(dtype):
     net = small_net().to(dtype)
@@ -241,9 +242,9 @@ def test_masked_weights_have_a_gradient_but_stay_pruned():
     assert all(not (smaller[name] & ~masks[name]).any() for name in masks)
 
 
-def with_nan(net):
+def with_nan(net, leaf="weight"):
     with torch.no_grad():
-        net[4].weight[0, 0] = torch.nan
+        getattr(net[4], leaf)[0] = torch.nan
     return net
 
 
@@ -253,7 +254,16 @@ MISUSE = {
     "no batch": (lambda: prune(small_net(), "gradient", fraction=0.2), "needs gradients.* give batch="),
     "half a batch": (lambda: prune(small_net(), "gradient", fraction=0.2, batch=batch()[0]), "batch must be a pair"),
     "unknown criterion": (lambda: prune(small_net(), "gradients", fraction=0.2), "did you mean 'gradient'"),
-    "nan weight": (lambda: prune(with_nan(small_net()), fraction=0.2), "scores of '4.weight' are not finite for 1 of"),
+    "nan weight": (lambda: prune(with_nan(small_net()), fraction=0.2), "the module's '4.weight' is not finite in"),
+    "nan bias": (lambda: prune(with_nan(small_net(), "bias"), fraction=0.2), "'4.bias' is not finite in 1 of 8 places"),
+    "nan bias, no data": (
+        lambda: prune(with_nan(small_net(), "bias"), "synflow", fraction=0.2, sample=batch()[0]),
+        "'4.bias' is not finite in 1 of 8 places; look for a training that diverged",
+    ),
+    "heads of none": (
+        lambda: Heads().masks(Scores({}), {}, Round({}, lambda: (small_net(), batch()[0]))),
+        "pattern heads: no attention heads were found in the network",
+    ),
     "no weights": (lambda: prune(nn.ReLU(), fraction=0.2), "no linear, convolution or recurrent weights"),
     "mask of nothing": (lambda: prune(small_net(), fraction=0.2, masks={"7.weigth": ONES}), "mean '7.weight'"),
     "mask of other shape": (lambda: apply_masks(small_net(), {"7.weight": ONES.T}), r"\(8, 3\).*\(3, 8\)"),

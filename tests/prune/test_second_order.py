@@ -390,3 +390,21 @@ def test_refit_names_the_layers_that_it_leaves_unfitted() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         prune(module, "refit", density=0.5, scope="uniform", batch=batch, exclude=["conv.*", "attention.*", "out.*"])
+
+
+@pytest.mark.parametrize("criterion", ["grasp", "obd"])
+def test_second_derivatives_go_through_attention(criterion: str) -> None:
+    """torch's fused attention has none, so its plain form is taken."""
+
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+    masks = prune(
+        Attending(), criterion, density=0.5, scope="uniform", batch=(torch.randn(9, 4, 8), torch.arange(9) % 3)
+    )
+    assert sum(int(mask.sum()) for mask in masks.values()) == 140

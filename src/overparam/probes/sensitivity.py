@@ -15,6 +15,7 @@ from overparam.errors import SpecError
 from overparam.probes.base import PROBES, Measurements, Probe, View
 from overparam.prune import CRITERIA, PATTERNS, Round, Scores
 from overparam.prune.masks import Masks
+from overparam.prune.patterns.base import across_layers, decides_count
 from overparam.prune.selection import Named
 from overparam.spec import spec
 from overparam.train.evaluate import evaluate
@@ -68,6 +69,14 @@ class Sensitivity(Probe):
     def __post_init__(self) -> None:
         if not self.densities or sorted(set(self.densities), reverse=True) != list(self.densities):
             raise ValueError(f"densities must fall, each once, got {list(self.densities)}")
+        if decides_count(self.pattern):
+            told = f"pattern {PATTERNS.resolve(self.pattern)} says how many weights stay"
+            raise ValueError(f"{told}, so there is no density to scan")
+        if across_layers(self.pattern):
+            raise ValueError(
+                f"pattern {PATTERNS.label(self.pattern)} takes what several layers have in common, so none can be "
+                "scanned alone; scan weights or units, or prune heads to several densities in a study"
+            )
 
     def references(self) -> tuple[str, ...]:
         """Return the checkpoint that the criterion looks at, if it does."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from overparam.errors import SpecError
@@ -69,13 +70,14 @@ def hessian_product(
 ) -> dict[str, Tensor]:
     """Return the exact product of ``vectors`` with the Hessian of the loss by the parameters that they name.
 
-    Taken in evaluation mode on one mini-batch; the module stays as it was.
+    Taken in evaluation mode on one mini-batch; the module stays as it was. Attention is computed by torch's plain
+    operations, as its fused kernels have no second derivative.
 
     Args:
         vectors: tensors by parameter name, shaped like the parameters; the rest as of :func:`gradients`.
     """
     first = first_named(module, vectors)
-    with _taken(module, batch, loss, first, False, seed, draw) as (value, weights):
+    with sdpa_kernel(SDPBackend.MATH), _taken(module, batch, loss, first, False, seed, draw) as (value, weights):
         over = list(weights.values())
         slopes = torch.autograd.grad(value, over, create_graph=True, allow_unused=True, materialize_grads=True)
         by_first = {first[name]: vector for name, vector in vectors.items()}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.parameter import is_lazy
 
 from overparam.errors import CoverageWarning, SpecError, TiedScoresWarning, warn
 from overparam.networks import first_names, prunable, warn_of_collapse
@@ -115,6 +116,7 @@ def prune(
         SpecError: a wrong argument, a missing batch, or scores that are not finite.
     """
     criterion = CRITERIA.resolve(criterion)
+    check_finite(module)
     named = Named.of(module, sample)
     wanted, spared = named.wanted(include), named.meant(exclude, "exclude")
     left_out = ""
@@ -192,6 +194,17 @@ def apply_masks(module: nn.Module, masks: Masks) -> None:
             if name in moved:
                 weight.copy_(moved[name])
             weight.masked_fill_(~masks[name].to(weight.device), 0.0)
+
+
+def check_finite(module: nn.Module) -> None:
+    """Raise :class:`SpecError` if a parameter, one that is not pruned too, is NaN or infinite somewhere."""
+    for name, parameter in module.named_parameters():
+        broken = 0 if is_lazy(parameter) or parameter.is_meta else int((~parameter.detach().isfinite()).sum())
+        if broken:
+            raise SpecError(
+                f"the module's {name!r} is not finite in {broken:,} of {parameter.numel():,} places; look for a "
+                "training that diverged, or weights that were loaded wrongly"
+            )
 
 
 def by_first_names(module: nn.Module, masks: Masks) -> dict[str, Tensor]:

@@ -72,15 +72,23 @@ def _layers(module: nn.Module, found: Sequence[Group], masks: Masks, spared: set
         if not group.kept and names <= masks.keys() and not names & spared:
             layers[min(names)].append(group)
     if not any(layers.values()):
-        raise SpecError(f"the network has nothing that can go as a whole: {_why_none(found, masks)}")
+        raise SpecError(f"the network has nothing that can go as a whole: {_why_none(found, masks, spared)}")
     return {name: each for name, each in layers.items() if each}
 
 
-def _why_none(found: Sequence[Group], masks: Masks) -> str:
+def _why_none(found: Sequence[Group], masks: Masks, spared: set[str]) -> str:
     """Say of each weight that has a mask why no unit of it can go."""
-    kept = {unit.name: group.kept for group in found for unit in group.outputs}
-    other = "it is no layer of units that can be followed, as linear layers and convolutions are"
-    return "; ".join(f"{name} ({kept.get(name, other) or 'excluded'})" for name in masks)
+    groups = {unit.name: group for group in found for unit in group.outputs}
+
+    def why(name: str) -> str:
+        if name in spared:
+            return "excluded"
+        if name not in groups:
+            return "it is no layer whose units can be followed"
+        others = {unit.name for unit in groups[name].outputs} - (masks.keys() - spared)
+        return groups[name].kept or f"its units go only with those of {', '.join(sorted(others))}, which must not go"
+
+    return "; ".join(f"{name} ({why(name)})" for name in masks)
 
 
 def _scores(scores: Scores, masks: Masks, found: Sequence[Group]) -> Tensor:

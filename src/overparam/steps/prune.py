@@ -12,6 +12,7 @@ from overparam.checkpoint import Checkpoint
 from overparam.errors import SpecError
 from overparam.networks.collapse import almost_empty
 from overparam.prune import CRITERIA, PATTERNS, SCOPES, Round, Scope, Scores, coverage
+from overparam.prune.patterns.base import decides_count
 from overparam.prune.rounds import densities
 from overparam.prune.scopes.base import rates_of
 from overparam.prune.selection import Named
@@ -77,14 +78,17 @@ class Prune(Step):
 
     def __post_init__(self) -> None:
         given = [name for name in ("fraction", "density") if getattr(self, name) is not None]
-        decides = _decides_count(self.pattern)
+        decides = decides_count(self.pattern)
+        told = f"pattern {PATTERNS.resolve(self.pattern)} says how many weights stay" if decides else ""
         if given and decides:
-            raise ValueError(f"pattern {self.pattern} says how many weights stay; leave {' and '.join(given)}")
+            raise ValueError(f"{told}; leave {' and '.join(given)}")
         if len(given) == 2 or (not given and decides is False):
             raise ValueError(
                 "needs either fraction (of the weights left that goes) or density (to be kept), got "
                 f"{'both' if given else 'neither'}"
             )
+        if self.rounds > 1 and decides:
+            raise ValueError(f"{told}, at once; leave rounds")
         if self.rounds > 1 and self.density is None:
             raise ValueError(f"rounds: {self.rounds} needs density, the share to be kept in the end, not fraction")
 
@@ -149,7 +153,7 @@ class Prune(Step):
         small = dataclasses.replace(self, batch_size=min(self.batch_size, FEW), batches=1)
         found = small._scores(start, context, named.meant(self.exclude, "exclude") if named else ())
         asked = self._asked(start, context, named, self.density, [])
-        if start.kept < start.weights and not _decides_count(self.pattern):
+        if start.kept < start.weights and not decides_count(self.pattern):
             asked = dataclasses.replace(asked, fraction=0.0, density=None)
         sizes = dataclasses.replace(found, scores={name: start.state[name].abs() for name in found.scores})
         masks = PATTERNS.resolve(self.pattern).masks(sizes, start.masks, asked)
@@ -217,13 +221,6 @@ def _one_less(before: Tensor, after: Tensor) -> Tensor:
     less = before.clone().reshape(-1)
     less[before.reshape(-1).nonzero()[-1]] = False
     return less.reshape(before.shape)
-
-
-def _decides_count(pattern: Any) -> bool | None:
-    """Tell whether a pattern says itself how many weights stay; None for an import path, which is followed later."""
-    name = PATTERNS.label(pattern)
-    thing = PATTERNS.get(name) if name in PATTERNS else pattern
-    return None if isinstance(thing, str | Mapping) else bool(getattr(thing, "decides_count", False))
 
 
 def left_out(module: nn.Module, parts: Iterable[object]) -> str:

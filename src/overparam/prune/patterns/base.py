@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -40,7 +40,8 @@ class Round:
 class Pattern(Protocol):
     """Decides which weights stay.
 
-    One that says how many these are, whatever is asked for, has ``decides_count = True``.
+    One that says how many these are, whatever is asked for, has ``decides_count = True``; one whose groups are of
+    several layers ``across_layers = True``.
     """
 
     def masks(self, scores: Scores, masks: Masks, asked: Round) -> dict[str, Tensor]:
@@ -49,6 +50,22 @@ class Pattern(Protocol):
         ``scores`` are finite, higher means "keep", and needed for tensors that are not excluded.
         """
         ...
+
+
+def decides_count(pattern: Any) -> bool | None:
+    """Tell whether a pattern says itself how many weights stay; None for an import path, which is followed later."""
+    return _trait(pattern, "decides_count")
+
+
+def across_layers(pattern: Any) -> bool:
+    """Tell whether what goes as a whole is of several layers, so that none can be pruned alone."""
+    return bool(_trait(pattern, "across_layers"))
+
+
+def _trait(pattern: Any, name: str) -> bool | None:
+    label = PATTERNS.label(pattern)
+    thing = PATTERNS.get(label) if label in PATTERNS else pattern
+    return None if isinstance(thing, str | Mapping) else bool(getattr(thing, name, False))
 
 
 PATTERNS: Registry[Pattern] = Registry(

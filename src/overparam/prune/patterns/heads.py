@@ -1,7 +1,10 @@
 """Heads: whole attention heads go."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
+from overparam.errors import SpecError
 from overparam.networks.heads import fused_heads, heads_of
 from overparam.networks.units import groups
 from overparam.prune.criteria import Scores
@@ -23,8 +26,14 @@ class Heads:
     densities are of heads; each layer keeps one.
     """
 
+    across_layers: ClassVar[bool] = True
+
     def masks(self, scores: Scores, masks: Masks, asked: Round) -> dict[str, Tensor]:
         """Keep the best heads, exactly as many as asked for; raises :class:`SpecError` where none can go."""
         module, sample = asked.look()
         found = [*heads_of(groups(module, sample)), *fused_heads(module)]
+        if not found:
+            raise SpecError(
+                "pattern heads: no attention heads were found in the network; single units are pattern units"
+            )
         return keep_whole(module, found, scores, masks, asked)
