@@ -154,3 +154,34 @@ def test_smaller_networks_are_smaller_files_and_load_in_a_fresh_process(tmp_path
     )
     for name, outputs in json.loads(done.stdout).items():
         assert torch.allclose(torch.tensor(outputs), expected[name], atol=1e-5)
+
+
+def test_what_runs_in_training_only_is_kept_whole() -> None:
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.out, self.aux = nn.Linear(6, 8), nn.Linear(8, 3), nn.Linear(8, 3)
+            self.other, self.last = nn.Linear(3, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = torch.relu(self.first(x))
+            seen = self.out(hidden) + 0.1 * self.aux(hidden) if self.training else self.out(hidden)
+            return self.last(torch.relu(self.other(seen)))
+
+    torch.manual_seed(0)
+    sample = torch.randn(5, 6)
+    module, found = compacted(masked(Auxiliary(), sample), sample)
+    assert set(found.removed) == {"other"}
+    assert "in training mode" in found.kept["first"]
+    module.train()(sample).sum().backward()
+
+
+def test_a_depth_wise_channel_of_zeros_is_told() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 4, 1), nn.Flatten())
+    assert removal(module, torch.randn(2, 3, 5, 5)).kept == {}
+    with torch.no_grad():
+        module[1].weight[2], module[1].bias[2] = 0, 0
+    found = removal(module, torch.randn(2, 3, 5, 5))
+    assert found.removed == {}
+    assert "a depth-wise channel of zeros is not taken for dead by itself" in found.kept["1"]

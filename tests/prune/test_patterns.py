@@ -251,7 +251,7 @@ def test_taylor_is_the_derivative_of_a_gate_on_each_head() -> None:
 
 
 def test_a_network_without_heads_is_refused() -> None:
-    with pytest.raises(SpecError, match="nothing that can go as a whole"):
+    with pytest.raises(SpecError, match="pattern heads: no attention heads were found in the network"):
         pruned(Heads(), *perceptron(), fraction=0.5)
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import overparam.prune
 from overparam.errors import LayerCollapseWarning, SpecError
-from overparam.prune import SCOPES, Heads, Round, Scores, apply_masks, dense_masks, density, gradients, prune
+from overparam.prune import SCOPES, apply_masks, dense_masks, density, gradients, prune
 
 
 def small_net(seed: int = 0) -> nn.Module:
@@ -252,6 +252,33 @@ ONES = torch.ones(3, 8).bool()
 MISUSE = {
     "no amount": (lambda: prune(small_net()), "either fraction"),
     "no batch": (lambda: prune(small_net(), "gradient", fraction=0.2), "needs gradients.* give batch="),
+    "no shapes": (lambda: prune(small_net(), "synflow", fraction=0.2), "only the shapes count; give sample=inputs, or"),
+    "no initial weights": (lambda: prune(small_net(), "movement", fraction=0.2), "only a study that prunes knows them"),
+    "of units": (lambda: prune(small_net(), "norm-scale", fraction=0.2), "which prune\\(\\) by hand does not know"),
+    "a label too high": (
+        lambda: prune(small_net(), "gradient", fraction=0.2, batch=(batch()[0], 12 * torch.ones(12).long())),
+        r"batch: the loss fails on outputs of shape \(12, 3\) .* and labels of .*: IndexError: Target 12 is out of",
+    ),
+    "labels of another kind": (
+        lambda: prune(small_net(), "obd", fraction=0.2, batch=(batch()[0], torch.ones(12).int())),
+        r"batch: the loss fails on .* and labels of shape \(12,\) and dtype torch.int32: RuntimeError",
+    ),
+    "too few labels": (
+        lambda: prune(small_net(), "gradient", fraction=0.2, batch=(batch()[0], batch()[1][:9])),
+        r"labels of shape \(9,\) .*: ValueError: Expected input batch_size \(12\) to match target batch_size \(9\)",
+    ),
+    "inputs of another shape": (
+        lambda: prune(small_net(), "gradient", fraction=0.2, batch=(torch.ones(12, 1, 5, 5), batch()[1])),
+        r"batch: the module fails on a batch of shape \(12, 1, 5, 5\)",
+    ),
+    "no examples": (
+        lambda: prune(small_net(), "exact-obs", fraction=0.2, batch=(batch()[0][:0], batch()[1][:0])),
+        r"batch must have at least one example, got inputs of shape \(0, 1, 6, 6\)",
+    ),
+    "nan inputs": (
+        lambda: prune(small_net(), "exact-obs", fraction=0.2, batch=(batch()[0] * torch.nan, batch()[1])),
+        "what the layer of '0.weight' is given is not finite; look for NaN in the inputs",
+    ),
     "half a batch": (lambda: prune(small_net(), "gradient", fraction=0.2, batch=batch()[0]), "batch must be a pair"),
     "unknown criterion": (lambda: prune(small_net(), "gradients", fraction=0.2), "did you mean 'gradient'"),
     "nan weight": (lambda: prune(with_nan(small_net()), fraction=0.2), "the module's '4.weight' is not finite in"),
@@ -259,10 +286,6 @@ MISUSE = {
     "nan bias, no data": (
         lambda: prune(with_nan(small_net(), "bias"), "synflow", fraction=0.2, sample=batch()[0]),
         "'4.bias' is not finite in 1 of 8 places; look for a training that diverged",
-    ),
-    "heads of none": (
-        lambda: Heads().masks(Scores({}), {}, Round({}, lambda: (small_net(), batch()[0]))),
-        "pattern heads: no attention heads were found in the network",
     ),
     "no weights": (lambda: prune(nn.ReLU(), fraction=0.2), "no linear, convolution or recurrent weights"),
     "mask of nothing": (lambda: prune(small_net(), fraction=0.2, masks={"7.weigth": ONES}), "mean '7.weight'"),

@@ -346,7 +346,7 @@ def test_too_few_examples_without_damping_are_told() -> None:
 
 def test_a_layer_of_another_kind_gets_no_scores() -> None:
     module = nn.Sequential(nn.Unflatten(1, (5, 1)), nn.Conv1d(5, 2, 1), nn.Flatten(), nn.Linear(2, 3)).double()
-    with pytest.raises(SpecError, match=r"scores lack '1.weight'; exclude it"):
+    with pytest.raises(SpecError, match=r"scores lack '1.weight', of which this criterion tells nothing"):
         prune(module, "exact-obs", density=0.5, batch=batch())
     assert set(prune(module, "exact-obs", density=0.5, batch=batch(), exclude="conv").weights) == {"3.weight"}
 

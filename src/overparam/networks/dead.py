@@ -42,6 +42,14 @@ def unread(groups: Sequence[Group], parts: Mapping[str, nn.Module]) -> list[Grou
     return [group for group in groups if not any(read[place.path][place.position] for place in group.inputs)]
 
 
+def silent_channels(group: Group, parts: Mapping[str, nn.Module]) -> list[Place]:
+    """Return the depth-wise channels of a group whose weights are zero though its units read something and are read."""
+    fed = _nonzero(parts, {unit.path for unit in group.outputs}, 0)
+    alive = any(fed[unit.path][unit.position] for unit in group.outputs) and not unread([group], parts)
+    depthwise = [place for place in group.channels if alive and isinstance(parts[place.path], _ConvNd)]
+    return [place for place in depthwise if not _weight(parts[place.path])[place.position].any()]
+
+
 def _spared(module: nn.Module, dead: Sequence[Group]) -> list[Group]:
     """Return a group of each layer of which all units are dead."""
     gone = by_layer(unit for group in dead for unit in group.outputs)

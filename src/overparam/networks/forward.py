@@ -58,14 +58,15 @@ def described(inputs: Inputs) -> str:
     return ", ".join(found) or f"type {type(inputs).__name__}"
 
 
-def run(module: nn.Module, batch: Inputs, label: str = "the module") -> Any:
+def run(module: nn.Module, batch: Inputs, label: str = "the module", training: bool = False) -> Any:
     """Return what ``module`` gives for ``batch``, in evaluation mode and without gradients; leave it as it was.
 
     ``batch`` is one tensor, several as a tuple, or keyword arguments as a mapping. Training flags, buffers and the
     global generators are put back, what a forward keeps in plain attributes is not: give it a module that is looked at
-    only. A module that fails on the batch raises :class:`SpecError`; ``label`` names it.
+    only. ``training`` runs it in that mode instead. A module that fails on the batch raises :class:`SpecError`;
+    ``label`` names it.
     """
-    with _undisturbed(module):
+    with _undisturbed(module, training):
         try:
             positional, named = arguments(_moved(batch, _device(module)))
             return module(*positional, **named)
@@ -96,11 +97,11 @@ def first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _undisturbed(module: nn.Module) -> Iterator[None]:
+def _undisturbed(module: nn.Module, training: bool = False) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
     buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers() if not is_lazy(buffer)}
     with torch.no_grad(), global_stream(0, "look"):
-        module.eval()
+        module.train(training)
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from overparam.errors import SpecError
-from overparam.networks.dead import by_layer, dead_units, unread
+from overparam.networks.dead import by_layer, dead_units, silent_channels, unread
 from overparam.networks.forward import Inputs, run, tensors_in
 from overparam.networks.heads import fused_heads
 from overparam.networks.surgery import Replace, operate
@@ -22,6 +22,12 @@ TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2, t
 
 
 FUSED = "torch's MultiheadAttention has as many heads as its width allows, so none can be left out"
+
+
+DEPTHWISE = (
+    "a depth-wise channel of zeros is not taken for dead by itself; its unit goes where no weight reads it, or what it "
+    "reads, which pattern: units sees to"
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,9 @@ class Removal:
 def removal(module: nn.Module, sample: Inputs) -> Removal:
     """Return what of ``module`` is dead (:func:`~overparam.networks.dead.dead_units`) and can be removed.
 
-    The smaller module is verified on ``sample``, in evaluation mode, within :data:`TOLERANCES`; where the outputs would
-    differ, or the module would fail, the layers concerned stay as they are, and ``kept`` says so.
+    The smaller module is verified on ``sample``, in evaluation mode, within :data:`TOLERANCES`, and run in training
+    mode; where the outputs would differ, or the module would fail, the layers concerned stay as they are, and ``kept``
+    says so.
 
     Args:
         module: any module; it is left as it is.
@@ -68,6 +75,7 @@ def removal(module: nn.Module, sample: Inputs) -> Removal:
     others = [group for group in found if group.kept and group.inputs]
     kept = {unit.path: group.kept for group in unread(others, parts) for unit in group.outputs}
     kept |= {min(group.outputs).path: FUSED for group in unread(fused_heads(module), parts)}
+    kept |= {place.path: DEPTHWISE for group in candidates for place in silent_channels(group, parts)}
     whole = _planned(module, candidates, sample, kept)
     if not whole.surgery or _difference(module, whole, sample) is None:
         return whole
@@ -136,7 +144,10 @@ def _smaller(path: str, layer: nn.Module, outputs: int, inputs: int) -> Replace:
 
 
 def _difference(module: nn.Module, plan: Removal, sample: Inputs) -> str | None:
-    """Return in words how a smaller module differs from ``module``; None if it gives the same outputs."""
+    """Return in words how a smaller module differs from ``module``; None if it gives the same outputs.
+
+    In training mode batch norm and dropout give others, so that it runs, and with the same shapes, is all there is.
+    """
     smaller = operate(copy.deepcopy(module), plan.surgery)
     try:
         smaller.load_state_dict(plan.state(module.state_dict()))
@@ -149,4 +160,18 @@ def _difference(module: nn.Module, plan: Removal, sample: Inputs) -> str | None:
         far = float((one - other).abs().max()) if one.numel() else 0.0
         if not far <= TOLERANCES.get(one.dtype, 0.0) * max(1.0, float(one.abs().max())):
             return f"the outputs differ by {far:.3g} then"
-    return None
+    return _in_training(module, smaller, sample)
+
+
+def _in_training(module: nn.Module, smaller: nn.Module, sample: Inputs) -> str | None:
+    """Return in words how a smaller module fails in training mode; None if it does not, or ``module`` does itself."""
+    try:
+        one = tensors_in(run(module, sample, training=True))
+    except SpecError:
+        return None
+    try:
+        other = tensors_in(run(smaller, sample, "the smaller module, in training mode,", training=True))
+    except SpecError as error:
+        return str(error)
+    same = [each.shape for each in one] == [each.shape for each in other]
+    return None if same else "in training mode the outputs have other shapes then"

@@ -156,6 +156,11 @@ class Evidence:
 
         def take() -> Named:
             assert self._look is not None
+            if self._look.sample is None and self._look.batches is None:
+                raise SpecError(
+                    "this criterion needs inputs, of which only the shapes count; give sample=inputs, or "
+                    "batch=(inputs, labels)"
+                )
             if self._look.sample is not None:
                 return synaptic_flow(self._look.module(), self._look.sample(), names=self.weights)
             module, batches, _ = self._seen()
@@ -257,8 +262,8 @@ class Evidence:
 def _missing(what: str, argument: str) -> str:
     if argument == "initial":
         return (
-            f"this criterion needs {what}, which are missing; let it have a method references() that returns "
-            "('init',), or give Evidence(initial=...)"
+            f"this criterion needs {what}, and only a study that prunes knows them; by hand give Evidence(initial=...) "
+            "(a criterion of one's own asks for them with a method references() that returns ('init',))"
         )
     return (
         f"this criterion needs {what}, and there is no batch to take them from; give batch=(inputs, labels), or "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from overparam.errors import SpecError
 from overparam.networks.forward import Call, Inputs, record
 
 KINDS = (nn.Linear, nn.Conv2d)
@@ -62,4 +63,7 @@ def second_moments(module: nn.Module, batches: Sequence[tuple[Inputs, Any]]) -> 
             given = functional.pad(part.detach().double(), (0, 1), value=1.0)
             products = given.mT @ given
             sums[name] = sums[name] + products if name in sums else products
+    for name, total in sums.items():
+        if not bool(total.isfinite().all()):
+            raise SpecError(f"what the layer of {name!r} is given is not finite; look for NaN in the inputs")
     return {name: total / total[:1, -1:, -1:] for name, total in sums.items()}

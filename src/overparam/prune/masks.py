@@ -54,6 +54,7 @@ def keep_top(
     """
     names = sorted(masks)
     check_masks(masks)
+    check_known(names, scores)
     for name in names:
         check_scores(name, scores, masks[name])
     if isinstance(keep, Integral):
@@ -141,10 +142,19 @@ def check_masks(masks: Masks) -> None:
             raise SpecError(f"mask of {name!r} must be a bool tensor, got {got}; use mask.bool() on zeros and ones")
 
 
+def check_known(names: Sequence[str], scores: Mapping[str, Tensor]) -> None:
+    """Raise :class:`SpecError` if the scores of some tensors are missing."""
+    if lacking := [repr(name) for name in names if name not in scores]:
+        raise SpecError(
+            f"scores lack {', '.join(lacking)}, of which this criterion tells nothing (one of layers' inputs knows "
+            "linear layers and two-dimensional convolutions that are called as modules); exclude what is named, or "
+            "give scores for every tensor that is to be pruned"
+        )
+
+
 def check_scores(name: str, scores: Mapping[str, Tensor], mask: Tensor) -> None:
     """Raise :class:`SpecError` unless ``scores`` can rank the alive weights of tensor ``name``."""
-    if name not in scores:
-        raise SpecError(f"scores lack {name!r}; exclude it, or give scores for every tensor that is to be pruned")
+    check_known([name], scores)
     found = scores[name]
     if not isinstance(found, Tensor) or not found.is_floating_point():
         got = found.dtype if isinstance(found, Tensor) else type(found).__name__

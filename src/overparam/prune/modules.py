@@ -15,6 +15,7 @@ from overparam.errors import CoverageWarning, SpecError, TiedScoresWarning, warn
 from overparam.networks import first_names, prunable, warn_of_collapse
 from overparam.networks.forward import Inputs
 from overparam.networks.roles import check_shapes
+from overparam.prune.by_hand import checked
 from overparam.prune.coverage import coverage
 from overparam.prune.criteria import CRITERIA, Criterion, Scores
 from overparam.prune.derivatives import Loss
@@ -127,7 +128,7 @@ def prune(
         masks = by_first_names(module, masks)
         masks = {**masks, **_ones(module, wanted - set(masks))}
     looked = copy.deepcopy(module) if rounds > 1 else module
-    batches = None if batch is None else lambda: ([batch], loss)
+    batches = None if batch is None else lambda: checked(looked, batch, loss)
     look = Look(lambda: looked, batches, sample=None if sample is None else lambda: sample)
     found, ties = Pruned(masks, {}), list[str]()
     for share in densities(density, rounds, masks, spared, counting):

@@ -142,6 +142,8 @@ def from_left_to_right(curvature: Tensor, weights: Tensor, kept: Tensor, block: 
 
 
 def _factor(matrix: Tensor) -> Tensor:
+    if not bool(matrix.isfinite().all()):
+        raise SpecError("the curvature is not finite; look for NaN in the inputs, or a loss that overflowed")
     factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if bool(failed):

@@ -28,8 +28,9 @@ class Compact(Step):
     A unit is dead if every weight that reads it is zero, or if all weights that it reads are zero and what it gives
     is nothing, or a constant that biases can hold. With it go its weights, bias, batch-norm channel, and the
     weights that read it. Weights left over keep their masks. Outputs are verified on test inputs before the result
-    is kept; layers that cannot be made smaller stay, and a note says why. What was removed still counts as pruned
-    in densities. Earlier weights no longer fit, so a chain cannot rewind beyond this step.
+    is kept, and the network is run in training mode, too; layers that cannot be made smaller stay, and a note says why.
+    What was removed still counts as pruned in densities. Earlier weights no longer fit, so a chain cannot rewind
+    beyond this step.
     """
 
     kind: ClassVar[str] = "compact"

@@ -42,7 +42,10 @@ class Scores:
     def each(self) -> Mapping[str, Tensor]:
         """Return the scores of single weights; raises :class:`SpecError` if only whole units have some."""
         if self.units is not None and not self.scores:
-            raise SpecError("this criterion scores whole neurons and filters, not single weights; add pattern: units")
+            raise SpecError(
+                "this criterion scores whole neurons and filters, not single weights; add pattern: units to a step "
+                "'prune', which prune() by hand does not know"
+            )
         return self.scores
 
     def alone(self) -> Mapping[str, Tensor]:
