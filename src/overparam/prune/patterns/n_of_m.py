@@ -35,7 +35,8 @@ class NofM:
         n: how many stay.
         m: of how many.
         transposable: keep N in each row and each column of blocks of M by M, so that the transposed weight, by which
-            gradients go back, is N:M too. Outputs must be a multiple of M then as well.
+            gradients go back, is N:M too, nearly the best such mask: a single block may lose a tenth of the best one's
+            sum, a layer of many blocks a thousandth. Outputs must be a multiple of M then as well.
 
     Example:
         {n-of-m: {n: 2, m: 4, transposable: true}}
