@@ -74,6 +74,9 @@ def test_what_layers_bear_together_is_measured_together() -> None:
 def test_units_and_networks_that_are_pruned_already() -> None:
     units = scan(net(), WORLD, pattern="units", densities=[0.5])
     assert units.frame.filter(layer="4.weight")["density"].to_list() == [1.0], "outputs cannot go"
+    written = units.table()
+    assert [row[-1] for row in written.rows][-1] == "–"
+    assert "–: cannot be pruned so alone, or is sparser already" in written.note
     assert units.frame.filter(layer="0.weight").height == 2
     sparse = net()
     masks = prune(sparse, density=0.4, scope="uniform")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -95,14 +96,17 @@ class Scan:
         densities = sorted(self.frame["density"].unique(), reverse=True)
         means = self.frame.group_by("layer", "density").agg(pl.col(self.metric).mean())
         cells = {(layer, at): value for layer, at, value in means.iter_rows()}
+        tried = Counter(layer for layer, _ in cells)  # at its own density, and at those below
         rows = [
-            [layer, plain_number(weights), *(write(cells.get((layer, at))) for at in densities), share(bears)]
+            [layer, plain_number(weights), *(write(cells.get((layer, at))) for at in densities), borne]
             for layer, weights, bears in self._layers()
+            for borne in [share(bears) if tried[layer] > 1 else "–"]
         ]
         heads = [Column("layer", words=True), Column("weights"), *(Column(share(at)) for at in densities)]
         word = "Accuracy in %" if self._is_accuracy else "Loss"
         note = f"{word} with one layer pruned to the density above; bears: the lowest at which no seed loses more"
-        lost = f"than {100 * self.probe.tolerance:g} {'points' if self._is_accuracy else '%'}."
+        lost = f"than {100 * self.probe.tolerance:g} {'points' if self._is_accuracy else '%'}"
+        lost += "; –: cannot be pruned so alone, or is sparser already." if 1 in tried.values() else "."
         return Table([*heads, Column("bears")], rows, note=f"{note} {lost}")
 
     def sentence(self) -> str:

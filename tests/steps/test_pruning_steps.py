@@ -129,6 +129,7 @@ def test_finetuning_goes_on_from_the_final_weights() -> None:
     [
         ({}, r"either fraction .* or density"),
         ({"fraction": 0.2, "density": 0.1}, r"either fraction .* or density"),
+        ({"pattern": "2:4", "rounds": 3}, "pattern 2:4 says how many weights stay, at once; leave rounds"),
         ({"fraction": 1}, r"Prune.fraction: .*less than 1"),
         ({"density": 0}, r"Prune.density: .*greater than 0"),
         ({"fraction": 0.2, "criterion": "magnitud"}, r"did you mean 'magnitude'"),
