@@ -176,9 +176,9 @@ def scan(
         SpecError: a wrong argument, a module that nothing can be pruned of, or parameters that are not finite.
     """
     probe = Sensitivity(**how)
-    check_finite(module)
     world = data if isinstance(data, WorldData) else (data if isinstance(data, World) else World(data)).build()
     roles = tensor_roles(module, world.test.inputs[:1])
+    check_finite(module)
     alive = dense_masks(module, world.test.inputs[:1]) if masks is None else masks
     start = Checkpoint(state_of(module), masked(alive), roles)
     view = View(world, lambda: copy.deepcopy(module))

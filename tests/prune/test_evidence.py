@@ -278,5 +278,7 @@ def test_a_criterion_may_look_at_the_initial_weights(tmp_path: Any) -> None:
     assert results.complete
     assert results.frame["density"].to_list() == [1.0, 0.5]
     start = begin(MLP, built(vectors()))
-    with pytest.raises(SpecError, match=r"initial weights, which are missing; let it have a method references"):
+    with pytest.raises(
+        SpecError, match=r"initial weights, and only a study that prunes knows them.* a method references"
+    ):
         Evidence(start.state, look=Look(lambda: nn.Linear(1, 1))).initial  # noqa: B018

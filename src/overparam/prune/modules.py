@@ -117,8 +117,8 @@ def prune(
         SpecError: a wrong argument, a missing batch, or scores that are not finite.
     """
     criterion = CRITERIA.resolve(criterion)
-    check_finite(module)
     named = Named.of(module, sample)
+    check_finite(module)
     wanted, spared = named.wanted(include), named.meant(exclude, "exclude")
     left_out = ""
     if masks is None:
