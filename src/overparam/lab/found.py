@@ -13,6 +13,7 @@ import polars as pl
 
 from overparam.errors import SpecError, counted, suggest
 from overparam.lab.loading import load_checkpoint, load_module
+from overparam.lab.named import save_tensors
 from overparam.report.arms import Arm, sweep_columns
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ class Found:
     def masks(self) -> dict[str, Tensor]:
         """For each weight tensor that can be pruned, a bool tensor of its shape; True means kept."""
         return dict(self.checkpoint.masks)
+
+    def save(self, path: str | Path, what: str = "weights") -> Path:
+        """Write its dense weights or its ``masks`` as a file; see :func:`overparam.lab.named.save_tensors`."""
+        return save_tensors(self, path, what)
 
     def module(self, module: nn.Module | None = None) -> nn.Module:
         """Return the network with its weights, ready to be called; see :func:`overparam.lab.load_module`."""

@@ -121,7 +121,7 @@ class Results:
         Raises:
             SpecError: there is none, or several; the message lists what there is.
         """
-        return Found(find(self._labelled, place, self.missing), self.store)
+        return Found(find(self.labelled, place, self.missing), self.store)
 
     def best(self, on: str = "validation", metric: str | None = None, **place: Any) -> Found:
         """Return the trained network that does best on one set; of equal ones that with the fewest weights.
@@ -135,7 +135,7 @@ class Results:
         Raises:
             SpecError: there is no validation split and ``on`` does not say ``test``; no such metric or place.
         """
-        chosen, how = best(narrowed(self._labelled, place, self.missing), on, metric)
+        chosen, how = best(narrowed(self.labelled, place, self.missing), on, metric)
         return Found(chosen, self.store, how)
 
     def masks(self, **place: Any) -> dict[str, Tensor]:
@@ -159,7 +159,8 @@ class Results:
         return pandas_table(tables[table])
 
     @property
-    def _labelled(self) -> pl.DataFrame:
+    def labelled(self) -> pl.DataFrame:
+        """The rows of :attr:`frame` that stand in an arm, with its label in the column ``arm``."""
         return labelled(self.frame, self.material.arms)
 
     def phases(self) -> pl.DataFrame:
