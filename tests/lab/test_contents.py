@@ -77,7 +77,7 @@ def test_bytes_in_words() -> None:
 def test_every_file_is_counted_once_and_what_is_shared_in_both(store: Store) -> None:
     contents = Contents(store)
     on_disk = sum(p.stat().st_size for kind in ("steps", "probes") for p in (store.root / kind).rglob("*.*"))
-    assert contents.inventory.bytes(contents.inventory.results) == on_disk
+    assert contents.inventory.bytes(contents.inventory.sizes) == on_disk
     assert [(each.present, each.complete, each.checkpoints, each.running) for each in contents.studies] == [
         (4, True, 8, False)
     ] * 3
@@ -93,7 +93,7 @@ def test_ls(store: Store) -> None:
     found = json.loads(invoke("store", "ls", "--store", store.root, "--format", "json").stdout)
     assert {study["study"] for study in found["studies"]} == {"crit", "other"}
     assert found["unneeded_bytes"] == 0
-    assert found["bytes"] == Contents(store).inventory.bytes(Contents(store).inventory.results)
+    assert found["bytes"] == Contents(store).inventory.bytes(Contents(store).inventory.sizes)
 
 
 def test_an_old_record_without_steps_needs_what_its_rows_were_made_from(store: Store) -> None:
@@ -102,8 +102,8 @@ def test_an_old_record_without_steps_needs_what_its_rows_were_made_from(store: S
         told = contents.needs(title)
         object.__setattr__(record, "steps", ())
         contents._needs.clear()
-        there = contents.needs(title) & contents.inventory.results.keys()
-        assert there == told & contents.inventory.results.keys()
+        there = contents.needs(title) & contents.inventory.sizes.keys()
+        assert there == told & contents.inventory.sizes.keys()
 
 
 def test_show(store: Store) -> None:

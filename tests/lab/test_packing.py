@@ -126,8 +126,8 @@ def test_stopped_in_the_middle_it_goes_on(packed: Path, tmp_path: Path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         unpack(Store(tmp_path), packed)
     here = Store(tmp_path)
-    there = [result for result in Contents(here).inventory.results if here.verify(*result)]
-    assert len(there) == len(Contents(here).inventory.results) == 3
+    there = [result for result in Contents(here).inventory.sizes if here.verify(*result)]
+    assert len(there) == len(Contents(here).inventory.sizes) == 3
     monkeypatch.undo()
     done = unpack(here, packed)
     assert (done.new, done.there) == (5, 3)

@@ -96,11 +96,19 @@ class Folder:
 
     def entries(self, prefix: str) -> dict[str, Entry]:
         """Return the files whose path below the root begins with ``prefix``, with sizes and times."""
+        folder, slash, start = prefix.rpartition("/")
         found: dict[str, Entry] = {}
-        for key in self.list(prefix):
-            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                told = os.stat(f"{self.root}/{key}")
-                found[key] = Entry(told.st_size, told.st_mtime_ns)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{self.root}/{folder}") as entries:
+            for entry in entries:
+                if not entry.name.startswith(start):
+                    continue
+                key = f"{folder}{slash}{entry.name}"
+                if entry.is_dir():
+                    found |= self.entries(f"{key}/")
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    told = entry.stat()
+                    found[key] = Entry(told.st_size, told.st_mtime_ns)
         return found
 
     def delete(self, key: str) -> None:

@@ -103,7 +103,7 @@ class Contents:
 
     def stored(self, title: str) -> Stored:
         """Return what is there of a study."""
-        record, there = self.records[title], self.needs(title) & self.inventory.results.keys()
+        record, there = self.records[title], self.needs(title) & self.inventory.sizes.keys()
         return Stored(
             record,
             present=sum(record.present(self.inventory, row) for row in record.rows),
@@ -128,4 +128,4 @@ class Contents:
 
     def unneeded(self, without: Collection[str] = ()) -> set[Result]:
         """Return the results that are there though no run and no study needs them; see :meth:`kept`."""
-        return self.inventory.results.keys() - self.kept(without)
+        return self.inventory.sizes.keys() - self.kept(without)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
-from overparam.lab.blobs import Entry
-from overparam.lab.store import DAMAGED, KINDS, NUMBERS, Store
+from overparam.lab.store import KINDS, Store
 
 
 class Result(NamedTuple):
@@ -22,33 +21,41 @@ class Inventory:
 
     Args:
         store: looked at once; what is written or deleted later is not seen.
+
+    Attributes:
+        entries: every key of a result, with its size and when it was written.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.keys = {key for kind in KINDS for key in store.blobs.list(f"{kind}/")}
+        self.entries = {key: entry for kind in KINDS for key, entry in store.blobs.entries(f"{kind}/").items()}
 
     @cached_property
-    def entries(self) -> Mapping[str, Entry]:
-        """The size of each key and when it was written, looked at when this is asked for first."""
-        return {key: entry for kind in KINDS for key, entry in self.store.blobs.entries(f"{kind}/").items()}
-
-    @cached_property
-    def results(self) -> dict[Result, list[str]]:
-        """The keys of all that is stored of each result, whole, damaged or half written."""
-        found: dict[Result, list[str]] = {}
-        for key in self.keys:
+    def sizes(self) -> dict[Result, int]:
+        """The bytes of all that is stored of each result, whole, damaged or half written."""
+        found: dict[Result, int] = {}
+        for key, entry in self.entries.items():
             kind, _, name = key.split("/", 2)
-            found.setdefault(Result(kind, name.partition(".")[0]), []).append(key)
+            result = Result(kind, name.partition(".")[0])
+            found[result] = found.get(result, 0) + entry.bytes
         return found
+
+    @cached_property
+    def whole(self) -> dict[str, set[str]]:
+        """The fingerprints of the results of each kind that have not been found damaged."""
+        found: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        damaged: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        for key in self.entries:
+            name, _, end = key.rpartition(".")
+            into = found if end == "json" else damaged if end == "damaged" else None
+            if into is not None:
+                into[key.partition("/")[0]].add(name.rpartition("/")[2])
+        return {kind: found[kind] - damaged[kind] for kind in KINDS}
 
     def has(self, kind: str, fingerprint: str) -> bool:
         """Tell whether there is a result that has not been found damaged; see :meth:`Store.has`."""
-        start = f"{kind}/{fingerprint[:2]}/{fingerprint}"
-        return f"{start}{NUMBERS}" in self.keys and f"{start}{DAMAGED}" not in self.keys
+        return fingerprint in self.whole[kind]
 
     def bytes(self, results: Iterable[Result]) -> int:
         """Return how many bytes are stored of these results."""
-        return sum(
-            self.entries[key].bytes for result in results for key in self.results.get(result, ()) if key in self.entries
-        )
+        return sum(self.sizes.get(result, 0) for result in results)

@@ -43,7 +43,7 @@ def _before(rows: Collection[str], measured: Collection[str], inventory: Invento
 
 def _parents(kind: str, fingerprint: str, inventory: Inventory) -> Iterator[str]:
     try:
-        there = inventory.store.key(kind, fingerprint) in inventory.keys
+        there = inventory.store.key(kind, fingerprint) in inventory.entries
         return parents_of(inventory.store.numbers(kind, fingerprint) if there else {})
     except DamagedError as damage:
         raise DamagedError(

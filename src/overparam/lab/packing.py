@@ -71,7 +71,7 @@ def pack(store: Store, study: str, path: str | Path | None = None) -> Packed:
 def _whole(contents: Contents, result: Result, damaged: list[str]) -> bool:
     """Tell whether a result is there, byte for byte; one that is damaged is told."""
     try:
-        return result in contents.inventory.results and contents.store.verify(*result)
+        return result in contents.inventory.sizes and contents.store.verify(*result)
     except DamagedError as damage:
         damaged.append(f"{damage}: left out")
         return False

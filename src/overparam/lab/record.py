@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from overparam.errors import SpecError, StoreError, counted, suggest
-from overparam.lab.fingerprint import fingerprint
 from overparam.lab.inventory import Inventory
 from overparam.lab.store import DamagedError, Store
 
@@ -58,6 +57,8 @@ class Record:
     @cached_property
     def revision(self) -> str:
         """The name of what decides the rows: the first digits of their fingerprint."""
+        from overparam.lab.fingerprint import fingerprint  # NumPy; a record that is read has its name
+
         return fingerprint(self.rows)[:LENGTH]
 
     def __str__(self) -> str:
@@ -65,7 +66,7 @@ class Record:
 
     def present(self, inventory: Inventory, row: Mapping[str, Any]) -> bool:
         """Tell whether a row's step and all of its measurements are there, and were not found damaged."""
-        return inventory.has("steps", row["node"]) and all(inventory.has("probes", m) for m in row["measurements"])
+        return row["node"] in inventory.whole["steps"] and inventory.whole["probes"].issuperset(row["measurements"])
 
     def extent(self, inventory: Inventory) -> str:
         """Return in words how many of the rows are there, and when the study was run last."""

@@ -89,7 +89,7 @@ def _removal(contents: Contents, studies: Sequence[str]) -> Removal:
             raise StoreError(f"{use}: stop it first")
     kept = contents.kept(chosen)
     names = {name for _, name in kept}
-    results = contents.inventory.results.keys() - kept
+    results = contents.inventory.sizes.keys() - kept
     journals = [path for path in (contents.store.root / "journals").glob("*") if path.name not in names]
     if chosen:  # and no more than is of them
         own = set[Result]().union(*(_known(contents, title) for title in chosen))

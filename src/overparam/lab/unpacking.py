@@ -86,10 +86,10 @@ def _checked(archive: Archive, packed: Store, own_code: bool) -> tuple[Record, l
     try:
         record = _record(archive, packed)
         inventory = Inventory(packed)
-        foreign = inventory.results.keys() - needed(record, inventory)
+        foreign = inventory.sizes.keys() - needed(record, inventory)
         if foreign:
             raise StoreError(f"holds {len(foreign)} results that the study does not need, such as {min(foreign)[1]}")
-        paths = {path for result in inventory.results for path in _check(packed, result, inventory)}
+        paths = {path for result in inventory.sizes for path in _check(packed, result, inventory)}
         if paths and not own_code:
             raise StoreError(
                 f"names code that is imported when its checkpoints are loaded: {', '.join(sorted(paths)[:3])}; if you "
@@ -102,7 +102,7 @@ def _checked(archive: Archive, packed: Store, own_code: bool) -> tuple[Record, l
         raise StoreError(
             f"{str(archive.path)!r}: no table can be made of it ({in_words(error)}); nothing was unpacked"
         ) from None
-    return record, sorted(inventory.results)
+    return record, sorted(inventory.sizes)
 
 
 def _record(archive: Archive, packed: Store) -> Record:
@@ -123,7 +123,7 @@ def _check(packed: Store, result: Result, inventory: Inventory) -> list[str]:
     body = packed.numbers(*result)
     _check_form(result.kind, body, result.fingerprint)
     known = {entry["checksum"] for entry in body.get("tensors", {}).values()}
-    if len(inventory.results[result]) != 1 + len(known):
+    if len(packed.keys(*result)) != 1 + len(known):
         raise StoreError(f"{result.kind}/{result.fingerprint} has weights that its numbers do not name")
     paths = list(code_named(body))
     try:

@@ -54,7 +54,7 @@ def ls(store: StoreOption = Path("runs"), format: FormOption = "text") -> None:
 
         contents = _contents(store)
         free = {} if contents.damage else {"unneeded_bytes": contents.inventory.bytes(contents.unneeded())}
-        total = contents.inventory.bytes(contents.inventory.results)
+        total = contents.inventory.bytes(contents.inventory.sizes)
         if is_json(format):
             say_json({"bytes": total, **free, "studies": [shown.plain(each) for each in contents.studies]})
         else:
