@@ -13,13 +13,12 @@ import polars as pl
 from overparam.errors import SpecError, suggest
 from overparam.lab.about import About
 from overparam.lab.cards import results_card
-from overparam.lab.curves import curve_table
 from overparam.lab.found import Found, best, find, labelled, narrowed
 from overparam.lab.inventory import Inventory
 from overparam.lab.loading import opened
-from overparam.lab.record import Record, chosen_record
-from overparam.lab.store import DamagedError, Store
-from overparam.remarks import remarks
+from overparam.lab.record import chosen_record
+from overparam.lab.store import Store
+from overparam.lab.tables import head_of, tables
 
 if TYPE_CHECKING:
     import pandas
@@ -30,15 +29,6 @@ if TYPE_CHECKING:
     from overparam.report.charts import Chart
     from overparam.report.contrast import Contrast
     from overparam.report.roles import Columns
-
-LAYER_HEAD = ("study", "variant", "seed", "chain", "level", "step", "fingerprint", "layer")
-OF_WORD = {"float": pl.Float64, "int": pl.Int64, "str": pl.String}
-TYPES = {
-    **dict.fromkeys(("study", "variant", "kind", "fingerprint", "layer"), pl.String),
-    **dict.fromkeys(("dataset", "criterion", "retraining"), pl.String),
-    **dict.fromkeys(("chain", "level", "step", "kept", "weights"), pl.Int64),
-    **dict.fromkeys(("density", "noise_rate", "noise_realised"), pl.Float64),
-}  # of the columns that every table has; those of swept values, seeds among them, are as the values are
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -328,92 +318,24 @@ def load_results(
     name, _, other = name.partition("@")
     inventory = Inventory(store)
     record, shown, damaged = chosen_record(store, name, revision or other, inventory)
-    rows, layers, curves, found, manifests = [], [], [], [*store.notes, *notes, *damaged], {}
-    for row in record.rows:
-        step, measured = None, []
-        if record.present(inventory, row):
-            try:
-                measured = [store.numbers("probes", m) for m in row["measurements"]]
-                step = manifests[row["node"]] = store.numbers("steps", row["node"])
-            except DamagedError as damage:
-                found.append(f"{damage}; run the study again to repair it")
-        columns = row_columns(name, row, step)
-        rows.append({**columns, **{k: v for m in measured for k, v in m["values"].items() if step}})
-        if step:
-            layers += _layer_rows(columns, measured)
-            curves.append((columns, step["curve"]))
-    head = list(row_columns(name, record.rows[0], None))
-    planned = _frame(rows, head, TYPES, record.columns)
-    here = pl.col("density").is_not_null()
-    coordinates = [name for name in head if name not in ("kept", "weights", "density")]
+    made, found = tables(store, record, inventory)
+    planned, here = made.planned, pl.col("density").is_not_null()
     return Results(
         name=name,
         frame=planned.filter(here),
-        layers=_frame(layers, LAYER_HEAD, {**TYPES, "seed": planned.schema["seed"]}, record.layer_columns),
-        curves=curve_table(curves, {name: planned.schema[name] for name in coordinates}),
+        layers=made.layers,
+        curves=made.curves,
         spec=record.spec,
         failures=[f"{title}: {reason}" for title, reason in record.failures],
-        absent=planned.filter(~here).select(head),
-        notes=found,
-        remarks=remarks(layers),
+        absent=planned.filter(~here).select(head_of(record)),
+        notes=[*store.notes, *notes, *damaged, *found],
+        remarks=made.remarks,
         about=About(**record.about),
-        facts={**_facts(record, list(manifests.values())), "results": shown},
+        facts={**made.facts, "run": record.run, "results": shown},
         revision=record.revision,
         shown=shown,
         store=store.root,
     )
-
-
-def row_columns(name: str, row: Mapping[str, Any], step: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what a row says before anything is measured; densities only where its step is there."""
-    kept, weights = (step["kept"], step["weights"]) if step else (None, None)
-    return {
-        "study": name,
-        "variant": row["variant"],
-        "seed": row["seed"],
-        **{path: value for path, value in row["coordinates"].items() if path != "seed"},
-        "chain": row["chain"],
-        "level": row["level"],
-        "step": row["step"],
-        "kind": row["kind"],
-        "fingerprint": row["node"],
-        **row["about"],
-        "density": (kept / weights if weights else 1.0) if step else None,
-        "kept": kept,
-        "weights": weights,
-    }
-
-
-def _layer_rows(columns: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    by_layer: dict[str, dict[str, Any]] = {}
-    for manifest in measured:
-        for layer, values in manifest["layers"].items():
-            by_layer.setdefault(layer, {}).update(values)
-    head = {key: columns[key] for key in LAYER_HEAD if key != "layer"}
-    return [{**head, "layer": layer, **values} for layer, values in by_layer.items()]
-
-
-def _frame(
-    rows: Sequence[Mapping[str, Any]], first: Sequence[str], types: Mapping[str, Any], stated: Mapping[str, str]
-) -> pl.DataFrame:
-    """Return rows as a table: the columns ``first``, those that the probes state, and whatever else was measured."""
-    known = {**types, **{name: OF_WORD[kind] for name, kind in stated.items()}}
-    names = dict.fromkeys([*first, *stated, *(name for row in rows for name in row)])
-    return pl.DataFrame(rows, {name: known.get(name) for name in names}, infer_schema_length=None)
-
-
-def _facts(record: Record, manifests: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    facts: dict[str, str] = {}
-    for key in ("overparam", "torch", "numpy", "python", "system", "processor", "cores", "threads", "repository"):
-        seen = sorted({manifest["machine"][key] for manifest in manifests if key in manifest["machine"]})
-        if seen:
-            facts[key] = ", ".join(seen)
-    if manifests:
-        facts["steps made"] = f"{min(m['made'] for m in manifests)} to {max(m['made'] for m in manifests)}"
-        seconds = sum(manifest["facts"]["seconds"] for manifest in manifests)
-        facts["training time, all jobs"] = f"{seconds:.0f} s"
-    facts["run"] = record.run
-    return facts
 
 
 def __getattr__(name: str) -> Any:

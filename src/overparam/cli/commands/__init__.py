@@ -14,6 +14,7 @@ COMMANDS = (
     "figure",
     "cite",
     "list",
+    "get",
     "store",
     "scan",
     "doctor",
