@@ -24,7 +24,7 @@ from overparam.lab.dialect import parse_yaml
 from overparam.lab.inventory import Inventory
 from overparam.lab.record import Record, read_record
 from overparam.lab.store import DamagedError, Store, checksum, sealed, unsealed
-from overparam.lab.study_files import built_in_studies, file_of
+from overparam.lab.study_files import built_in_studies, text_of
 from overparam.registry.importing import FORM
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def question(given: str, changes: Sequence[str], store: Path) -> str | None:
         changes: all else that a command says of what is to be run.
         store: the folder of results.
     """
-    known = built_in_studies()
-    document = parse_yaml(known[given], given) if given in known and not Path(given).exists() else file_of(given)
+    known = {} if Path(given).exists() else built_in_studies()
+    document = parse_yaml(known[given] if given in known else text_of(given), given)
     if any(":" in text for text in changes) or _plug_ins():  # an import path, or a mapping
         return None
     pairs = [(path.rpartition(" ")[2], value) for path, _, value in (text.partition("=") for text in changes)]

@@ -15,8 +15,8 @@ import torch
 from overparam.errors import in_words
 from overparam.files import check_writable
 from overparam.lab.progress import LogReporter, Passing, Reporter
-from overparam.lab.tables import row_columns
 from overparam.lab.store import DamagedError, Store
+from overparam.lab.tables import row_columns
 from overparam.loggers import LOGGERS, LoggedChain, Logger, Row, Session, Told
 from overparam.signals import Stopped
 from overparam.streams import global_stream
