@@ -87,7 +87,7 @@ def test_the_page_speaks_of_width(folder: Path) -> None:
     for word in ("pruned network", "Phases", "double descent", "density (share"):
         assert word not in page.text
     book = book_of(text)
-    assert set(book["charts"]) == {"accuracy", "distance", "parts", "loss", "soft-error"}
+    assert set(book["charts"]) == {"accuracy", "distance", "parts", "loss", "soft-error", "learning-loss"}
     (chart,) = book["charts"]["accuracy"]
     assert sorted({row["x"] for row in chart["data"]["accuracy-curves"]}) == [2, 4, 8, 64]
     layers = book["specs"][chart["spec"]]["layer"]

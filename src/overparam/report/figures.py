@@ -74,7 +74,7 @@ def _pictures(one: Picture) -> Iterator[tuple[str, Figure]]:
     for arm in one.drawn_of:
         name = _file_name(f"{arm.label} {one.name}") if arm else one.name
         shows = one.says.partition(";")[0].rstrip(".")  # what follows is about the page
-        yield name, Figure(partial(one.draw, arm, WIDTH), f"{shows}{f' of {arm.label}' if arm else ''}.", True)
+        yield name, Figure(partial(one.draw, arm, WIDTH), f"{shows}{f' of {arm.label}' if arm else ''}.", arm is None)
 
 
 def _of_arm(arm: Arm, charts: Sequence[ArmCharts], main: bool) -> Figure:
