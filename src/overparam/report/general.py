@@ -192,7 +192,7 @@ def learning_curves(material: Material) -> list[Section]:
         return Picture(what.name, f"{what.title}, over iterations, level by level.", draw, shown, letters)
 
     pictures = [picture(what) for what in measured(curves)]
-    note = f"Means over seeds{bands(shown)}, not smoothed: of {LEVELS} levels and {POINTS} points at most."
+    note = f"Means over seeds{bands(shown)}, not smoothed: of at most {LEVELS} levels and {POINTS} iterations."
     lines = "" if single is not None else " The lines of single seeds are drawn by results.learning_chart(arm=...)."
     return [Section("Learning curves", charts=pictures, note=note + lines)] if pictures else []
 
