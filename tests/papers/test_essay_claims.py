@@ -106,3 +106,10 @@ def test_an_order_takes_four_ways_to_prune():
     few = {name: ORDERED[name] for name in "abc"}
     assert capacity_orders_the_turns(masks(few)).verdict == "not tested"
     assert capacity_orders_the_turns(masks(ORDERED).filter(pl.col("noise_rate") < 1)).verdict == "not tested"
+
+
+def test_a_way_to_prune_without_a_turn_has_no_place_in_the_order():
+    flat = pl.when(pl.col("variant") == "e").then(0.8 - 0.3 * (1 - pl.col("density"))).otherwise("test_accuracy")
+    found = capacity_orders_the_turns(masks(ORDERED | {"e": (0.5, 0.01)}).with_columns(test_accuracy=flat))
+    assert found.numbers["rank_correlation"] == pytest.approx(1)
+    assert "e without a turn" in found.explanation

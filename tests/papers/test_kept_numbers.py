@@ -84,6 +84,7 @@ def test_the_readme_says_what_the_numbers_say(name: str) -> None:
         ("sparse-double-descent-noise", ("SDD-10a", "SDD-10p")),
         ("sparse-double-descent-arms", ("SDD-11", "SDD-12", "SDD-13")),
         ("sparse-double-descent-early", ("SDD-14",)),
+        ("sparse-double-descent-capacity", ("E1-10",)),
         ("sparse-double-descent-distilled", ("DSD-1", "DSD-2", "DSD-3")),
     ],
 )

@@ -18,8 +18,8 @@ from overparam.report.arms import Arm, arms
 from overparam.report.claims import Claim, Finding, Number, claim, judged, lacks
 from overparam.report.noise import Floats
 from overparam.report.statistics import Estimate, estimate
-from overparam.report.turning import find_turns, fit
-from overparam.report.words import density, number, seeds
+from overparam.report.turning import LEAST, find_turns, fit
+from overparam.report.words import density, listing, number, seeds
 
 ALL_LABELS = 1.0
 
@@ -33,17 +33,21 @@ FEWEST = 4
     needs=("test_accuracy", "train_accuracy", "noise_rate", "variant"),
 )
 def capacity_orders_the_turns(frame: pl.DataFrame) -> Finding:
-    """Supported when the rank correlation of both densities over the ways to prune is above 0, seed by seed."""
+    """Supported when the rank correlation of both densities over the ways to prune is above 0, seed by seed.
+
+    A way whose mean curve does not fall and rise by a point has no place where it turns, and is left out.
+    """
     memory: dict[str, Floats] = {}
     turning: dict[str, Floats] = {}
     for arm in arms(frame):
         rate = arm.values.get("noise_rate") or 0.0
         kind = memory if rate == ALL_LABELS else turning
-        if rate > 0:
+        if rate > 0 and (kind is memory or _turns(arm)):
             kind[str(arm.values.get("variant"))] = _lost(arm) if kind is memory else _worst(arm)
     both = [name for name in memory if name in turning]
+    straight = [name for name in memory if name not in turning]
     if len(both) < FEWEST:
-        return lacks(f"{FEWEST} ways to prune, under noise of some labels and of all")
+        return lacks(f"{FEWEST} ways to prune that turn, under noise of some labels and of all")
     lost, worst = (np.array([found[name] for name in both]) for found in (memory, turning))
     order = estimate(_rank_correlation(lost[:, seed], worst[:, seed]) for seed in range(lost.shape[1]))
     text = "; ".join(
@@ -51,6 +55,7 @@ def capacity_orders_the_turns(frame: pl.DataFrame) -> Finding:
         f"{density(_middle(worst[place]).mean)}"
         for place, name in enumerate(both)
     )
+    text += f"; {listing(straight)} without a turn" if straight else ""
     numbers: dict[str, Number] = {f"{name}_forgets_at": _middle(lost[place]).mean for place, name in enumerate(both)}
     numbers |= {f"{name}_worst_at": _middle(worst[place]).mean for place, name in enumerate(both)}
     text = f"Rank correlation of both densities {order.text(number)} ({seeds(order.n)}): {text}"
@@ -66,6 +71,12 @@ def _lost(arm: Arm) -> Floats:
         half = (falling[0] + falling[-1]) / 2
         found.append(float(np.interp(-half, -falling, np.log(densities))))
     return np.array(found)
+
+
+def _turns(arm: Arm) -> bool:
+    """Whether the mean curve of test accuracy rises by a point after it fell."""
+    rise = find_turns(arm.table("test_accuracy")).sizes[1].mean
+    return rise is not None and rise >= LEAST
 
 
 def _worst(arm: Arm) -> Floats:
