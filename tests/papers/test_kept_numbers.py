@@ -21,7 +21,7 @@ from small import vectors
 
 HOURS = 8
 SHARES = {  # minutes of the laptop's night, by paper
-    "sparse-double-descent": 125,
+    "sparse-double-descent": 135,
     "learning-weights-connections": 30,
     "pruning-methods": 25,
     "deconstructing": 45,
