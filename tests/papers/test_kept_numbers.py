@@ -32,7 +32,7 @@ SHARES = {  # minutes of the laptop's night, by paper
     "network-slimming": 20,
     "second-order": 36,
 }
-BESIDE_OTHER_WORK = {"han-five-curves"}
+BESIDE_OTHER_WORK = {"han-five-curves", "filter-pruning"}
 """Recorded on cores that others were using, so that their seconds say little."""
 STUDIES = {name: Study.from_mapping(parse_yaml(text, name), name) for name, text in built_in_studies().items()}
 
@@ -111,6 +111,7 @@ def test_the_readme_gives_the_verdicts_of_the_numbers(name: str, told: tuple[str
         ("deconstructing-criteria", "deconstructing", {"ZHOU-C"}, set()),
         ("deconstructing-pruned-weights", "deconstructing", {"ZHOU-2", "E2-5"}, set()),
         ("pruning-methods", "pruning-methods", set(), {"E2-9"}),
+        ("filter-pruning", "filter-pruning", {"FILT-2"}, set()),
         ("deconstructing-kept-weights", "deconstructing", {"ZHOU-1"}, set()),
         ("deconstructing-supermasks", "deconstructing", {"ZHOU-3"}, set()),
         ("second-order-mlpnet", "second-order", {"OBS-3"}, set()),
