@@ -35,7 +35,9 @@ const show = async (box, spec, name) => {
 const themed = (box, legend) => {
   const config = copied(book.themes[dark.matches ? "dark" : "light"]);
   config.title.limit = box.clientWidth - 60;
-  config.legend.columns = Math.max(1, Math.floor(box.clientWidth / legend));
+  config.legend.labelLimit = Math.min(320, box.clientWidth - 110);
+  config.legend.columns = Math.max(1, Math.floor((box.clientWidth - 50) / Math.min(legend, config.legend.labelLimit + 50)));
+  config.legend.layout = { top: { direction: "vertical", anchor: "start", margin: 6 } }; // one below the other
   return config;
 };
 

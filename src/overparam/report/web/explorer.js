@@ -132,7 +132,7 @@ const colouring = (points, one) => {
   if (one.number && kinds > FEW_VALUES) return { values, channel: { field: "colour", type: "quantitative", scale: { scheme }, legend: { ...legend, gradientLength: 200, format: one.form } } };
   if (one.number) return { values, channel: { field: "colour", type: "ordinal", scale: { scheme }, legend: { ...legend, format: one.form } } };
   const repeated = kinds > FEW_VALUES ? { scheme: "tableau20" } : {};
-  return { values: values.map((value) => value ?? "\u2013"), channel: { field: "colour", type: "nominal", scale: repeated, legend } };
+  return { values: values.map((value) => value ?? "\u2013"), channel: { field: "colour", type: "nominal", sort: null, scale: repeated, legend } };
 };
 
 const looks = (points) => {
@@ -188,9 +188,10 @@ const exploring = async () => {
   box.hidden = !points.length;
   if (!points.length) return;
   const data = points.map((point) => ({ x: point.x, mean: point.mean, low: point.low ?? point.mean, high: point.high ?? point.mean, line: point.line, order: point.order, colour: point.colour, dash: point.dash, facet: point.facet, tip: tipOf(point, x, y) }));
+  const letters = Math.max(...points.flatMap((point) => [point.colour, point.dash]).map((text) => (typeof text === "string" ? text.length : 6)));
   const inner = { layer: layersOf(look, x, y, lines) };
   const facet = { facet: { field: "facet", type: "nominal", sort: look.facets && look.facets.sort.length ? look.facets.sort : undefined, header: { title: look.facet && look.facet.title, labelAnchor: "start" } }, columns: 3, spec: { ...inner, width: 250, height: 190 } };
-  const spec = { data: { values: data }, title: y.title, ...(look.facet ? facet : { ...inner, width: "container", height: 340 }), config: themed(box, 160) };
+  const spec = { data: { values: data }, title: y.title, ...(look.facet ? facet : { ...inner, width: "container", height: 340 }), config: themed(box, 7 * letters + 60) };
   spec.config.legend = { ...spec.config.legend, title: undefined, titleColor: spec.config.axis.titleColor, titleFontWeight: "normal", symbolType: "circle", symbolSize: 80 };
   await show(box, fitted(spec, box), "explorer");
 };
