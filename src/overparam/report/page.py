@@ -141,9 +141,9 @@ class _Page:
         link = '<a class="word" href="#{0}" aria-describedby="{0}">{1}</a>'
         return Markup(link).format(_anchor(word), _unbroken(text))
 
-    def packed_if_large(self, text: Markup, table: Table) -> Markup:
+    def packed_if_large(self, text: Markup) -> Markup:
         """Return a table as it is, or of a page with many the place where a script puts it."""
-        if not self.packs or table.look != "levels":
+        if not self.packs:
             return text
         self.tables.append(str(text))
         return Markup('<div data-table="{}"></div>').format(len(self.tables) - 1)
