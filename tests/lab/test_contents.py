@@ -19,9 +19,9 @@ from overparam import RunError, Store, StoreError, Study
 from overparam.cli import app
 from overparam.errors import in_bytes
 from overparam.lab.contents import Contents
-from overparam.lab.difference import Side, difference
+from overparam.lab.differing import Side, difference
 from overparam.lab.in_use import alone, uses, using
-from overparam.lab.removal import removal, remove
+from overparam.lab.removing import removal, remove
 
 GIVEN: dict[str, Any] = {
     "name": "crit",

@@ -73,13 +73,14 @@ def answer(asked: str, store: Path) -> Results | None:
         return None
     if record is None or there.notes or [record.spec, dict(record.about)] != told["says"]:
         return None
-    if _state(record, Inventory(there)) != told["state"]:
+    inventory = Inventory(there)
+    if _state(record, inventory) != told["state"]:
         return None
     from overparam.lab.results import load_results
 
     line = f"0 steps run and {len(record.steps)} found in the store, in {time.perf_counter() - began:.1f} s"
     replace(record, failures=(), run=line).write(there)
-    return load_results(there, record.name, record.revision)
+    return load_results(there, record.name, record.revision, inventory=inventory)
 
 
 def remember(asked: str, results: Results) -> None:
@@ -109,9 +110,7 @@ def _state(record: Record, inventory: Inventory) -> str:
     measured = {name for row in record.rows for name in row["measurements"]}
     if not (inventory.whole["steps"].issuperset(record.steps) and inventory.whole["probes"].issuperset(measured)):
         return ""
-    wanted = {*record.steps, *measured}
-    told = [(key, *entry) for key, entry in inventory.entries.items() if key.split("/")[2][:32] in wanted]
-    return checksum(repr(sorted(told)).encode())
+    return checksum(inventory.state("steps", record.steps) + inventory.state("probes", sorted(measured)))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
@@ -55,6 +56,14 @@ class Inventory:
     def has(self, kind: str, fingerprint: str) -> bool:
         """Tell whether there is a result that has not been found damaged; see :meth:`Store.has`."""
         return fingerprint in self.whole[kind]
+
+    def state(self, kind: str, fingerprints: Iterable[str]) -> bytes:
+        """Return size and time of the numbers of results, in this order, as bytes; of those not there -1."""
+        whole, key = self.whole[kind], self.store.key
+        told = array.array("q")
+        for name in fingerprints:
+            told.extend(self.entries[key(kind, name)] if name in whole else (-1, -1))
+        return told.tobytes()
 
     def bytes(self, results: Iterable[Result]) -> int:
         """Return how many bytes are stored of these results."""

@@ -298,7 +298,11 @@ class Results:
 
 
 def load_results(
-    store: str | Path | Store, name: str, revision: str | None = None, notes: Sequence[str] = ()
+    store: str | Path | Store,
+    name: str,
+    revision: str | None = None,
+    notes: Sequence[str] = (),
+    inventory: Inventory | None = None,
 ) -> Results:
     """Read the results of study ``name`` from ``store``; nothing is computed.
 
@@ -308,6 +312,7 @@ def load_results(
         revision: the first digits of a revision, of which there is one for each specification that was run under
             this name; None: the one that was run last. ``shown`` of what is returned says which.
         notes: what is to stand before what is found here.
+        inventory: of the store, from just now; None: it is looked at.
 
     Damaged results are left out of the table and named in ``notes``.
 
@@ -316,7 +321,7 @@ def load_results(
     """
     store = opened(store)
     name, _, other = name.partition("@")
-    inventory = Inventory(store)
+    inventory = inventory or Inventory(store)
     record, shown, damaged = chosen_record(store, name, revision or other, inventory)
     made, found = tables(store, record, inventory)
     planned, here = made.planned, pl.col("density").is_not_null()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from overparam.lab.blobs import Entry
 from overparam.lab.curves import curve_table
 from overparam.lab.inventory import Inventory
 from overparam.lab.record import Record
@@ -26,7 +24,6 @@ TYPES = {
     **dict.fromkeys(("density", "noise_rate", "noise_realised"), pl.Float64),
 }  # of the columns that every table has; those of swept values, seeds among them, are as the values are
 MANY = 300  # rows from which on tables are remembered: of fewer, to read them again takes no time
-NOT_THERE = Entry(-1, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +50,7 @@ def tables(store: Store, record: Record, inventory: Inventory) -> tuple[Tables, 
     What was read once is not read again while no file of it has another size or time than it had.
     """
     many = len(record.rows) >= MANY
-    state = _state(store, record, inventory) if many else ""
+    state = _state(record, inventory) if many else ""
     if many and (known := recall(state)):
         (planned, layers, curves), told = known
         return Tables(planned, layers, curves, told["facts"], told["remarks"]), []
@@ -63,17 +60,12 @@ def tables(store: Store, record: Record, inventory: Inventory) -> tuple[Tables, 
     return made, damaged
 
 
-def _state(store: Store, record: Record, inventory: Inventory) -> str:
+def _state(record: Record, inventory: Inventory) -> str:
     """Return a checksum of all that the tables depend on: the record, and size and time of each result."""
-    numbers = array.array("q")
-    for row in record.rows:
-        for kind, names in (("steps", (row["node"],)), ("probes", row["measurements"])):
-            for name in names:
-                there = name in inventory.whole[kind]
-                entry = inventory.entries.get(store.key(kind, name), NOT_THERE) if there else NOT_THERE
-                numbers.extend(entry)
+    steps = inventory.state("steps", (row["node"] for row in record.rows))
+    probes = inventory.state("probes", (name for row in record.rows for name in row["measurements"]))
     about = repr([record.name, record.revision, [*record.columns.items()], [*record.layer_columns.items()]])
-    return checksum(about.encode() + numbers.tobytes())
+    return checksum(about.encode() + steps + probes)
 
 
 def head_of(record: Record) -> list[str]:

@@ -16,7 +16,7 @@ from overparam.terminal import clear_errors, say, tell
 
 if TYPE_CHECKING:
     from overparam.lab.contents import Contents
-    from overparam.lab.difference import Side
+    from overparam.lab.differing import Side
 
 store_app = typer.Typer(
     name="store",
@@ -95,7 +95,7 @@ def diff(
 ) -> None:
     """Say how two studies differ, field by field, and what they share of what is computed."""
     with clear_errors():
-        from overparam.lab.difference import difference
+        from overparam.lab.differing import difference
 
         contents = _contents(store)
         found = difference(_side(contents, one), _side(contents, other or _before(contents, one)), contents.inventory)
@@ -107,7 +107,7 @@ def diff(
 
 def _side(contents: Contents, given: str) -> Side:
     """Return a study of the store, or of a file as it would be run."""
-    from overparam.lab.difference import Side
+    from overparam.lab.differing import Side
 
     if not is_file(given):
         return Side.stored(contents, given)
@@ -195,7 +195,7 @@ def unpack(
 
 def _remove(store: Path, studies: list[str], yes: bool) -> None:
     from overparam.errors import counted, in_bytes
-    from overparam.lab.removal import removal, remove
+    from overparam.lab.removing import removal, remove
     from overparam.lab.store import Store
 
     opened = Store(store, reading=True)
