@@ -114,7 +114,7 @@ def test_the_table_tells_what_each_cost_measures_and_marks_the_front():
     (found,) = tradeoffs(arms(with_costs(table())), ACCURATE)
     shown = cost_table(found)
     assert [column.head for column in shown.columns][:3] == ["network", "test accuracy", "weights"]
-    assert "milliseconds an example: one forward pass of the network as sparse as it is, measured" in shown.note
+    assert "milliseconds: one example through the network, as sparse as it is, measured" in shown.note
     assert {shown.rows[row][0] for row, _ in shown.best} >= {("pruned", "50 %, 500 weights (level 1)")}
 
 

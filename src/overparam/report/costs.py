@@ -58,26 +58,26 @@ COSTS = (
     Cost(
         *(
             "stored_bytes",
-            "bytes of the stored form",
-            "positions and values of all parameters as constraints have them",
+            "stored bytes",
+            "positions and values of all parameters, as their constraints store them",
         ),
         _bytes,
         (("stored_bits",), lambda bits: bits / 8),
     ),
     Cost("bytes", "bytes of the file", "the checkpoint as the store has it", _bytes),
     Cost(
-        *("milliseconds", "milliseconds an example", "one forward pass of the network as sparse as it is, measured"),
+        *("milliseconds", "milliseconds", "one example through the network, as sparse as it is, measured"),
         made=(("latency_sparse",), lambda seconds: 1000 * seconds),
     ),
     Cost(
-        *("milliseconds_dense", "milliseconds an example, dense", "the same with dense layers, measured"),
+        *("milliseconds_dense", "milliseconds, dense", "the same with dense layers, measured"),
         made=(("latency_dense",), lambda seconds: 1000 * seconds),
     ),
     Cost(
-        *("seconds_all", "seconds of all training", "of this step and all before it in its chain, measured"),
+        *("seconds_all", "training seconds", "of this step and all before it in its chain, measured"),
         made=(("seconds", "seconds_before"), lambda own, before: own + before),
     ),
-    Cost("seconds", "seconds of the last step", "of the step that made the checkpoint, measured"),
+    Cost("seconds", "last seconds", "of the step that made the checkpoint, measured"),
 )
 """All costs. What is measured is measured on the machine that the page names, and differs from run to run."""
 

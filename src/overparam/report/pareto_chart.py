@@ -80,7 +80,7 @@ def _layers(named: Sequence[str], trade: Tradeoff) -> list[Chart]:
     y = alt.Y("y:Q", title=None, scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(format=trade.of.panel.form))
     base = alt.Chart().encode(x=x, y=y)
     told, others = (base.transform_filter(f"datum.colour {sign} ''") for sign in ("!=", "=="))
-    legend = alt.Legend(symbolSize=100, symbolOpacity=1)
+    legend = alt.Legend(symbolSize=100, symbolOpacity=1) if len(named) > 1 else None
     color = alt.Color("colour:N", sort=named, scale=alt.Scale(domain=named), legend=legend)
     shapes = alt.Scale(domain=named, range=list(SHAPES))
     tips = {"arm:N": "arm", "kind:N": "dense", "at:N": "place", "cost:N": "cost", "value:N": trade.of.title.lower()}
