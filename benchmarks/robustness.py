@@ -35,7 +35,7 @@ import yaml
 
 from overparam import Store, Study, load_results
 from overparam.errors import StoreError
-from overparam.lab.describe import stored_lines
+from overparam.lab.describe import stored_facts
 from overparam.lab.execute import Setup, Workshop
 from overparam.lab.journal import JOURNAL_VARIABLE
 from overparam.lab.results import MEASURED
@@ -256,7 +256,9 @@ class Original:
         self.frame, self.layers = exact(self.results.frame), exact(self.results.layers)
         assert self.results.failures
         assert self.missing == self.results.missing + 1
-        self.files = sorted(str(p.relative_to(self.store)) for p in self.store.rglob("*") if p.is_file())
+        self.files = sorted(
+            str(p.relative_to(self.store)) for p in self.store.rglob("*") if p.is_file() and p.suffix != ".lock"
+        )
 
     def _leave_journal(self) -> None:
         """Take the last training out of the store again, as if it had been killed after its first epoch."""
@@ -311,8 +313,8 @@ def corrupt(original: Original, folder: Path, name: str, kind: str, draws: rando
 
     study = Study.from_mapping(DAMAGED)
     if name.endswith(".safetensors") and not name.startswith("journals"):
-        told, whole = stored_lines(study.plan, Store(store, reading=True), verify=True)
-        assert not whole, f"{what} was not found"
+        told = stored_facts(study.plan, Store(store, reading=True), verify=True)["damage"]
+        assert told, f"{what} was not found"
         assert any(name in line for line in told), f"{what} was not told"
     mended = study.run(store, jobs=1, threads=1)
     gone = kind == "deletion" and name.startswith(KINDS) and name.endswith(".json")

@@ -275,7 +275,7 @@ def test_sealed_bytes_come_back_or_raise() -> None:
 def test_a_result_that_is_damaged_again_and_again_is_given_up(original: Original, copy: Path) -> None:
     """A bad disk or bad memory: setting aside and computing again must end."""
     plan, store = original.study.plan, Store(copy)
-    run = _Run(plan, store, Reporter(), retry_failed=False)
+    run = _Run(plan, store, Reporter(), retry_failed=False, repository="")
     child = next(node for node in plan.nodes.values() if node.start)
     assert child.start is not None
     for _ in range(BREAKS):
