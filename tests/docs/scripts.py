@@ -9,6 +9,9 @@ import runpy
 import sys
 import traceback
 
+if hasattr(os, "sched_setaffinity"):  # before torch counts cores: two threads on so little wait for each other
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
 import overparam.lab.executors
 import overparam.prune
 import overparam.report.page
