@@ -17,6 +17,8 @@ from overparam.networks.heads import fused_heads
 from overparam.networks.surgery import Replace, operate
 from overparam.networks.units import Group, groups
 
+__all__ = ["Removal", "removal"]
+
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-3}
 """How far outputs may be from those of before, relative to the largest of them (or 1, if that is more)."""
 

@@ -12,6 +12,8 @@ from overparam.errors import SpecError
 from overparam.registry import suggest
 from overparam.streams import global_stream
 
+__all__ = ["Replace", "operate"]
+
 _SHAPES: Mapping[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: ("in_features", "out_features", "bias"),
     **dict.fromkeys(
