@@ -13,6 +13,7 @@ ALLOWED = {
     r"no CUDA card here: .*": "no machine of the continuous integration has one; run by hand where there is one",
     r"there is a card here, so nothing is refused; .*": "then the tests that need a card run in its place",
     r".* is not on this machine; name its folder in OVERPARAM_DATA": "datasets are not downloaded by tests",
+    r"no chromium on this machine .*": "not every machine of the continuous integration may install one",
     r"decodes 60,000 images in half a minute; .*": "takes too long for each run",
 }
 """Reasons for which a test may be skipped in continuous integration, each with why that is right."""
