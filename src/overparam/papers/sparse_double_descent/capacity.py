@@ -74,7 +74,9 @@ def _lost(arm: Arm) -> Floats:
 
 
 def _turns(arm: Arm) -> bool:
-    """Whether the mean curve of test accuracy rises by a point after it fell."""
+    """Whether the mean curve of test accuracy rises by a point after it fell, which takes three levels."""
+    if len(arm.places) < 3:
+        return False
     rise = find_turns(arm.table("test_accuracy")).sizes[1].mean
     return rise is not None and rise >= LEAST
 
