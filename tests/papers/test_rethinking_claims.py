@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from arms_made_up import Curve, table
-from polars import concat
+from polars import DataFrame, concat
 
 from overparam import Study
 from overparam.lab import built_in_studies, parse_yaml
@@ -76,3 +76,10 @@ def test_studies_have_the_arms_that_claims_look_for() -> None:
     assert {
         f"{what}, {how}" for what in ("units", "weights") for how in ("finetuned", "scratch-E", "scratch-B")
     } <= scratch
+
+
+def test_what_a_table_lacks_is_swept_or_measured():
+    row = {"chain": 0, "level": 0, "density": 1.0, "variant": "a", "seed": 0, "test_accuracy": 0.9}
+    bare = DataFrame([row])
+    told = {found.id: found.explanation for found in claims_for("rethinking", bare)}
+    assert told["RETH-4"] == "The results lack train.lr; sweep train.lr."

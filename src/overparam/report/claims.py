@@ -44,6 +44,12 @@ class Verdict:
     sources: tuple[Source, ...] = ()
 
 
+def _remedy(absent: Sequence[str]) -> str:
+    """Return what brings columns into a table: those with a dot are of swept values, the others are measured."""
+    swept = [name for name in absent if "." in name]
+    return f"sweep {listing(swept)}" if swept else "add the probe that measures it"
+
+
 @dataclass(frozen=True)
 class Claim:
     """A sentence from the literature and the test for it; call it with a results table.
@@ -64,7 +70,7 @@ class Claim:
         """Test the claim on a results table; one that lacks what it needs, or ``missing`` rows, gives "not tested"."""
         absent = [name for name in self.needs if name not in frame.columns or frame[name].count() == 0]
         if absent:
-            found = Finding("not tested", f"The results lack {listing(absent)}; add the probe that measures it.")
+            found = Finding("not tested", f"The results lack {listing(absent)}; {_remedy(absent)}.")
         elif (lacks := lacking(frame, missing)) is not None:
             found = Finding("not tested", f"Incomplete: {lacks}; the claim is tested when none is lacking.")
         else:
