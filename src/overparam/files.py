@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from overparam.errors import SpecError
 
@@ -51,3 +54,12 @@ def check_writable(path: Path, option: str) -> None:
             path.unlink()
     except OSError as error:
         raise SpecError(f"{option} {str(path)!r} cannot be written ({why(error, path)})") from None
+
+
+def finite(value: Any) -> Any:
+    """Return mappings, lists and numbers with null (None) for what JSON has no number for, such as NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from overparam.files import finite
 from overparam.terminal import say, say_exactly, show, tell
 
 if TYPE_CHECKING:
@@ -30,15 +30,7 @@ def is_json(form: str, allowed: Sequence[str] = ("text", "json")) -> bool:
 
 def say_json(value: Any) -> None:
     """Print mappings, lists, texts and numbers as one JSON document; what is no number (NaN) is null."""
-    say_exactly(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    say_exactly(json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
 def run_or_tell(

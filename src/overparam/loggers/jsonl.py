@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from overparam.files import finite
 from overparam.loggers.base import LOGGERS, Logger, Row, Session, Told
 from overparam.loggers.lines import begun, check_log, whole_lines
 from overparam.spec import spec
@@ -44,7 +43,7 @@ class _Lines(Session):
 
     def row(self, row: Row) -> None:
         columns = {**row.columns, "study": self.told.name, "revision": self.told.revision, "curve": row.curve}
-        self.file.write(json.dumps(_finite(columns), allow_nan=False).encode() + b"\n")
+        self.file.write(json.dumps(finite(columns), allow_nan=False).encode() + b"\n")
 
     def end(self, complete: bool) -> None:
         self.file.close()
@@ -57,12 +56,3 @@ def _owner(line: str) -> str:
         return f"{found['study']}@{found['revision']}"
     except (ValueError, KeyError, TypeError):
         return ""
-
-
-def _finite(value: Any) -> Any:
-    """Return a value with null for what JSON has no number for."""
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
